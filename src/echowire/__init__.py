@@ -1,0 +1,111 @@
+"""Echowire, the socket workbench: serve an endpoint, call it, and be told what is wrong.
+
+The public names, and the room that each lives in:
+
+    serve, Server                       verbs/serve.py      bind and serve, in a thread, until stopped
+    call, Peer                          verbs/call.py       connect to anything, send, receive, echo
+    Endpoint, Limits, Summary, Event …  model.py            the values they speak
+    EchowireError …                     errors.py           what can go wrong, as a tree
+    parse_duration, parse_size, …       wire/units.py       quantities as people write them
+
+Names are loaded when first used (PEP 562): `echowire --version` costs little more than the interpreter.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Accepted": "model",
+    "Closed": "model",
+    "Endpoint": "model",
+    "Event": "model",
+    "Limits": "model",
+    "Listening": "model",
+    "Notice": "model",
+    "Refused": "model",
+    "Stopped": "model",
+    "Summary": "model",
+    "EchowireError": "errors",
+    "NameResolutionError": "errors",
+    "NoReplyError": "errors",
+    "OperationError": "errors",
+    "ProtocolError": "errors",
+    "UsageError": "errors",
+    "parse_duration": "wire.units",
+    "parse_rate": "wire.units",
+    "parse_size": "wire.units",
+    "format_duration": "wire.units",
+    "format_size": "wire.units",
+    "Server": "verbs.serve",
+    "serve": "verbs.serve",
+    "Peer": "verbs.call",
+    "call": "verbs.call",
+}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from echowire.errors import (
+        EchowireError,
+        NameResolutionError,
+        NoReplyError,
+        OperationError,
+        ProtocolError,
+        UsageError,
+    )
+    from echowire.model import (
+        Accepted,
+        Closed,
+        Endpoint,
+        Event,
+        Limits,
+        Listening,
+        Notice,
+        Refused,
+        Stopped,
+        Summary,
+    )
+    from echowire.verbs.call import Peer, call
+    from echowire.verbs.serve import Server, serve
+    from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
+
+__all__ = [
+    "Accepted",
+    "Closed",
+    "EchowireError",
+    "Endpoint",
+    "Event",
+    "Limits",
+    "Listening",
+    "NameResolutionError",
+    "NoReplyError",
+    "Notice",
+    "OperationError",
+    "Peer",
+    "ProtocolError",
+    "Refused",
+    "Server",
+    "Stopped",
+    "Summary",
+    "UsageError",
+    "__version__",
+    "call",
+    "format_duration",
+    "format_size",
+    "parse_duration",
+    "parse_rate",
+    "parse_size",
+    "serve",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'echowire' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"echowire.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,106 @@
+"""Every exception that Echowire raises, and the exit status each one means.
+
+    EchowireError
+    ├── UsageError            what was asked for cannot be: a port out of range, flags that contradict   2
+    ├── NameResolutionError   a host name that does not resolve                                           2
+    ├── OperationError        the system or the network refused a call on an endpoint                 1 or 2
+    ├── ProtocolError         the peer answered, and not as it must: TLS failed, an echo came back wrong  1
+    └── NoReplyError          nothing came back in time                                                   1
+
+An `OperationError` is an `OSError` with a memory: which operation, on which endpoint, and, once it has been
+explained, what it means on this host and what to do about it. The mapping happens at one boundary,
+`echowire.kernel.boundary`; nothing above it catches `OSError`.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+
+FROM_THE_NETWORK = frozenset(
+    {
+        _errno.ECONNREFUSED,
+        _errno.ECONNRESET,
+        _errno.ECONNABORTED,
+        _errno.EPIPE,
+        _errno.ETIMEDOUT,
+        _errno.EHOSTUNREACH,
+        _errno.EHOSTDOWN,
+        _errno.ENETUNREACH,
+    }
+)
+"""Errors by which a peer, or the path to it, answers: a problem found (exit 1). All others are this host's (2)."""
+
+
+class EchowireError(Exception):
+    """The root of the tree. `exit_status` is what the command exits with."""
+
+    exit_status = 2
+
+
+class UsageError(EchowireError):
+    """What was asked for cannot be done as it was asked."""
+
+
+class NameResolutionError(EchowireError):
+    """A host or service name that does not resolve (getaddrinfo, RFC 3493 section 6.1).
+
+    `number` is the resolver's `EAI_` code, `None` where the name cannot even be asked for.
+    """
+
+    def __init__(self, host: str, message: str, number: int | None = None) -> None:
+        super().__init__(message)
+        self.host = host
+        self.number = number
+
+
+class OperationError(EchowireError):
+    """A call that the system refused: `operation` on `endpoint` failed with `number`.
+
+    `endpoint` is its text as a user reads it (`127.0.0.1:80/tcp`). `meaning` and `remedy` are sentences that
+    `echowire.analysis.explain` adds where it can tell more than the error number does.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        endpoint: str,
+        number: int,
+        system_message: str,
+        *,
+        meaning: str = "",
+        remedy: str = "",
+    ) -> None:
+        super().__init__(operation, endpoint, number)
+        self.operation = operation
+        self.endpoint = endpoint
+        self.number = number
+        self.system_message = system_message
+        self.meaning = meaning
+        self.remedy = remedy
+
+    @property
+    def errno_name(self) -> str:
+        """The symbol of the error number, such as `ECONNREFUSED`."""
+        return _errno.errorcode.get(self.number, "errno")
+
+    @property
+    def exit_status(self) -> int:  # type: ignore[override]
+        """1 where the network answered no, 2 where this host refused."""
+        return 1 if self.number in FROM_THE_NETWORK else 2
+
+    def __str__(self) -> str:
+        said = self.system_message[:1].lower() + self.system_message[1:]
+        head = f"{self.operation} {self.endpoint}: {said} ({self.errno_name} {self.number})."
+        return " ".join(part for part in (head, self.meaning, self.remedy) if part)
+
+
+class ProtocolError(EchowireError):
+    """The peer answered, and not as the protocol demands."""
+
+    exit_status = 1
+
+
+class NoReplyError(EchowireError):
+    """Nothing came back within the time that was given for it."""
+
+    exit_status = 1

@@ -1,0 +1,34 @@
+"""The one place where an `OSError` becomes an `OperationError`.
+
+Everything that asks the kernel for something wraps the call in `operation`, so that no error travels without
+the name of what was attempted and on which endpoint. Nothing above `kernel/` and `engines/` catches `OSError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from echowire.errors import NameResolutionError, OperationError
+
+
+def operation_error(name: str, endpoint: object, error: OSError) -> OperationError:
+    """The `OperationError` for `error`, met while doing `name` on `endpoint`."""
+    number = error.errno or errno.EIO
+    if isinstance(error, TimeoutError) and not error.errno:
+        number = errno.ETIMEDOUT
+    return OperationError(name, str(endpoint), number, os.strerror(number))
+
+
+@contextmanager
+def operation(name: str, endpoint: object) -> Iterator[None]:
+    """Turn the `OSError` of the block into an `OperationError` on `endpoint`, a failed look-up into its own."""
+    try:
+        yield
+    except socket.gaierror as error:
+        raise NameResolutionError(str(endpoint), f"{name} {endpoint}: {error.strerror}", error.errno) from error
+    except OSError as error:
+        raise operation_error(name, endpoint, error) from error

@@ -1,0 +1,287 @@
+"""The small frozen values that every room speaks: endpoints, limits, and the events of a server.
+
+They hold no socket and read no clock. Times are seconds as floats, or integers of nanoseconds where the name
+says so; byte counts are integers.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeAlias, get_args
+
+from echowire.errors import UsageError
+
+DEFAULT_PORT = 12345
+"""The default echo port of `serve` and `call`."""
+
+UNIX_PATH_MAX = 107
+"""Bytes that a Unix socket's path may have: `sockaddr_un.sun_path` is 108 with its closing NUL (linux/un.h)."""
+
+Transport: TypeAlias = Literal["tcp", "tls", "udp", "unix", "unixgram"]
+TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
+STREAM_TRANSPORTS: frozenset[Transport] = frozenset({"tcp", "tls", "unix"})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a socket is bound or connected to.
+
+    `host` is an address or a name, with an IPv6 zone if any, and empty for every interface. `path` is a Unix
+    socket's; one that begins with `@` is in Linux's abstract namespace (unix(7)).
+    """
+
+    transport: Transport
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str, *, transport: Transport = "tcp", port: int | None = None) -> Endpoint:
+        """Read `host:port`, `[v6]:port`, `:port` or a URL (`tcp:// tls:// udp:// unix:/path unixgram:/path`).
+
+        `transport` and `port` hold where `text` names none. Raises `UsageError` with what is wrong.
+        """
+        scheme, colon, rest = text.partition(":")
+        if colon and (rest.startswith("//") or scheme in ("unix", "unixgram")):
+            if scheme not in TRANSPORTS:
+                raise UsageError(f"'{text}': unknown scheme '{scheme}'; one of {', '.join(TRANSPORTS)}")
+            transport, text = scheme, rest.removeprefix("//")
+        if transport in ("unix", "unixgram"):
+            return cls(transport, path=_checked_path(text))
+        host, port = _split_host(text, port)
+        return cls(transport, host=host, port=port)
+
+    @property
+    def is_stream(self) -> bool:
+        """True for connections, False for datagrams."""
+        return self.transport in STREAM_TRANSPORTS
+
+    @property
+    def is_unix(self) -> bool:
+        """True for a Unix socket."""
+        return self.transport in ("unix", "unixgram")
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:80`, `[::1]:80`, `:80`, or the path."""
+        if self.is_unix:
+            return self.path
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The text that `parse` reads back as this endpoint."""
+        return f"{self.transport}:{'' if self.is_unix else '//'}{self.address}"
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{self.path}" if self.is_unix else f"{self.address}/{self.transport}"
+
+
+def _checked_path(path: str) -> str:
+    if not path:
+        raise UsageError("a Unix socket needs a path, as in unix:/run/echo.sock")
+    size = len(path.encode("utf-8", "surrogateescape"))
+    if size > UNIX_PATH_MAX:
+        raise UsageError(f"unix:{path}: the path has {size} bytes; a Unix socket's has at most {UNIX_PATH_MAX}")
+    if "\0" in path:
+        raise UsageError("a Unix socket's path holds no NUL byte; write @name for the abstract namespace")
+    return path
+
+
+def _split_host(text: str, port: int | None) -> tuple[str, int]:
+    """Host and port of `host:port`, `[v6]:port`, `:port`, `host` or a bare IPv6 address."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise UsageError(f"'{text}': an IPv6 address in brackets is written [::1]:12345")
+        if not is_address(host) or ":" not in host:
+            raise UsageError(f"'{text}': '{host}' is not an IPv6 address")
+        given = rest[1:] if rest else None
+    elif text.count(":") > 1:
+        if not is_address(text):
+            raise UsageError(f"'{text}' is neither host:port nor an IPv6 address; write [::1]:12345")
+        host, given = text, None
+    else:
+        host, colon, after = text.partition(":")
+        given = after if colon else None
+    if any(c.isspace() or c in "/\0" for c in host):
+        raise UsageError(f"'{text}': '{host}' is not a host name")
+    if given is not None:
+        return host, parse_port(given)
+    if port is None:
+        raise UsageError(f"'{text}' names no port; write {text or 'host'}:{DEFAULT_PORT}")
+    return host, port
+
+
+def parse_port(text: str) -> int:
+    """The port number of `text`, 0 to 65535 (0: any free one). Raises `UsageError`."""
+    if not (text.isascii() and text.isdigit()) or int(text[:9]) > 65535:
+        raise UsageError(f"'{text}' is not a port; a port is a number from 0 to 65535")
+    return int(text)
+
+
+def is_address(host: str) -> bool:
+    """Whether `host` is an IPv4 or IPv6 address (a zone may follow), not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the address `host` cannot be reached from another machine: 127.0.0.0/8, ::1, or those mapped."""
+    if host.startswith("::ffff:"):
+        host = host.removeprefix("::ffff:")
+    return host.startswith("127.") or host in ("::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a server allows its peers; `None` is no limit.
+
+    The defaults let a laptop's server hold ten thousand idle clients and keep a flood from growing it.
+    """
+
+    connections: int | None = 10_000
+    """Connections held at once; a further one is closed at once and counted. 10,000 is what one thread of
+    epoll serves without being noticed, and what fits the usual hard limit of open files."""
+
+    idle_s: float | None = None
+    """Seconds without a byte after which a connection is closed. `for_exposure` gives 300 beyond loopback."""
+
+    queue_bytes: int = 256 * 1024
+    """Bytes read and not yet sent back that one connection may hold. It is the size of one read: a peer whose
+    echo does not drain is not read from again, so the queue never holds more."""
+
+    datagrams_per_s: float | None = 10_000.0
+    """Datagrams a second answered to one peer beyond loopback, with a burst of one second's worth: enough for a
+    tester, too few for an attack by reflection to be worth it. Loopback peers are not limited."""
+
+
+BEYOND_LOOPBACK_IDLE_S = 300.0
+"""Idle time allowed, unless it is given, when a server can be reached from other machines."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a server did, from start to stop. Byte counts are of streams and datagrams together."""
+
+    connections: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    datagrams_received: int = 0
+    datagrams_sent: int = 0
+    refused: int = 0
+    """Connections closed at once by the limit, and datagrams not answered by a limit or a rule."""
+    failed: int = 0
+    """Connections that ended otherwise than in order: a reset, a handler that raised, a TLS failure."""
+    longest_s: float = 0.0
+    """The longest that a connection lasted, in seconds."""
+
+    def add(self, other: Summary) -> None:
+        """Add what another worker did."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            setattr(self, item.name, max(mine, theirs) if item.name == "longest_s" else mine + theirs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened to a server; `time_ns` is nanoseconds since 1970, UTC."""
+
+    time_ns: int
+
+    @property
+    def kind(self) -> str:
+        """The event's name in `--jsonl`: `listening`, `accepted`, `closed`, …"""
+        return type(self).__name__.lower()
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as `--jsonl` prints it. An endpoint is its URL."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        for name, value in values.items():
+            if isinstance(value, Endpoint):
+                values[name] = value.url
+            elif isinstance(value, Summary):
+                values[name] = asdict(value)
+        return {"event": self.kind, **values}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening(Event):
+    """A socket is bound and served. `worker` is None where there is only one."""
+
+    endpoint: Endpoint
+    engine: str
+    service: str
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted(Event):
+    """A connection came in at `endpoint` from `peer`; `connection` numbers it within its worker."""
+
+    connection: int
+    endpoint: Endpoint
+    peer: str
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed(Event):
+    """A connection ended: what it carried, how long it lasted, and why. `ok` is False where it was cut."""
+
+    connection: int
+    endpoint: Endpoint
+    peer: str
+    received_bytes: int
+    sent_bytes: int
+    seconds: float
+    reason: str
+    ok: bool
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Event):
+    """A connection was closed at once, or a peer's datagrams are not answered, by a limit or a rule."""
+
+    endpoint: Endpoint
+    peer: str
+    reason: str
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """Something the operator should know: no descriptor is free, a worker died."""
+
+    message: str
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped(Event):
+    """The server has ended; its summary."""
+
+    summary: Summary
+    worker: int | None = None
+
+
+_EVENTS: Mapping[str, type[Event]] = {
+    kind.__name__.lower(): kind for kind in (Listening, Accepted, Closed, Refused, Notice, Stopped)
+}
+
+
+def event_from_json(document: Mapping[str, Any]) -> Event:
+    """The event that `Event.to_json` wrote. Raises `KeyError` or `TypeError` on another document."""
+    values = dict(document)
+    kind = _EVENTS[values.pop("event")]
+    if "endpoint" in values:
+        values["endpoint"] = Endpoint.parse(values["endpoint"])
+    if "summary" in values:
+        values["summary"] = Summary(**values["summary"])
+    return kind(**values)

@@ -1,0 +1,1 @@
+"""Formats: bytes to values. Pure: no socket, no file, no clock."""
