@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from echowire.errors import UsageError
@@ -43,11 +44,8 @@ class Endpoint:
 
         `transport` and `port` hold where `text` names none. Raises `UsageError` with what is wrong.
         """
-        scheme, colon, rest = text.partition(":")
-        if colon and (rest.startswith("//") or scheme in ("unix", "unixgram")):
-            if scheme not in TRANSPORTS:
-                raise UsageError(f"'{text}': unknown scheme '{scheme}'; one of {', '.join(TRANSPORTS)}")
-            transport, text = scheme, rest.removeprefix("//")
+        scheme, text = split_scheme(text)
+        transport = scheme or transport
         if transport in ("unix", "unixgram"):
             return cls(transport, path=_checked_path(text))
         host, port = _split_host(text, port)
@@ -73,16 +71,30 @@ class Endpoint:
     @property
     def url(self) -> str:
         """The text that `parse` reads back as this endpoint."""
-        return f"{self.transport}:{'' if self.is_unix else '//'}{self.address}"
+        slashes = "" if self.is_unix and not self.path.startswith("//") else "//"
+        return f"{self.transport}:{slashes}{self.address}"
 
     def __str__(self) -> str:
         return f"{self.transport}:{self.path}" if self.is_unix else f"{self.address}/{self.transport}"
 
 
+def split_scheme(text: str) -> tuple[Transport | None, str]:
+    """The scheme that `text` begins with, if any, and the rest. Raises `UsageError` for one that is not ours."""
+    scheme, colon, rest = text.partition(":")
+    if not colon or not (rest.startswith("//") or scheme in ("unix", "unixgram")):
+        return None, text
+    if scheme not in TRANSPORTS:
+        raise UsageError(f"'{text}': unknown scheme '{scheme}'; one of {', '.join(TRANSPORTS)}")
+    return scheme, rest.removeprefix("//")
+
+
 def _checked_path(path: str) -> str:
     if not path:
         raise UsageError("a Unix socket needs a path, as in unix:/run/echo.sock")
-    size = len(path.encode("utf-8", "surrogateescape"))
+    try:
+        size = len(path.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise UsageError("a Unix socket's path holds half a surrogate pair, which no file name can") from None
     if size > UNIX_PATH_MAX:
         raise UsageError(f"unix:{path}: the path has {size} bytes; a Unix socket's has at most {UNIX_PATH_MAX}")
     if "\0" in path:
@@ -106,8 +118,10 @@ def _split_host(text: str, port: int | None) -> tuple[str, int]:
     else:
         host, colon, after = text.partition(":")
         given = after if colon else None
-    if any(c.isspace() or c in "/\0" for c in host):
-        raise UsageError(f"'{text}': '{host}' is not a host name")
+    if any(c in " /" or not c.isprintable() for c in host):
+        raise UsageError(f"{text!r}: {host!r} is not a host name")
+    if not host and given is None:
+        raise UsageError("the endpoint is empty; write host:port, or :port for every interface")
     if given is not None:
         return host, parse_port(given)
     if port is None:
@@ -117,9 +131,10 @@ def _split_host(text: str, port: int | None) -> tuple[str, int]:
 
 def parse_port(text: str) -> int:
     """The port number of `text`, 0 to 65535 (0: any free one). Raises `UsageError`."""
-    if not (text.isascii() and text.isdigit()) or int(text[:9]) > 65535:
+    digits = text.lstrip("0")[:6]
+    if not (text.isascii() and text.isdigit()) or int(digits or "0") > 65535:
         raise UsageError(f"'{text}' is not a port; a port is a number from 0 to 65535")
-    return int(text)
+    return int(digits or "0")
 
 
 def is_address(host: str) -> bool:
@@ -131,11 +146,14 @@ def is_address(host: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=1024)  # asked for each datagram
 def is_loopback(host: str) -> bool:
-    """Whether the address `host` cannot be reached from another machine: 127.0.0.0/8, ::1, or those mapped."""
-    if host.startswith("::ffff:"):
-        host = host.removeprefix("::ffff:")
-    return host.startswith("127.") or host in ("::1", "localhost")
+    """Whether `host` cannot be reached from another machine: 127.0.0.0/8, ::1, those mapped, or `localhost`."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +208,13 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened to a server; `time_ns` is nanoseconds since 1970, UTC."""
+    """One thing that happened to a server.
+
+    `time_ns` is nanoseconds since 1970, UTC; `worker` is None unless several processes serve.
+    """
 
     time_ns: int
+    worker: int | None = None
 
     @property
     def kind(self) -> str:
@@ -212,12 +234,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening(Event):
-    """A socket is bound and served. `worker` is None where there is only one."""
+    """A socket is bound and served."""
 
     endpoint: Endpoint
     engine: str
     service: str
-    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +248,6 @@ class Accepted(Event):
     connection: int
     endpoint: Endpoint
     peer: str
-    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +262,6 @@ class Closed(Event):
     seconds: float
     reason: str
     ok: bool
-    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +271,6 @@ class Refused(Event):
     endpoint: Endpoint
     peer: str
     reason: str
-    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +278,6 @@ class Notice(Event):
     """Something the operator should know: no descriptor is free, a worker died."""
 
     message: str
-    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +285,6 @@ class Stopped(Event):
     """The server has ended; its summary."""
 
     summary: Summary
-    worker: int | None = None
 
 
 _EVENTS: Mapping[str, type[Event]] = {
@@ -277,7 +293,7 @@ _EVENTS: Mapping[str, type[Event]] = {
 
 
 def event_from_json(document: Mapping[str, Any]) -> Event:
-    """The event that `Event.to_json` wrote. Raises `KeyError` or `TypeError` on another document."""
+    """The event that `Event.to_json` wrote. Raises `KeyError`, `TypeError` or `UsageError` on another document."""
     values = dict(document)
     kind = _EVENTS[values.pop("event")]
     if "endpoint" in values:
@@ -285,3 +301,94 @@ def event_from_json(document: Mapping[str, Any]) -> Event:
     if "summary" in values:
         values["summary"] = Summary(**values["summary"])
     return kind(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process; `name` is its `comm`, of at most 15 bytes (proc_pid_comm(5))."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketEntry:
+    """One line of `/proc/net/{tcp,tcp6,udp,udp6,unix}` (proc_pid_net(5)).
+
+    `peer` is None where there is none. `state` bears ss's name. `inode` is 0 where no process holds the socket
+    any more (TIME-WAIT); `holder` is None where that, or where it may not be seen or was not looked up.
+    """
+
+    local: Endpoint
+    peer: Endpoint | None
+    state: str
+    inode: int
+    uid: int | None = None
+    receive_queue: int = 0
+    """Bytes not yet read; on a TCP listener, connections that wait to be accepted."""
+    send_queue: int = 0
+    """Bytes sent and not yet acknowledged."""
+    holder: Process | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpReport:
+    """An ICMP error that came back for what a socket sent (RFC 792, RFC 4443; linux/errqueue.h).
+
+    `offender` is the address that sent it, a router's or the target's own; empty where it is not known. `mtu`
+    is the bytes that still pass, where the report is about size.
+    """
+
+    type: int
+    code: int
+    offender: str
+    version: Literal[4, 6] = 4
+    mtu: int | None = None
+
+    def __str__(self) -> str:
+        return f"{'ICMPv6' if self.version == 6 else 'ICMP'} {self.type}/{self.code}"
+
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What this host's own tables said when an operation failed. None: not looked up, or not to be known."""
+
+    sockets: tuple[SocketEntry, ...] | None = None
+    """Sockets of the failed endpoint's transport on its local port (or path), listeners first."""
+    sees_all_processes: bool | None = None
+    """Whether this process may see the descriptors of all others."""
+    local_addresses: tuple[Network, ...] | None = None
+    """What this host takes for its own: addresses as networks of one, and 127.0.0.0/8."""
+    ipv6_disabled: str | None = None
+    """The sysctl that switches IPv6 off; empty where none does."""
+    ephemeral_ports: tuple[int, int] | None = None
+    """First and last of `net.ipv4.ip_local_port_range`."""
+    connections: int | None = None
+    """TCP sockets of this host whose peer is the target."""
+    unprivileged_port_start: int | None = None
+    ping_group_range: tuple[int, int] | None = None
+    route_number: int | None = None
+    """The error number that routing to the target gives; 0: there is a route."""
+    path_mtu: int | None = None
+    """Bytes that a packet to the target may have, headers included, as far as the kernel knows."""
+    next_hop: str | None = None
+    """The target, or the gateway to it."""
+    next_hop_answers: bool | None = None
+    """False where the neighbour table says that nobody answered for `next_hop`."""
+    conntrack: tuple[int, int] | None = None
+    """Connections tracked, and how many may be."""
+    file_kind: str | None = None
+    """Of a Unix socket's path: socket, directory, file, missing, or 'no directory'."""
+    file_limit: int | None = None
+    """Descriptors that may be open: of this process for EMFILE, of the system for ENFILE."""
+    nameservers: tuple[str, ...] | None = None
+    """The servers of /etc/resolv.conf."""
+    nameserver_route_number: int | None = None
+    """As `route_number`, to the first of them."""
+    icmp: IcmpReport | None = None

@@ -41,7 +41,8 @@ class Listener:
     """A bound socket and where it is. A stream socket listens already; all are non-blocking.
 
     `wildcard` says that it hears every local address, so that answers to datagrams must name theirs. `made`
-    is the device and inode of the socket file that we made, removed by `close`.
+    is the device and inode of the socket file that we made, removed by `close`. `inherited` sockets were bound by
+    someone else, and cannot be bound again by us.
     """
 
     socket: socket.socket
@@ -49,6 +50,7 @@ class Listener:
     tls: ssl.SSLContext | None = None
     wildcard: bool = False
     made: tuple[int, int] | None = None
+    inherited: bool = False
 
     @property
     def reachable(self) -> bool:

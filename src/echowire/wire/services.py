@@ -39,6 +39,10 @@ class Service:
     pattern: bytes = b""
     message: Callable[[float], bytes] = lambda now: b""
 
+    def answer(self, data: bytes) -> bytes:
+        """What a connection sends back for `data`."""
+        return data if self.flow is Flow.ECHO else b""
+
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 

@@ -12,10 +12,11 @@ import re
 from echowire.errors import UsageError
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_POWERS = {"": 0.0, "k": 1.0, "m": 2.0, "g": 3.0, "t": 4.0}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|m|h|d)")
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
-_RATE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(?:bit)?(?:/s|ps)?", re.IGNORECASE)
+_STEPS = ("", "k", "m", "g", "t")
+_NUMBER = r"([0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})"  # so long that nobody is refused, and no float overflows
+_DURATION_PART = re.compile(rf"{_NUMBER}\s*(ns|us|µs|ms|s|m|h|d)")
+_QUANTITY = re.compile(rf"{_NUMBER}\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_RATE = re.compile(rf"{_NUMBER}\s*([kmgt]?)(?:bit)?(?:/s|ps)?", re.IGNORECASE)
 
 
 def parse_duration(text: str) -> float:
@@ -38,7 +39,8 @@ def parse_size(text: str) -> int:
     match = _QUANTITY.fullmatch(text.strip())
     if not match:
         raise UsageError(f"'{text}' is not a number of bytes; write 1000, 64K or 1M (binary units)")
-    return round(float(match[1]) * 1024.0 ** _POWERS[match[2].lower()])
+    factor: int = 1024 ** _STEPS.index(match[2].lower())
+    return int(match[1]) * factor if match[1].isdigit() else round(float(match[1]) * factor)  # whole ones are exact
 
 
 def parse_rate(text: str) -> float:
@@ -46,16 +48,20 @@ def parse_rate(text: str) -> float:
     match = _RATE.fullmatch(text.strip())
     if not match:
         raise UsageError(f"'{text}' is not a rate; write 5000, 5000/s or 10M (decimal units)")
-    return float(match[1]) * 1000.0 ** _POWERS[match[2].lower()]
+    factor: int = 1000 ** _STEPS.index(match[2].lower())
+    return float(match[1]) * factor
 
 
 def format_duration(seconds: float | None) -> str:
     """`seconds` with three significant digits and the unit that fits: `12.3 µs`, `1.50 s`; `?` for None."""
     if seconds is None:
         return "?"
-    for limit, factor, unit in ((1e-6, 1e9, "ns"), (1e-3, 1e6, "µs"), (1.0, 1e3, "ms")):
-        if seconds < limit:
-            return f"{_three_digits(seconds * factor)} {unit}"
+    if seconds < 0:
+        return f"-{format_duration(-seconds)}"
+    for factor, unit in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms")):
+        digits = _three_digits(seconds * factor)
+        if float(digits) < 1000:  # 999.9 ns is 1.00 µs
+            return f"{digits} {unit}"
     return f"{_three_digits(seconds)} s"
 
 
@@ -66,10 +72,12 @@ def format_size(count: int) -> str:
     value, units = float(count), ("KiB", "MiB", "GiB", "TiB")
     for unit in units:
         value /= 1024
-        if value < 1024 or unit == units[-1]:
+        shown = f"{value:.2f}".removesuffix(".00")
+        if float(shown) < 1024 or unit == units[-1]:  # 1023.999 KiB is 1 MiB
             break
-    return f"{value:.0f} {unit}" if value == int(value) else f"{value:.2f} {unit}"
+    return f"{shown} {unit}"
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+    # 9.995 is the least that two decimals would round to four digits, 99.95 likewise.
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"

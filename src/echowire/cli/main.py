@@ -1,0 +1,82 @@
+"""The `echowire` group: finds a verb's command by name, loads it when it is called, and turns errors to one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from echowire import EchowireError, __version__
+from echowire.cli.common import Environment, printable
+
+VERBS = ("serve", "call")
+"""Each is `echowire.cli.<verb>:command`."""
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order in which one meets them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of one verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"echowire.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="echowire", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show where in the program an error arose.")
+def echowire(debug: bool) -> None:
+    """The socket workbench: serve an endpoint, call it, and be told what is wrong.
+
+    \b
+    echowire serve                      serve an echo on 127.0.0.1:12345, TCP and UDP
+    echowire call                       connect to it, and type
+    echo hello | echowire call :12345   or pipe, as with netcat
+    """
+
+
+def run(arguments: list[str], environment: Environment | None = None) -> int:
+    """Run the command and return its exit status; an error is one line on standard error."""
+    env = environment or Environment.of_process()
+    debug = "--debug" in arguments
+    # Accepted anywhere: one adds it to the end of the command that just failed.
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        with echowire.make_context("echowire", arguments, obj=env) as context:
+            result = echowire.invoke(context)
+            return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        env.say(error.format_message())
+        return 2
+    except click.ClickException as error:
+        where = f" (see '{error.ctx.command_path} --help')" if isinstance(error, click.UsageError) and error.ctx else ""
+        env.say(f"echowire: {printable(error.format_message())}{where}")
+        return 2
+    except EchowireError as error:
+        if debug:
+            traceback.print_exc(file=env.stderr)
+        env.say(f"echowire: {printable(str(error))}")
+        return error.exit_status
+    except BrokenPipeError:
+        # Whoever read the answer has left (`| head`). Nothing more can be written, not even by the interpreter at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        env.say(f"echowire: internal error: {type(error).__name__}: {error}; run again with --debug, and report it")
+        return 2

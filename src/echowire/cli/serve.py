@@ -1,0 +1,258 @@
+"""`echowire serve`: options to `echowire.serve`, its events to a terminal, to JSON, or both."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import asdict, replace
+from types import FrameType
+from typing import Any
+
+import click
+
+import echowire
+from echowire import Event, Limits, UsageError, format_duration, format_size
+from echowire.cli.common import (
+    DURATION,
+    PORT,
+    RATE,
+    SIZE,
+    Environment,
+    family_of,
+    join_host_port,
+    pass_environment,
+    printable,
+)
+
+SCHEMA = {"schema": "echowire.serve", "version": 1}
+
+
+@click.command("serve")
+@click.argument("endpoints", nargs=-1, metavar="[ENDPOINT]...")
+@click.option("-4", "ipv4", is_flag=True, help="IPv4 only.")
+@click.option("-6", "ipv6", is_flag=True, help="IPv6 only.")
+@click.option("-u", "--udp", is_flag=True, help="Datagrams only (with -U, Unix datagrams).")
+@click.option("-t", "--tcp", is_flag=True, help="TCP only.")
+@click.option("-U", "--unix", is_flag=True, help="The endpoints are paths of Unix sockets.")
+@click.option("-p", "--port", type=PORT, help="The port, where an endpoint names none.")
+@click.option("--service", default="echo", show_default=True, help="echo, discard, chargen, qotd, daytime or time.")
+@click.option("--handler", metavar="MODULE:FUNCTION", help="Serve with a blocking function of a connected socket.")
+@click.option("--engine", default="auto", show_default=True, help="auto, readiness (epoll) or threads.")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."
+)
+@click.option("--tls-cert", metavar="FILE", help="Serve TLS with this certificate (PEM).")
+@click.option("--tls-key", metavar="FILE", help="Its private key (PEM).")
+@click.option(
+    "--max-connections",
+    type=click.IntRange(min=0),
+    help=f"Connections at once. [default: {Limits().connections}; 0: no limit]",
+)
+@click.option(
+    "--idle",
+    type=DURATION,
+    help="Close a connection after this long without a byte. [default: 300s beyond loopback; 0: never]",
+)
+@click.option("--max-queue", type=SIZE, help="Bytes held for one connection that does not read. [default: 256K]")
+@click.option(
+    "--datagram-rate",
+    type=RATE,
+    help="Datagrams a second answered to a peer beyond loopback. [default: 10000; 0: no limit]",
+)
+@click.option(
+    "--drain",
+    type=DURATION,
+    default="5s",
+    show_default=True,
+    help="At the end, wait this long for connections to finish.",
+)
+@click.option("--once", is_flag=True, help="End after the first connection. (-k, to keep on, is the default.)")
+@click.option("-k", "--keep-open", is_flag=True, hidden=True, help="As in nc -lk; it is the default.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell of each connection, on standard error.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
+@click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
+@pass_environment
+def command(env: Environment, /, **options: Any) -> int:
+    """Serve an echo, or another small service, on ENDPOINT.
+
+    Without ENDPOINT: 127.0.0.1:12345, TCP and UDP. An endpoint is HOST PORT, host:port, [v6]:port, :port (every
+    interface, IPv4 and IPv6), or a URL: tcp:// udp:// tls:// unix:/path unixgram:/path. One without a scheme is
+    TCP and UDP. Ctrl-C or SIGTERM ends it in order, a second one at once.
+
+    \b
+    echowire serve                                       an echo for this host
+    echowire serve :7 --service echo                     for every host
+    echowire serve localhost:9 tcp://:8000 unix:/tmp/e   several at once
+    echowire serve tls://:8443 --tls-cert c.pem --tls-key k.pem
+    echowire serve --handler mymodule:serve              your own function of a socket
+    echowire serve :12345 --workers 2 --jsonl            two processes, events as JSON
+    """
+    return Serving(env, options).run()
+
+
+class Serving:
+    """One run of the command."""
+
+    def __init__(self, env: Environment, options: dict[str, Any]) -> None:
+        self._env = env
+        self._options = options
+        self._signals = 0
+        self._server: echowire.Server | None = None
+
+    def run(self) -> int:
+        """Serve until a signal; the exit status."""
+        options = self._options
+        echowire.raise_open_file_limit()
+        # Signals wait until there is a server that can be told.
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self._server = server = echowire.serve(
+                *_endpoints(options),
+                service=options["service"],
+                handler=options["handler"],
+                engine=options["engine"],
+                workers=options["workers"],
+                limits=_limits(options),
+                tls=_tls(options),
+                family=family_of(options),
+                inherited=self._env.variables,
+                on_event=self._on_event,
+            )
+            with server:
+                self._announce(server)
+                if self._signals:
+                    server.stop(options["drain"])
+                server.wait()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        self._conclude(server)
+        return 0
+
+    def _announce(self, server: echowire.Server) -> None:
+        if not self._options["as_json"] and not self._options["jsonl"]:
+            for line in _listening_lines(server.endpoints):
+                self._env.answer(line)
+        if self._options["verbose"]:
+            self._env.say(f"engine {server.engine} ({server.why})")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._server is None:
+            return
+        first = self._signals == 1
+        self._server.stop(self._options["drain"] if first else 0.0)
+        if first and self._env.is_terminal:
+            self._env.say("stopping; who is connected may finish. Ctrl-C again ends it at once")
+
+    def _on_event(self, event: Event) -> None:
+        """Called in the server's threads."""
+        env = self._env
+        if self._options["jsonl"]:
+            env.answer_json(event.to_json())
+        if isinstance(event, echowire.Notice):
+            env.say(f"echowire: {printable(event.message)}")
+        elif isinstance(event, echowire.Closed) and (self._options["verbose"] or "raised" in event.reason):
+            sizes = f"received {format_size(event.received_bytes)}, sent {format_size(event.sent_bytes)}"
+            peer, reason = printable(event.peer), printable(event.reason)
+            env.say(f"closed {peer}: {reason}; {sizes} in {format_duration(event.seconds)}")
+        elif self._options["verbose"] and isinstance(event, echowire.Accepted):
+            env.say(f"accepted {printable(event.peer)} on {event.endpoint}")
+        elif self._options["verbose"] and isinstance(event, echowire.Refused):
+            env.say(f"refused {printable(event.peer)} on {event.endpoint}: {event.reason}")
+        if self._options["once"] and isinstance(event, echowire.Closed) and self._server is not None:
+            self._server.stop(0.0)
+
+    def _conclude(self, server: echowire.Server) -> None:
+        summary = asdict(server.summary)
+        if self._options["as_json"]:
+            endpoints = [endpoint.url for endpoint in server.endpoints]
+            self._env.answer_json(
+                {
+                    **SCHEMA,
+                    "endpoints": endpoints,
+                    "engine": server.engine,
+                    "engine_why": server.why,
+                    "summary": summary,
+                },
+                indent=2,
+            )
+        elif not self._options["jsonl"]:
+            self._env.answer(_summary_line(server.summary))
+
+
+def _endpoints(options: dict[str, Any]) -> list[str | echowire.Endpoint]:
+    """The endpoints that the arguments mean, `HOST PORT` included."""
+    given, port = list(options["endpoints"]), options["port"]
+    if options["unix"]:
+        if not given:
+            raise UsageError("-U needs the path of a socket, as in: echowire serve -U /tmp/echo.sock")
+        return [echowire.Endpoint.parse(path, transport="unixgram" if options["udp"] else "unix") for path in given]
+    if len(given) == 2 and given[1].isdigit():
+        given = [join_host_port(*given)]
+    if not given and (port is not None or options["udp"] or options["tcp"]):
+        given = ["127.0.0.1"]
+    wanted: list[str | echowire.Endpoint] = []
+    for text in given:
+        if echowire.split_scheme(text)[0] is not None:
+            wanted.append(text)
+            continue
+        endpoint = echowire.Endpoint.parse(text, port=echowire.DEFAULT_PORT if port is None else port)
+        if options["udp"]:
+            wanted.append(replace(endpoint, transport="udp"))
+        elif options["tcp"]:
+            wanted.append(replace(endpoint, transport="tls" if options["tls_cert"] else "tcp"))
+        else:
+            wanted.append(endpoint.address)
+    return wanted
+
+
+def _limits(options: dict[str, Any]) -> dict[str, Any]:
+    """The limits that were given; 0 is no limit."""
+    given: dict[str, Any] = {}
+    for name, option in (
+        ("connections", "max_connections"),
+        ("idle_s", "idle"),
+        ("queue_bytes", "max_queue"),
+        ("datagrams_per_s", "datagram_rate"),
+    ):
+        if options[option] is not None:
+            given[name] = options[option] or None
+    if options["max_queue"] == 0:
+        raise UsageError("--max-queue 0: a connection that may hold nothing can echo nothing; give 1 byte or more")
+    return given
+
+
+def _tls(options: dict[str, Any]) -> tuple[str, str] | None:
+    if not options["tls_cert"] and not options["tls_key"]:
+        return None
+    if not options["tls_cert"]:
+        raise UsageError("--tls-key without --tls-cert: give the certificate too")
+    # One PEM file may hold both.
+    return options["tls_cert"], options["tls_key"] or options["tls_cert"]
+
+
+def _listening_lines(endpoints: tuple[echowire.Endpoint, ...]) -> list[str]:
+    """A line for each address: transports that share one are named in it unless they are TCP and UDP both."""
+    transports: dict[str, list[str]] = {}
+    for endpoint in endpoints:
+        address = f"{endpoint.transport}:{endpoint.path}" if endpoint.is_unix else endpoint.address
+        transports.setdefault(address, []).append(endpoint.transport)
+    lines = []
+    for address, kinds in transports.items():
+        plain = kinds == ["tcp", "udp"] or kinds[0].startswith("unix")
+        lines.append(f"Server listening on {address}" + ("" if plain else f" ({', '.join(kinds)})"))
+    return lines
+
+
+def _summary_line(done: echowire.Summary) -> str:
+    parts = [
+        f"{done.connections} connection{'' if done.connections == 1 else 's'}",
+        f"received {format_size(done.received_bytes)}, sent {format_size(done.sent_bytes)}",
+        f"datagrams received {done.datagrams_received}, sent {done.datagrams_sent}",
+        f"refused {done.refused}",
+    ]
+    if done.failed:
+        parts.append(f"failed {done.failed}")
+    if done.connections:
+        parts.append(f"longest {format_duration(done.longest_s)}")
+    return "Served " + "; ".join(parts)

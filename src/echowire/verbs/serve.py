@@ -1,0 +1,255 @@
+"""serve: bind endpoints and serve them, in a thread of this process or in several processes, until stopped.
+
+    with echowire.serve("tcp://127.0.0.1:0") as server:
+        print(server.endpoint)
+
+`serve` returns when every socket is bound and listening: a client may connect at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from echowire.engines.base import Engine, Handler, Job
+from echowire.engines.choose import choose
+from echowire.errors import UsageError
+from echowire.kernel.inherit import adopt, inherited_descriptors
+from echowire.kernel.listen import Family, Listener, close_all, open_listeners
+from echowire.kernel.tls import server_context
+from echowire.model import (
+    BEYOND_LOOPBACK_IDLE_S,
+    DEFAULT_PORT,
+    Endpoint,
+    Event,
+    Limits,
+    Listening,
+    Stopped,
+    Summary,
+    Transport,
+    split_scheme,
+)
+from echowire.verbs.explained import explaining
+from echowire.verbs.workers import Order, WorkerGroup
+from echowire.wire.services import service_named
+
+EXIT_DRAIN_S = 0.5
+"""How long leaving a `with` block waits for connections to end: those just closed by their clients need a moment."""
+
+OnEvent = Callable[[Event], None]
+
+
+class Running(Protocol):
+    """What serves: one engine in a thread, or a group of worker processes."""
+
+    def stop(self, drain_s: float) -> None:
+        """Begin to stop."""
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for the end; whether it has come. Raises what ended it otherwise than in order."""
+
+
+class Server:
+    """A server that runs. Stop it by `stop` and `wait`, or by leaving its `with` block."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], engine: str, why: str, running: Running, done: Summary) -> None:
+        self.endpoints = tuple(endpoints)
+        """What is bound, with the real port where 0 was asked for."""
+        self.engine = engine
+        self.why = why
+        """Why this engine: what `auto` found against the faster ones."""
+        self.summary = done
+        """What was done; complete when the server has ended."""
+        self._running = running
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The first endpoint."""
+        return self.endpoints[0]
+
+    def stop(self, drain_s: float = 0.0) -> None:
+        """Stop accepting at once, and end when all connections have, or in `drain_s` seconds. Does not wait.
+
+        May be called from any thread and from a signal handler, and again to end sooner.
+        """
+        self._running.stop(drain_s)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the server has ended, for at most `timeout` seconds; whether it has."""
+        return self._running.wait(timeout)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop(EXIT_DRAIN_S)
+        self.wait()
+
+
+def serve(
+    *endpoints: str | Endpoint,
+    service: str = "echo",
+    handler: Handler | str | None = None,
+    engine: str = "auto",
+    workers: int = 1,
+    limits: Limits | Mapping[str, Any] | None = None,
+    tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+    family: Family | None = None,
+    inherited: Mapping[str, str] | None = None,
+    on_event: OnEvent | None = None,
+) -> Server:
+    """Serve `endpoints` (`127.0.0.1:12345`, TCP and UDP, if none are given) and return the running server.
+
+    An endpoint without a scheme is TCP and UDP on one port; with `tls` it is TLS, with `handler` TCP alone.
+    `handler` is a blocking function of a connected socket, or `module:function`, which `workers` above 1 need.
+    `limits` may be a mapping of those that differ from the defaults, which are stricter beyond loopback.
+    `tls` is a certificate's and a key's PEM file. `inherited` is the environment in which LISTEN_FDS may hand
+    over sockets. `on_event` is called in the server's own threads. Raises `UsageError`, `OperationError` and
+    `NameResolutionError`; nothing is left open then.
+    """
+    if workers < 1:
+        raise UsageError(f"{workers} workers cannot serve; give 1 or more")
+    bare_service = service_named(service)
+    function = load_handler(handler) if isinstance(handler, str) else handler
+    if workers > 1 and function is not None and not isinstance(handler, str):
+        raise UsageError("workers are other processes: name the handler as 'module:function'")
+    context = server_context(*tls) if tls else None
+    listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
+    try:
+        if not listeners:
+            for group in endpoint_groups(endpoints, tls=context is not None, streams_only=function is not None):
+                with explaining(group[0]):
+                    listeners += open_listeners([group], family=family, tls=context, reuse_port=workers > 1)
+        if function is not None and not all(listener.endpoint.is_stream for listener in listeners):
+            raise UsageError("a handler serves connections, and datagrams have none; give TCP, TLS or Unix endpoints")
+        if not isinstance(limits, Limits):
+            exposed = any(listener.reachable for listener in listeners)
+            limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
+        job = Job(listeners, bare_service, function, limits)
+        kind, why = choose(engine, job)
+        done = Summary()
+        report = _reporter(on_event, done)
+        for listener in listeners:
+            report(
+                Listening(
+                    time_ns=time.time_ns(), endpoint=listener.endpoint, engine=kind.name, service=job.service_name
+                )
+            )
+        bound = [listener.endpoint for listener in listeners]
+        running: Running
+        if workers > 1:
+            order = Order(
+                engine=kind.name,
+                service=service,
+                handler=handler if isinstance(handler, str) else None,
+                limits=limits,
+                tls=(os.fspath(tls[0]), os.fspath(tls[1])) if tls else None,
+            )
+            running = WorkerGroup(order, listeners, family, workers, report)
+        else:
+            running = _EngineThread(kind(job, report))
+    except BaseException:
+        close_all(listeners)
+        raise
+    return Server(bound, kind.name, why, running, done)
+
+
+class _EngineThread:
+    """One engine in a thread of this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="echowire serve")
+        self._thread.start()
+
+    def stop(self, drain_s: float) -> None:
+        self._engine.stop(drain_s)
+
+    def wait(self, timeout: float | None) -> bool:
+        self._thread.join(timeout)
+        if self._error is not None:
+            raise self._error
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._engine.run()
+        except BaseException as error:
+            self._error = error
+
+
+def _reporter(on_event: OnEvent | None, done: Summary) -> OnEvent:
+    def report(event: Event) -> None:
+        if isinstance(event, Stopped) and event.worker is None:
+            done.add(event.summary)
+        if on_event is not None:
+            on_event(event)
+
+    return report
+
+
+def endpoint_groups(
+    endpoints: Sequence[str | Endpoint], *, tls: bool = False, streams_only: bool = False
+) -> list[list[Endpoint]]:
+    """What each argument stands for: an endpoint with a scheme for itself, another for TCP and UDP on one port."""
+    stream: Transport = "tls" if tls else "tcp"
+    groups: list[list[Endpoint]] = []
+    for given in endpoints or (f"127.0.0.1:{DEFAULT_PORT}",):
+        if isinstance(given, Endpoint):
+            groups.append([given])
+            continue
+        endpoint = Endpoint.parse(given, transport=stream, port=DEFAULT_PORT)
+        both = split_scheme(given)[0] is None and not tls and not streams_only
+        groups.append([endpoint, replace(endpoint, transport="udp")] if both else [endpoint])
+    return groups
+
+
+def load_handler(name: str) -> Handler:
+    """The function that `module:function` names, looked for in the current folder too."""
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise UsageError(f"'{name}' is no handler; write module:function")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the handler's module '{module_name}' is not found ({error})") from error
+    except AttributeError as error:
+        raise UsageError(f"the module '{module_name}' has no '{function_name}'") from error
+    except Exception as error:
+        raise UsageError(f"the handler's module '{module_name}' raised {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise UsageError(f"'{name}' is not a function")
+    return function  # type: ignore[no-any-return]
+
+
+def raise_open_file_limit() -> None:
+    """Let this process open as many files as it is allowed to (RLIMIT_NOFILE, soft up to hard), as servers do."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _adopt_all(variables: Mapping[str, str], tls: ssl.SSLContext | None) -> list[Listener]:
+    listeners: list[Listener] = []
+    try:
+        for descriptor in inherited_descriptors(variables, os.getpid()):
+            listeners.append(adopt(descriptor, tls))
+    except UsageError:
+        close_all(listeners)
+        raise
+    return listeners
