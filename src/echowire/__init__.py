@@ -3,7 +3,8 @@
 The public names, and the room that each lives in:
 
     serve, Server                       verbs/serve.py      bind and serve, in a thread, until stopped
-    call, Peer                          verbs/call.py       connect to anything, send, receive, echo
+    call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
+    converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -32,15 +33,27 @@ _HOME = {
     "OperationError": "errors",
     "ProtocolError": "errors",
     "UsageError": "errors",
+    "DEFAULT_PORT": "model",
+    "split_scheme": "model",
     "parse_duration": "wire.units",
+    "parse_port": "model",
     "parse_rate": "wire.units",
     "parse_size": "wire.units",
     "format_duration": "wire.units",
     "format_size": "wire.units",
     "Server": "verbs.serve",
+    "raise_open_file_limit": "verbs.serve",
     "serve": "verbs.serve",
+    "Exchange": "verbs.call",
     "Peer": "verbs.call",
     "call": "verbs.call",
+    "Conversation": "verbs.conversation",
+    "RelaySummary": "verbs.conversation",
+    "Scanned": "verbs.conversation",
+    "converse": "verbs.conversation",
+    "generate_payloads": "verbs.conversation",
+    "relay": "verbs.conversation",
+    "scan": "verbs.conversation",
 }
 
 TYPE_CHECKING = False
@@ -54,6 +67,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from echowire.model import (
+        DEFAULT_PORT,
         Accepted,
         Closed,
         Endpoint,
@@ -64,17 +78,31 @@ if TYPE_CHECKING:
         Refused,
         Stopped,
         Summary,
+        parse_port,
+        split_scheme,
     )
-    from echowire.verbs.call import Peer, call
-    from echowire.verbs.serve import Server, serve
+    from echowire.verbs.call import Exchange, Peer, call
+    from echowire.verbs.conversation import (
+        Conversation,
+        RelaySummary,
+        Scanned,
+        converse,
+        generate_payloads,
+        relay,
+        scan,
+    )
+    from echowire.verbs.serve import Server, raise_open_file_limit, serve
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 __all__ = [
+    "DEFAULT_PORT",
     "Accepted",
     "Closed",
+    "Conversation",
     "EchowireError",
     "Endpoint",
     "Event",
+    "Exchange",
     "Limits",
     "Listening",
     "NameResolutionError",
@@ -84,18 +112,27 @@ __all__ = [
     "Peer",
     "ProtocolError",
     "Refused",
+    "RelaySummary",
+    "Scanned",
     "Server",
     "Stopped",
     "Summary",
     "UsageError",
     "__version__",
     "call",
+    "converse",
     "format_duration",
     "format_size",
+    "generate_payloads",
     "parse_duration",
+    "parse_port",
     "parse_rate",
     "parse_size",
+    "raise_open_file_limit",
+    "relay",
+    "scan",
     "serve",
+    "split_scheme",
 ]
 
 

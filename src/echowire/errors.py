@@ -41,6 +41,15 @@ class UsageError(EchowireError):
     """What was asked for cannot be done as it was asked."""
 
 
+def _line(head: str, meaning: str, remedy: str) -> str:
+    """`Head. Meaning; remedy.`: a remedy begins with a verb, so that it can follow the meaning in one sentence."""
+    if meaning and remedy:
+        meaning = f"{meaning.removesuffix('.')}; {remedy[:1].lower()}{remedy[1:]}"
+    if not (said := meaning or remedy):
+        return head
+    return f"{head.removesuffix('.')}. {said}"
+
+
 class NameResolutionError(EchowireError):
     """A host or service name that does not resolve (getaddrinfo, RFC 3493 section 6.1).
 
@@ -48,9 +57,15 @@ class NameResolutionError(EchowireError):
     """
 
     def __init__(self, host: str, message: str, number: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(host, message, number)  # all that made it, so that it can be pickled
         self.host = host
+        self.message = message
         self.number = number
+        self.meaning = ""
+        self.remedy = ""
+
+    def __str__(self) -> str:
+        return _line(self.message, self.meaning, self.remedy)
 
 
 class OperationError(EchowireError):
@@ -70,7 +85,7 @@ class OperationError(EchowireError):
         meaning: str = "",
         remedy: str = "",
     ) -> None:
-        super().__init__(operation, endpoint, number)
+        super().__init__(operation, endpoint, number, system_message)  # all that made it, so that it can be pickled
         self.operation = operation
         self.endpoint = endpoint
         self.number = number
@@ -91,7 +106,7 @@ class OperationError(EchowireError):
     def __str__(self) -> str:
         said = self.system_message[:1].lower() + self.system_message[1:]
         head = f"{self.operation} {self.endpoint}: {said} ({self.errno_name} {self.number})."
-        return " ".join(part for part in (head, self.meaning, self.remedy) if part)
+        return _line(head, self.meaning, self.remedy)
 
 
 class ProtocolError(EchowireError):

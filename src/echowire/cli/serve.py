@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from types import FrameType
 from typing import Any
@@ -22,6 +25,9 @@ from echowire.cli.common import (
     pass_environment,
     printable,
 )
+
+AT_ONCE_S = 1.0
+"""How long a second signal lets what is left end in order."""
 
 SCHEMA = {"schema": "echowire.serve", "version": 1}
 
@@ -117,7 +123,8 @@ class Serving:
                 inherited=self._env.variables,
                 on_event=self._on_event,
             )
-            with server:
+            # Standard output is for the answer; what a handler prints goes beside it.
+            with server, redirect_stdout(self._env.stderr):
                 self._announce(server)
                 if self._signals:
                     server.stop(options["drain"])
@@ -139,10 +146,16 @@ class Serving:
         self._signals += 1
         if self._server is None:
             return
-        first = self._signals == 1
-        self._server.stop(self._options["drain"] if first else 0.0)
-        if first and self._env.is_terminal:
-            self._env.say("stopping; who is connected may finish. Ctrl-C again ends it at once")
+        if self._signals == 1:
+            self._server.stop(self._options["drain"])
+            if self._env.is_terminal:
+                self._env.say("stopping; who is connected may finish. Ctrl-C again ends it at once")
+            return
+        self._server.stop(0.0)
+        # A handler in its own code, or a reader of our output that has stalled, must not keep us.
+        last_resort = threading.Timer(AT_ONCE_S, os._exit, (1,))
+        last_resort.daemon = True
+        last_resort.start()
 
     def _on_event(self, event: Event) -> None:
         """Called in the server's threads."""

@@ -83,10 +83,11 @@ def open_listeners(
     With `reuse_port` several processes may bind the same port and the kernel shares connections among them
     (SO_REUSEPORT, socket(7)). Raises `OperationError`, `NameResolutionError`, `UsageError`.
     """
+    options = _Options(family, tls, reuse_port)
     listeners: list[Listener] = []
     try:
         for group in groups:
-            listeners += _open_group(group, family, tls, reuse_port)
+            listeners += _open_group(group, options)
     except BaseException:
         close_all(listeners)
         raise
@@ -99,17 +100,22 @@ def close_all(listeners: Iterable[Listener]) -> None:
         listener.close()
 
 
-def _open_group(
-    group: Sequence[Endpoint], family: Family | None, tls: ssl.SSLContext | None, reuse_port: bool
-) -> list[Listener]:
-    wanted = [at for endpoint in group for at in _addresses(endpoint, family)]
+@dataclass(frozen=True, slots=True)
+class _Options:
+    family: Family | None
+    tls: ssl.SSLContext | None
+    reuse_port: bool
+
+
+def _open_group(group: Sequence[Endpoint], options: _Options) -> list[Listener]:
+    wanted = [at for endpoint in group for at in _addresses(endpoint, options.family)]
     for attempt in range(SHARED_PORT_ATTEMPTS):
         opened: list[Listener] = []
         try:
             for endpoint, numeric, af in wanted:
                 if opened and endpoint.port == 0 and not endpoint.is_unix:
                     endpoint = replace(endpoint, port=opened[0].endpoint.port)
-                opened.append(_open(endpoint, numeric, af, tls, reuse_port))
+                opened.append(_open(endpoint, numeric, af, options))
         except OperationError as error:
             close_all(opened)
             # Port 0 gave the first socket a port that another of the group finds taken: draw again.
@@ -147,8 +153,8 @@ def _addresses(endpoint: Endpoint, family: Family | None) -> list[tuple[Endpoint
     return list(found.values())
 
 
-def _open(endpoint: Endpoint, host: str, af: int, tls: ssl.SSLContext | None, reuse_port: bool) -> Listener:
-    if endpoint.transport == "tls" and tls is None:
+def _open(endpoint: Endpoint, host: str, af: int, options: _Options) -> Listener:
+    if endpoint.transport == "tls" and options.tls is None:
         raise UsageError(f"{endpoint}: TLS needs a certificate and its key; give --tls-cert and --tls-key")
     kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
     with operation("socket", endpoint):
@@ -158,28 +164,29 @@ def _open(endpoint: Endpoint, host: str, af: int, tls: ssl.SSLContext | None, re
             made = bind_unix(sock, endpoint)
             listener = Listener(sock, endpoint, made=made)
         else:
-            listener = _bind_inet(sock, endpoint, host, af, reuse_port)
+            listener = _bind_inet(sock, endpoint, host, options)
         if endpoint.is_stream:
             with operation("listen", listener.endpoint):
                 sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
-    listener.tls = tls if endpoint.transport == "tls" else None
+    listener.tls = options.tls if endpoint.transport == "tls" else None
     return listener
 
 
-def _bind_inet(sock: socket.socket, endpoint: Endpoint, host: str, af: int, reuse_port: bool) -> Listener:
+def _bind_inet(sock: socket.socket, endpoint: Endpoint, host: str, options: _Options) -> Listener:
     wildcard = not endpoint.host or host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
     with operation("bind", endpoint):
-        if af == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if not endpoint.host else 1)
+        if sock.family == socket.AF_INET6:
+            both = not endpoint.host and options.family is None
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not both))
         if endpoint.is_stream:
             # A restart need not wait for the TIME-WAIT of the last run's connections (FAILURES row 2).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
+        if options.reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        address = socket.getaddrinfo(host, endpoint.port, af, 0, 0, socket.AI_NUMERICHOST)[0][4]
+        address = socket.getaddrinfo(host, endpoint.port, sock.family, 0, 0, socket.AI_NUMERICHOST)[0][4]
         sock.bind(address)
     prepare(sock, endpoint, wildcard)
     bound = replace(endpoint, port=sock.getsockname()[1])

@@ -1,0 +1,69 @@
+# What one can do with this repository; `make` alone lists it. Each target sets up what it needs, once: a virtual
+# environment in .venv, made from $(PYTHON), with this project in it. After that no target needs the network.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+CODE := $(wildcard src tests bench examples)
+
+# A stamp is a copy of the pyproject.toml that was installed: no stamp, or another text, means install. The mark
+# stands while an installation runs; where one is found, the last was cut short, and the environment is made anew.
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+MARK := $(VENV)/.installing
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check bench fix clean
+
+help: ## List what one can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(RUN) ## Serve and call every transport, and compare each byte
+	@$(PY) examples/demo.py
+
+test: $(DEV) ## Run the tests; ARGS='-k name' goes to pytest
+	@$(PY) -m pytest $(ARGS)
+
+check: $(DEV) ## Check formatting, lint and types
+	@$(PY) -m ruff format --check $(CODE)
+	@$(PY) -m ruff check $(CODE)
+	@$(PY) -m mypy --strict $(CODE)
+
+bench: $(DEV) ## Measure what has an allowance, such as start-up
+	@$(PY) bench/start_up.py
+
+fix: $(DEV) ## Format the code, and mend what the linter can
+	@$(PY) -m ruff format $(CODE)
+	@$(PY) -m ruff check --fix $(CODE)
+
+clean: ## Remove what the others made: the environment, the caches
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(CODE) -name __pycache__ -type d -exec rm -rf {} +
+
+$(RUN): pyproject.toml
+	@cmp -s pyproject.toml $@ || { $(install) . && $(finish) $@; }
+	@touch $@
+
+$(DEV): pyproject.toml
+	@cmp -s pyproject.toml $@ || { $(install) '.[dev]' && cp pyproject.toml $(RUN) && $(finish) $@; }
+	@touch $@
+
+# An environment that works is taken as it is, whoever made it.
+define install
+	if [ -e $(MARK) ] || ! $(PY) -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	        echo "echowire needs Python 3.11 or newer, and '$(PYTHON) -V' says $$($(PYTHON) -V 2>&1 | head -n 1);" \
+	            "name another: make PYTHON=python3.12" >&2; exit 1; }; \
+	    $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	        echo "$(PYTHON) lacks the venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	    echo 'Making $(VENV) …' >&2; \
+	    rm -rf $(VENV) && mkdir $(VENV) && touch $(MARK) && $(PYTHON) -m venv $(VENV) || exit 1; \
+	fi; \
+	echo 'Installing into $(VENV) …' >&2 && touch $(MARK) && $(PIP) install --editable
+endef
+
+define finish
+	rm -f $(MARK) && cp pyproject.toml
+endef

@@ -1,0 +1,89 @@
+"""Names to addresses: which addresses an endpoint has, in the order to try them, and where to call from."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Any, TypeAlias
+
+from echowire.errors import NameResolutionError, UsageError
+from echowire.kernel.boundary import operation
+from echowire.kernel.listen import Family
+from echowire.model import Endpoint
+
+IPV6_LINK_LOCAL = "fe80:"
+
+SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+Address: TypeAlias = tuple[int, SocketAddress]
+"""An address family and an address of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to call from: an address of this host (empty: the route's choice) and a port (0: any free one)."""
+
+    host: str = ""
+    port: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.host or self.port)
+
+
+def resolve(endpoint: Endpoint, family: Family | None) -> list[Address]:
+    """The addresses of `endpoint`, in the order to try them: RFC 6724's, the families in turn (RFC 8305, 4)."""
+    host = endpoint.host
+    if endpoint.port == 0:
+        raise UsageError(f"{endpoint}: port 0 means any free port to a server; a call needs the server's own")
+    check_zone(host)
+    kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
+    af = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}[family]
+    try:
+        # No name, and no AI_PASSIVE, means the loopback addresses (getaddrinfo(3)).
+        answers = socket.getaddrinfo(host or None, endpoint.port, af, kind)
+    except socket.gaierror as error:
+        said = f"resolve {host}: {(error.strerror or str(error)).lower()}"
+        raise NameResolutionError(host, said, error.errno) from error
+    except UnicodeError as error:
+        raise NameResolutionError(host, f"resolve {host!r}: this cannot be a host name") from error
+    found = dict.fromkeys(_addresses(answers))
+    if not found:
+        raise NameResolutionError(host, f"resolve {host}: no address")
+    return interleaved(list(found))
+
+
+def interleaved(addresses: list[Address]) -> list[Address]:
+    """The first family's first address, then the other's first, and so on (First Address Family Count of 1)."""
+    first = [each for each in addresses if each[0] == addresses[0][0]]
+    second = [each for each in addresses if each[0] != addresses[0][0]]
+    return [each for each in chain.from_iterable(zip_longest(first, second)) if each is not None]
+
+
+def check_zone(host: str) -> None:
+    """Say plainly what getaddrinfo calls "Name or service not known": a zone without an interface, or none."""
+    address, percent, zone = host.partition("%")
+    names = [name for _, name in socket.if_nameindex()]
+    if percent and ":" in address and zone not in names and not zone.isdigit():
+        raise NameResolutionError(host, f"resolve {host}: no interface '{zone}' here; there are {', '.join(names)}")
+    if not percent and host.lower().startswith(IPV6_LINK_LOCAL):
+        raise UsageError(f"{host} is a link-local address and needs the interface it is on: {host}%{names[-1]}")
+
+
+def source_addresses(source: Source, addresses: list[Address]) -> dict[int, SocketAddress]:
+    """The address to bind to, by family: of all that `addresses` have, or of those that the source's host has."""
+    if not source.host:
+        any_host = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - the route chooses the address
+        return {family: (any_host[socket.AddressFamily(family)], source.port) for family, _ in addresses}
+    check_zone(source.host)
+    with operation("resolve", source.host):
+        answers = socket.getaddrinfo(source.host, source.port, 0, socket.SOCK_STREAM)
+    # Reversed, so that the first of each family stays.
+    return dict(reversed(list(_addresses(answers))))
+
+
+def _addresses(answers: Iterable[tuple[Any, ...]]) -> Iterator[Address]:
+    """The IPv4 and IPv6 addresses of what getaddrinfo gave."""
+    for family, _, _, _, address in answers:
+        if family in (socket.AF_INET, socket.AF_INET6):
+            yield int(family), address

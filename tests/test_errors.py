@@ -1,0 +1,101 @@
+"""The tree of exceptions: what each says, what the command exits with, and that it survives a pickle."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+import pickle
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echowire import errors
+from echowire.errors import (
+    FROM_THE_NETWORK,
+    EchowireError,
+    NameResolutionError,
+    NoReplyError,
+    OperationError,
+    ProtocolError,
+    UsageError,
+)
+
+TREE = [
+    (UsageError("no such port"), 2),
+    (NameResolutionError("nowhere.invalid", "nowhere.invalid: no address", -2), 2),
+    (OperationError("bind", "127.0.0.1:80/tcp", errno.EACCES, "Permission denied"), 2),
+    (OperationError("connect", "127.0.0.1:80/tcp", errno.ECONNREFUSED, "Connection refused"), 1),
+    (ProtocolError("the echo came back wrong"), 1),
+    (NoReplyError("nothing in 1 s"), 1),
+]
+
+
+@pytest.mark.parametrize(("error", "status"), TREE)
+def test_each_error_is_in_the_tree_and_knows_its_exit_status(error: EchowireError, status: int) -> None:
+    assert isinstance(error, EchowireError)
+    assert error.exit_status == status
+
+
+def test_the_drawing_in_the_docstring_is_the_tree() -> None:
+    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or ""))
+    assert drawn == {kind.__name__ for kind in EchowireError.__subclasses__()}
+    assert drawn == {type(error).__name__ for error, _ in TREE}
+
+
+@pytest.mark.parametrize(("error", "status"), TREE)
+def test_an_error_survives_pickle_and_copy(error: EchowireError, status: int) -> None:
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is type(error)
+        assert str(again) == str(error)
+        assert vars(again) == vars(error)
+        assert again.exit_status == status
+
+
+def test_a_failed_look_up_keeps_the_host_and_the_resolvers_number() -> None:
+    error = NameResolutionError("nowhere.invalid", "nowhere.invalid: no address", -2)
+    assert (str(error), error.host, error.number) == ("nowhere.invalid: no address", "nowhere.invalid", -2)
+    assert NameResolutionError("", "no name").number is None
+
+
+def test_an_operation_error_is_one_line_with_operation_endpoint_and_number() -> None:
+    error = OperationError("bind", "127.0.0.1:80/tcp", errno.EACCES, "Permission denied")
+    assert str(error) == "bind 127.0.0.1:80/tcp: permission denied (EACCES 13)."
+    assert error.errno_name == "EACCES"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationError("bind", "here", errno.EACCES, "Permission denied"),
+        NameResolutionError("here", "look up here: permission denied (EACCES 13)."),
+    ],
+)
+def test_meaning_and_remedy_follow_as_a_sentence(error: OperationError | NameResolutionError) -> None:
+    error.meaning = "It is so."
+    assert str(error).endswith("here: permission denied (EACCES 13). It is so.")
+    error.remedy = "Do this."
+    assert str(error).endswith("here: permission denied (EACCES 13). It is so; do this.")
+    error.meaning = ""
+    assert str(error).endswith("here: permission denied (EACCES 13). Do this.")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_number_without_a_name_is_still_told() -> None:
+    error = OperationError("connect", "here", 9999, "Unknown error 9999")
+    assert str(error) == "connect here: unknown error 9999 (errno 9999)."
+    assert error.exit_status == 2
+
+
+def test_an_empty_system_message_is_no_error_of_its_own() -> None:
+    assert str(OperationError("connect", "here", 111, "")) == "connect here:  (ECONNREFUSED 111)."
+
+
+@given(st.sampled_from(sorted(errno.errorcode)))
+def test_every_number_gives_one_line_and_the_status_of_who_refused(number: int) -> None:
+    error = OperationError("connect", "[::1]:7/tcp", number, os.strerror(number))
+    assert f"({errno.errorcode[number]} {number})." in str(error)
+    assert "\n" not in str(error)
+    assert error.exit_status == (1 if number in FROM_THE_NETWORK else 2)

@@ -1,0 +1,408 @@
+"""The layers, as a test: who may import whom, that no two modules import each other, and what the package exports.
+
+The tables below are the rule; the rest walks the syntax trees, so that an import inside a function or under
+TYPE_CHECKING counts as one at the top does.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import echowire
+
+PROJECT = Path(__file__).parents[1]
+SOURCE = PROJECT / "src" / "echowire"
+
+PUBLIC = "echowire"
+"""The room of the package itself: the public names."""
+
+ANY = "*"
+"""The room of what is imported by a name made at run time, as `__getattr__` of the public names does."""
+
+VALUES = frozenset({"errors", "model"})
+
+MAY_IMPORT: Mapping[str, frozenset[str]] = {
+    "errors": frozenset(),
+    "model": frozenset({"errors"}),
+    "wire": VALUES,
+    "analysis": VALUES | {"wire"},
+    "kernel": VALUES | {"wire"},
+    "engines": VALUES | {"wire", "kernel"},
+    "verbs": VALUES | {"wire", "kernel", "engines", "analysis"},
+    PUBLIC: VALUES | {"wire", "verbs", ANY},
+    "testing": VALUES | {"wire", "kernel", "engines", "analysis", "verbs", PUBLIC},
+    "cli": frozenset({PUBLIC, "errors"}),
+    "web": frozenset({PUBLIC, "errors"}),
+    "pytest_plugin": frozenset({PUBLIC, "errors"}),
+    "__main__": frozenset({"cli"}),
+}
+"""Room by room, the other rooms that it may import. Within a room all may import each other, save verbs."""
+
+SHARED_BY_VERBS: Mapping[str, str] = {
+    "echowire.verbs.explained": "every verb explains its errors the same way",
+}
+"""Modules in verbs/ that are no verb, for any of them to import."""
+
+VERB_ON_VERB: Mapping[tuple[str, str], str] = {
+    ("echowire.verbs.serve", "echowire.verbs.workers"): "`serve --workers` is a group of processes",
+    ("echowire.verbs.conversation", "echowire.verbs.call"): "what one does with call's peer: a part of the same verb",
+    ("echowire.verbs.worker", "echowire.verbs.serve"): "one of these processes; it loads a handler as serve does",
+}
+"""Verbs that are built on another module of verbs/, and why."""
+
+VALUE_MODULES = frozenset(
+    {
+        "__future__",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "errno",
+        "functools",
+        "ipaddress",
+        "math",
+        "typing",
+    }
+)
+"""The standard library's value types: all that errors and model may import of it."""
+
+IMPURE = frozenset({"asyncio", "os", "posix", "select", "selectors", "socket", "_socket", "ssl", "subprocess", "time"})
+"""Clocks, descriptors and system calls, by any door: never in wire."""
+
+PURE_PARTS: Mapping[tuple[str, str], tuple[frozenset[str], str]] = {
+    ("echowire.wire.services", "time"): (frozenset({"gmtime"}), "a conversion of its argument; reads no clock"),
+}
+"""What wire may take of an impure module all the same, and why."""
+
+THIRD_PARTY: Mapping[str, frozenset[str]] = {
+    "wire": frozenset({"numpy"}),
+    "analysis": frozenset({"numpy", "polars"}),
+    "kernel": frozenset({"psutil"}),
+    "engines": frozenset({"uvloop"}),
+    "cli": frozenset({"click", "rich"}),
+}
+"""Room by room, the third-party packages that it may import, if pyproject.toml declares them."""
+
+BROUGHT_BY_THE_CALLER: Mapping[tuple[str, str], str] = {
+    ("echowire.pytest_plugin", "pytest"): "only pytest loads it",
+}
+"""Third-party imports that need no declaration, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One import: the module that it stands in, its line, and what it imports."""
+
+    importer: str
+    line: int
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.target}"
+
+
+def modules_of(root: Path) -> dict[str, ast.Module]:
+    """The syntax tree of each module under `root`, the directory of the package echowire."""
+    trees = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        trees[".".join((PUBLIC, *parts))] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return trees
+
+
+def packages_of(root: Path) -> set[str]:
+    return {".".join((PUBLIC, *path.parent.relative_to(root).parts)) for path in root.rglob("__init__.py")}
+
+
+def imports_of(root: Path) -> list[Import]:
+    """Every import under `root`. `from package import name` is of the module `package.name`, where there is one."""
+    trees, packages = modules_of(root), packages_of(root)
+    return [
+        Import(importer, node.lineno, target)
+        for importer, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
+        for target in _targets(node, importer if importer in packages else importer.rpartition(".")[0], trees)
+    ]
+
+
+def _targets(node: ast.Import | ast.ImportFrom | ast.Call, package: str, known: Iterable[str]) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*above, base] if base else above)
+        for alias in node.names:
+            yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base
+    elif re.search(r"\b(import_module|__import__)$", ast.unparse(node.func)) and node.args:
+        yield from _constant_start(node.args[0])
+
+
+def _constant_start(name: ast.expr) -> Iterator[str]:
+    """What an import by name is of: `echowire.cli.*` for `f"echowire.cli.{verb}"`, nothing for a variable."""
+    first = name.values[0] if isinstance(name, ast.JoinedStr) and name.values else name
+    if isinstance(first, ast.Constant) and isinstance(first.value, str):
+        yield first.value if first is name else f"{first.value.rpartition('.')[0]}.*"
+
+
+def room_of(module: str) -> str:
+    """The room that a module of the package is in."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else PUBLIC
+
+
+def is_ours(module: str) -> bool:
+    return module.split(".")[0] == PUBLIC
+
+
+def forbidden_arrows(imports: Iterable[Import]) -> list[str]:
+    """Imports within the package that the tables do not allow."""
+    return [str(one) for one in imports if is_ours(one.target) and not _may(one.importer, one.target)]
+
+
+def _may(importer: str, target: str) -> bool:
+    room, other = room_of(importer), room_of(target)
+    if room != other:
+        return other in MAY_IMPORT.get(room, frozenset())
+    if room == "verbs" and importer != target:
+        return target in SHARED_BY_VERBS or (importer, target) in VERB_ON_VERB
+    return True
+
+
+def cycle(imports: Iterable[Import]) -> list[str]:
+    """The modules of one ring of imports within the package, empty if there is none."""
+    graph: dict[str, set[str]] = {}
+    for one in imports:
+        if is_ours(one.target) and not one.target.endswith(".*"):
+            graph.setdefault(one.importer, set()).add(one.target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def impure_imports(root: Path) -> list[str]:
+    """Imports in wire of what it must not know, and in errors and model of more than value types."""
+    trees, wrong = modules_of(root), []
+    for one in imports_of(root):
+        top, room = one.target.split(".")[0], room_of(one.importer)
+        if room in VALUES and top in sys.stdlib_module_names and top not in VALUE_MODULES:
+            wrong.append(str(one))
+        elif room == "wire" and top in IMPURE:
+            allowed, _reason = PURE_PARTS.get((one.importer, top), (frozenset(), ""))
+            used = _used_of(top, trees[one.importer])
+            if not used <= allowed:
+                wrong.append(f"{one}, and uses {', '.join(sorted(used - allowed)) or 'it'}")
+    return wrong
+
+
+def _used_of(module: str, tree: ast.Module) -> set[str]:
+    """The names that `tree` takes of `module`; `*` where it is used as a whole, and so beyond telling."""
+    used, aliases = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases |= {alias.asname or alias.name for alias in node.names if alias.name.split(".")[0] == module}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == module:
+            used |= {alias.name for alias in node.names}
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    used |= {node.attr for node in attributes if isinstance(node.value, ast.Name) and node.value.id in aliases}
+    as_attribute = {id(node.value) for node in attributes}
+    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in aliases)
+    return used | {"*" for node in names if id(node) not in as_attribute} or {"*"}
+
+
+def foreign_imports(imports: Iterable[Import], declared: Iterable[str]) -> list[str]:
+    """Third-party imports that the room may not have, or that pyproject.toml does not declare."""
+    wrong = []
+    for one in imports:
+        top = one.target.split(".")[0]
+        if top in sys.stdlib_module_names or is_ours(one.target) or (one.importer, top) in BROUGHT_BY_THE_CALLER:
+            continue
+        if top not in THIRD_PARTY.get(room_of(one.importer), frozenset()):
+            wrong.append(f"{one}, which its room may not")
+        elif top not in declared:
+            wrong.append(f"{one}, which pyproject.toml does not declare")
+    return wrong
+
+
+def declared_packages() -> set[str]:
+    """The packages that a user gets by pyproject.toml: dependencies and extras, without the developers'."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [lines for name, lines in project.get("optional-dependencies", {}).items() if name != "dev"]
+    requirements = [*project["dependencies"], *(line for lines in extras for line in lines)]
+    names = (re.match(r"[\w.-]+", line) for line in requirements)
+    return {name[0].lower().replace("-", "_") for name in names if name}
+
+
+def test_every_module_is_in_a_room_of_the_table() -> None:
+    assert {room_of(module) for module in modules_of(SOURCE)} <= set(MAY_IMPORT)
+
+
+def test_nothing_imports_but_what_its_room_may() -> None:
+    assert forbidden_arrows(imports_of(SOURCE)) == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    assert cycle(imports_of(SOURCE)) == []
+
+
+def test_formats_and_values_are_pure() -> None:
+    assert impure_imports(SOURCE) == []
+
+
+def test_third_party_packages_are_declared_and_in_their_room() -> None:
+    assert foreign_imports(imports_of(SOURCE), declared_packages()) == []
+
+
+def test_exports() -> None:
+    typed = {
+        alias.asname or alias.name: node.module
+        for block in ast.walk(modules_of(SOURCE)[PUBLIC])
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == {name: f"{PUBLIC}.{home}" for name, home in echowire._HOME.items()}
+    assert sorted(echowire.__all__) == sorted([*typed, "__version__"])
+    assert set(echowire.__all__) <= set(dir(echowire))
+
+
+@pytest.mark.parametrize("name", echowire._HOME)
+def test_each_public_name_resolves_to_what_its_room_defines(name: str) -> None:
+    home = import_module(f"{PUBLIC}.{echowire._HOME[name]}")
+    assert getattr(echowire, name) is getattr(home, name)
+    assert getattr(getattr(echowire, name), "__module__", home.__name__) == home.__name__, "made in another room"
+
+
+def test_a_name_that_is_not_public_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="'nothing'"):
+        getattr(echowire, "nothing")  # noqa: B009 - the types know that it is not there
+
+
+# The tests above can fail: trees that break each rule.
+
+
+def tree(root: Path, files: Mapping[str, str]) -> Path:
+    """A package under `root` with these files, and the `__init__.py` that they need."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        for folder in path.relative_to(root).parents:
+            (root / folder / "__init__.py").touch()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("wire/dns.py", "import echowire.kernel.listen"),
+        ("wire/dns.py", "from echowire.kernel import listen"),
+        ("wire/dns.py", "from echowire.kernel.listen import Listener"),
+        ("wire/dns.py", "from ..kernel import listen"),
+        ("wire/dns.py", "from ..kernel.listen import Listener"),
+        ("wire/protocols/tcp.py", "from ...kernel.listen import Listener"),
+        ("wire/__init__.py", "from ..kernel import listen"),
+        ("wire/dns.py", "def late():\n    from echowire.kernel import listen"),
+        ("wire/dns.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import echowire.kernel.listen"),
+        ("wire/dns.py", "from importlib import import_module\nimport_module('echowire.kernel.listen')"),
+        ("wire/dns.py", "import importlib\nimportlib.import_module(f'echowire.kernel.{1}')"),
+        ("kernel/listen.py", "import echowire.engines.base"),
+        ("verbs/read.py", "import echowire"),
+        ("verbs/read.py", "from echowire.verbs.call import call"),
+        ("verbs/call.py", "from echowire.verbs.workers import WorkerGroup"),
+        ("cli/serve.py", "from echowire.model import Endpoint"),
+        ("testing.py", "from echowire.cli import main"),
+        ("cli/serve.py", "from importlib import import_module\nimport_module(f'echowire.{1}')"),
+        ("attic/old.py", "import echowire.errors"),
+    ],
+)
+def test_a_forbidden_arrow_is_found(tmp_path: Path, file: str, text: str) -> None:
+    others = dict.fromkeys(("kernel/listen.py", "engines/base.py", "verbs/call.py", "model.py"), "")
+    found = forbidden_arrows(imports_of(tree(tmp_path, others | {file: text})))
+    assert len(found) == 1, found
+
+
+def test_an_allowed_arrow_is_none(tmp_path: Path) -> None:
+    files = {
+        "wire/dns.py": "from ..errors import UsageError\nfrom . import names\nimport struct",
+        "wire/names.py": "from echowire.model import Endpoint",
+        "verbs/serve.py": "from echowire.verbs import workers, explained\nfrom echowire.kernel.listen import Listener",
+        "cli/serve.py": "import echowire\nfrom echowire import serve\nfrom echowire.cli import common",
+        "cli/common.py": "from importlib import import_module\nimport_module(f'echowire.cli.{1}')",
+        **dict.fromkeys(("errors.py", "model.py", "kernel/listen.py", "verbs/workers.py", "verbs/explained.py"), ""),
+    }
+    assert forbidden_arrows(imports_of(tree(tmp_path, files))) == []
+    assert cycle(imports_of(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"wire/a.py": "import echowire.wire.b", "wire/b.py": "from echowire.wire import a"},
+        {"wire/a.py": "from .b import x", "wire/b.py": "def late():\n    from .a import y"},
+        {"wire/a.py": "from . import b", "wire/b.py": "from .c import x", "wire/c.py": "from . import a"},
+        {"wire/__init__.py": "from .a import x", "wire/a.py": "from echowire import wire"},
+        {"wire/a.py": "import echowire.wire.a"},
+        {"wire/a.py": "import importlib\nimportlib.import_module('echowire.wire.b')", "wire/b.py": "from . import a"},
+    ],
+)
+def test_a_cycle_is_found(tmp_path: Path, files: Mapping[str, str]) -> None:
+    assert cycle(imports_of(tree(tmp_path, files)))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("wire/dns.py", "import time"),
+        ("wire/dns.py", "import os.path"),
+        ("wire/dns.py", "def late():\n    from socket import inet_aton"),
+        ("wire/dns.py", "import time as _time\n_time.gmtime(0)"),
+        ("wire/services.py", "import time as _time\n_time.gmtime(0), _time.time()"),
+        ("wire/services.py", "from time import gmtime, time"),
+        ("wire/services.py", "import time\nclock = time"),
+        ("wire/services.py", "import os"),
+        ("model.py", "import socket"),
+        ("errors.py", "import re"),
+    ],
+)
+def test_an_impure_import_is_found(tmp_path: Path, file: str, text: str) -> None:
+    assert impure_imports(tree(tmp_path, {file: text}))
+
+
+@pytest.mark.parametrize("text", ["import time\ntime.gmtime(0)", "from time import gmtime"])
+def test_a_pure_part_of_an_impure_module_is_allowed(tmp_path: Path, text: str) -> None:
+    assert impure_imports(tree(tmp_path, {"wire/services.py": text})) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("wire/columns.py", "import polars"),
+        ("wire/columns.py", "import numpy.typing"),
+        ("kernel/diag.py", "from click import echo"),
+        ("engines/base.py", "import pytest"),
+    ],
+)
+def test_an_undeclared_or_misplaced_package_is_found(tmp_path: Path, file: str, text: str) -> None:
+    assert foreign_imports(imports_of(tree(tmp_path, {file: text})), declared={"click", "polars"})
+
+
+def test_declared_packages_are_read() -> None:
+    assert "click" in declared_packages()
+    assert "pytest" not in declared_packages()
