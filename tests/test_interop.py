@@ -55,11 +55,18 @@ def test_socat_gets_a_datagram_back_whole(server: echowire.Server, size: int) ->
 
 
 @needs("ncat")
-@pytest.mark.parametrize("size", [1, 8192])
-def test_ncat_gets_a_datagram_back_whole(server: echowire.Server, size: int) -> None:
-    # ncat reads 8 KiB at a time, so a larger input becomes several datagrams, whatever the server.
+@pytest.mark.parametrize("size", [1, 8192, 65_507])
+def test_ncat_gets_datagrams_back_whole(server: echowire.Server, size: int) -> None:
+    # ncat 7 reads 8 KiB at a time, so the largest input becomes several datagrams; and it leaves as soon as its
+    # input ends, so the input stays open until all has come.
     message = random.Random(size).randbytes(size)
-    assert command("ncat", "-u", "-i", "0.5", "127.0.0.1", str(server.endpoint.port), stdin=message)[:size] == message
+    with subprocess.Popen(
+        ["ncat", "-u", "127.0.0.1", str(server.endpoint.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(message)
+        process.stdin.flush()
+        assert process.stdout.read(size) == message
 
 
 @needs("ncat", "socat")

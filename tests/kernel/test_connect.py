@@ -15,8 +15,10 @@ import pytest
 from echowire.errors import NameResolutionError, OperationError, UsageError
 from echowire.kernel.channel import Channel, wait
 from echowire.kernel.connect import ConnectFailure, Connection, connect
+from echowire.kernel.icmp_errors import IP_RECVERR
 from echowire.kernel.resolve import Source, interleaved, resolve
-from echowire.model import Endpoint
+from echowire.model import Endpoint, IcmpReport
+from tests.netns import link, namespaces
 from tests.plain_servers import answering, echo, free_port, reset, serving, serving_unix, silent_listener
 
 
@@ -247,6 +249,39 @@ def test_udp_refused_by_all_addresses() -> None:
         with pytest.raises(OperationError) as caught:
             receive(made.channel)
         assert caught.value.number == errno.ECONNREFUSED
+
+
+def test_a_firewall_that_refuses_is_named() -> None:
+    with namespaces(2) as (client, server):
+        link(client, server, "10.0.0.1/24", "10.0.0.2/24")
+        server.nft("add rule inet test input meta l4proto { tcp, udp } reject with icmp type admin-prohibited")
+        with client.inside():
+            failure = failed(connect(tcp(81, "10.0.0.2")))
+            assert failure.number == errno.EHOSTUNREACH
+            assert failure.icmp == failure.attempts[0].icmp == IcmpReport(3, 13, "10.0.0.2")
+            with connected(connect(Endpoint("udp", "10.0.0.2", 81))) as made:
+                made.channel.send(b"anybody?")
+                with pytest.raises(OperationError):
+                    receive(made.channel)
+                assert made.channel.icmp == IcmpReport(3, 13, "10.0.0.2")
+
+
+def test_a_link_local_address_with_its_zone() -> None:
+    with namespaces(2) as (client, server):
+        device, theirs = link(client, server, "10.0.0.1/24", "10.0.0.2/24")
+        server.ip(f"address add fe80::77/64 dev {theirs} nodad")
+        with server.inside(), socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::", 0))
+            listener.listen()
+            at = tcp(listener.getsockname()[1], f"fe80::77%{device}")
+            with client.inside(), connected(connect(at)) as made:
+                assert made.channel.remote == at
+                assert made.attempts[0].address == at.address
+
+
+def test_once_connected_passing_icmp_errors_pass() -> None:
+    with serving(echo) as port, connected(connect(tcp(port))) as made:
+        assert made.channel.socket.getsockopt(socket.IPPROTO_IP, IP_RECVERR) == 0
 
 
 def test_closing_wakes_the_thread_that_waits() -> None:

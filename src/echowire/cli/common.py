@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO, TypeVar, cast
 
 import click
 
-from echowire import UsageError, parse_duration, parse_port, parse_rate, parse_size
+from echowire import OperationError, UsageError, parse_duration, parse_port, parse_rate, parse_size
 
 T = TypeVar("T")
 
@@ -50,13 +51,21 @@ class Environment:
 
     @classmethod
     def of_process(cls) -> Environment:
-        """The process's own streams."""
+        """The process's own streams. One that the shell closed (`>&-`) is the null device instead."""
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:
+                setattr(sys, name, Path(os.devnull).open(mode))
         return cls(sys.stdin.buffer, sys.stdout.buffer, sys.stderr, dict(os.environ))
 
     def answer(self, text: str) -> None:
         """Write a line of the answer to standard output, at once: a reader behind a pipe may wait for it."""
-        self.stdout.write(text.encode("utf-8", "surrogateescape") + b"\n")
-        self.stdout.flush()
+        try:
+            self.stdout.write(text.encode("utf-8", "surrogateescape") + b"\n")
+            self.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OperationError("write", "standard output", error.errno or 0, error.strerror or "failed") from error
 
     def answer_json(self, document: Any, *, indent: int | None = None) -> None:
         """Write `document` as JSON; with `indent` for people, else on one line. NaN is refused, not written."""

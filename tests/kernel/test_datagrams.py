@@ -1,0 +1,81 @@
+"""Datagrams are answered from the address that they were sent to, whatever the route would choose."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+import pytest
+
+from echowire.kernel.datagrams import DatagramSocket, answer_from
+from echowire.kernel.listen import Listener, open_listeners
+from echowire.model import Endpoint
+from tests import netns
+from tests.peers import needs_root
+
+
+def echo_once(listener: Listener) -> None:
+    assert select.select([listener.socket], [], [], 10)[0]
+    port = DatagramSocket(listener)
+    size, address, ancillary = port.receive()
+    assert port.send(port.view[:size], address, ancillary)
+    with pytest.raises(BlockingIOError):
+        port.receive()
+
+
+@pytest.mark.parametrize("family", [None, 4])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "127.9.9.9"])
+def test_the_address_asked_is_the_address_that_answers(family: int | None, host: str) -> None:
+    [listener] = open_listeners([[Endpoint("udp", "", 0)]], family=family)  # type: ignore[arg-type]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(10)
+        for message in (b"", b"x", b"y" * 65_507):
+            peer.sendto(message, (host, listener.endpoint.port))
+            echo_once(listener)
+            assert peer.recvfrom(70_000) == (message, (host, listener.endpoint.port))
+    listener.close()
+
+
+def test_ipv6() -> None:
+    [listener] = open_listeners([[Endpoint("udp", "", 0)]], family=6)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(10)
+        peer.sendto(b"x", ("::1", listener.endpoint.port))
+        echo_once(listener)
+        assert peer.recvfrom(10)[1][:2] == ("::1", listener.endpoint.port)
+    listener.close()
+
+
+@needs_root
+def test_a_host_of_several_addresses_and_a_broadcast() -> None:
+    if reason := netns.why_not():
+        pytest.skip(reason)
+    with netns.namespaces(2) as (server, client):
+        netns.link(server, client, ["10.77.0.1/24", "10.77.0.2/24"], "10.77.0.9/24")
+        with server.inside():
+            [listener] = open_listeners([[Endpoint("udp", "", 0)]])
+        with client.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.settimeout(10)
+            for host in ("10.77.0.1", "10.77.0.2"):
+                peer.sendto(b"who?", (host, listener.endpoint.port))
+                echo_once(listener)
+                assert peer.recvfrom(10) == (b"who?", (host, listener.endpoint.port))
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            peer.sendto(b"all?", ("10.77.0.255", listener.endpoint.port))
+            echo_once(listener)  # a broadcast address is no source: an address of the host's own answers
+            assert peer.recvfrom(10)[1][0] in ("10.77.0.1", "10.77.0.2")
+        listener.close()
+
+
+def test_a_multicast_question_is_answered_from_no_address_in_particular() -> None:
+    group = socket.inet_pton(socket.AF_INET6, "ff02::1") + (2).to_bytes(4, "little")
+    assert answer_from([(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, group)]) == []
+    assert answer_from([]) == []
+    assert answer_from([(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, b"short")]) == []
+
+
+def test_the_interface_goes_back_with_link_local_addresses_alone() -> None:
+    for host, kept in (("fe80::1", 7), ("2001:db8::1", 0)):
+        told = socket.inet_pton(socket.AF_INET6, host) + (7).to_bytes(4, "little")
+        [(_, _, data)] = answer_from([(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, told)])
+        assert data == told[:16] + kept.to_bytes(4, "little")
