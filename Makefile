@@ -33,6 +33,7 @@ check: $(DEV) ## Check formatting, lint and types
 
 bench: $(DEV) ## Measure what has an allowance, such as start-up
 	@$(PY) bench/start_up.py
+	@$(PY) bench/capacity.py
 
 fix: $(DEV) ## Format the code, and mend what the linter can
 	@$(PY) -m ruff format $(CODE)
