@@ -22,6 +22,9 @@ UNIX_PATH_MAX = 107
 
 Transport: TypeAlias = Literal["tcp", "tls", "udp", "unix", "unixgram"]
 TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
+Family: TypeAlias = Literal[4, 6]
+"""A version of IP, where one alone is wanted."""
+
 STREAM_TRANSPORTS: frozenset[Transport] = frozenset({"tcp", "tls", "unix"})
 
 

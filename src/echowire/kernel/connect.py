@@ -24,10 +24,10 @@ from echowire.errors import NoReplyError, UsageError
 from echowire.kernel import icmp_errors
 from echowire.kernel.boundary import operation
 from echowire.kernel.channel import Channel, DatagramChannel, StreamChannel, endpoint_of, seconds_left
-from echowire.kernel.listen import DATAGRAM_BUFFER_BYTES, Family
+from echowire.kernel.listen import DATAGRAM_BUFFER_BYTES
 from echowire.kernel.resolve import SocketAddress, Source, resolve, source_addresses
 from echowire.kernel.tls_channel import TlsChannel
-from echowire.model import Endpoint, IcmpReport, Transport
+from echowire.model import Endpoint, Family, IcmpReport, Transport
 from echowire.wire.units import format_duration
 
 ATTEMPT_DELAY_S = 0.25

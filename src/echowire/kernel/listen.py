@@ -16,11 +16,11 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from echowire.errors import NameResolutionError, OperationError, UsageError
+from echowire.errors import OperationError, UsageError
 from echowire.kernel.boundary import operation
-from echowire.model import Endpoint, is_loopback
+from echowire.kernel.resolve import look_up
+from echowire.model import Endpoint, Family, is_loopback
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: Linux's default `net.core.somaxconn` since 5.4, which caps it."""
@@ -32,7 +32,6 @@ Four megabytes hold a burst of a few thousand full datagrams while the server is
 SHARED_PORT_ATTEMPTS = 32
 """Tries to find one free port for all of a group; a second try is rare, this many fail only when ports run out."""
 
-Family = Literal[4, 6]
 IP_PKTINFO: int = getattr(socket, "IP_PKTINFO", 8)  # linux/in.h; the module has it from 3.14
 
 
@@ -138,19 +137,9 @@ def _addresses(endpoint: Endpoint, family: Family | None) -> list[tuple[Endpoint
         if family == 4 or (family is None and not socket.has_dualstack_ipv6()):
             return [(endpoint, "0.0.0.0", socket.AF_INET)]  # noqa: S104 - it was asked for
         return [(endpoint, "::", socket.AF_INET6)]
-    af = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}[family]
     kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
-    with operation("resolve", endpoint.host):
-        answers = socket.getaddrinfo(endpoint.host, endpoint.port, af, kind, 0, socket.AI_PASSIVE)
-    found: dict[tuple[str, int], tuple[Endpoint, str, int]] = {}
-    for answer_family, _, _, _, address in answers:
-        host = str(address[0])
-        if len(address) == 4 and address[3] and "%" not in host:
-            host = f"{host}%{socket.if_indextoname(address[3])}"
-        found[host, answer_family] = (replace(endpoint, host=host), host, answer_family)
-    if not found:
-        raise NameResolutionError(endpoint.host, f"resolve {endpoint.host}: no address")
-    return list(found.values())
+    found = look_up(endpoint.host, endpoint.port, family, kind, socket.AI_PASSIVE)
+    return [(replace(endpoint, host=address[0]), address[0], af) for af, address in found]
 
 
 def _open(endpoint: Endpoint, host: str, af: int, options: _Options) -> Listener:

@@ -9,9 +9,7 @@ from itertools import chain, zip_longest
 from typing import Any, TypeAlias
 
 from echowire.errors import NameResolutionError, UsageError
-from echowire.kernel.boundary import operation
-from echowire.kernel.listen import Family
-from echowire.model import Endpoint
+from echowire.model import Endpoint, Family
 
 IPV6_LINK_LOCAL = "fe80:"
 
@@ -33,24 +31,30 @@ class Source:
 
 def resolve(endpoint: Endpoint, family: Family | None) -> list[Address]:
     """The addresses of `endpoint`, in the order to try them: RFC 6724's, the families in turn (RFC 8305, 4)."""
-    host = endpoint.host
     if endpoint.port == 0:
         raise UsageError(f"{endpoint}: port 0 means any free port to a server; a call needs the server's own")
-    check_zone(host)
     kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
+    return interleaved(look_up(endpoint.host, endpoint.port, family, kind))
+
+
+def look_up(host: str, port: int, family: Family | None, kind: int, flags: int = 0) -> list[Address]:
+    """Each address of `host` once, in getaddrinfo's order; of no host: loopback, or any with AI_PASSIVE.
+
+    Raises `NameResolutionError`, and `UsageError` for a link-local address without its interface.
+    """
+    check_zone(host)
     af = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}[family]
     try:
-        # No name, and no AI_PASSIVE, means the loopback addresses (getaddrinfo(3)).
-        answers = socket.getaddrinfo(host or None, endpoint.port, af, kind)
+        answers = socket.getaddrinfo(host or None, port, af, kind, 0, flags)
     except socket.gaierror as error:
         said = f"resolve {host}: {(error.strerror or str(error)).lower()}"
         raise NameResolutionError(host, said, error.errno) from error
     except UnicodeError as error:
         raise NameResolutionError(host, f"resolve {host!r}: this cannot be a host name") from error
-    found = dict.fromkeys(_addresses(answers))
+    found = list(dict.fromkeys(_addresses(answers)))
     if not found:
         raise NameResolutionError(host, f"resolve {host}: no address")
-    return interleaved(list(found))
+    return found
 
 
 def interleaved(addresses: list[Address]) -> list[Address]:
@@ -75,11 +79,8 @@ def source_addresses(source: Source, addresses: list[Address]) -> dict[int, Sock
     if not source.host:
         any_host = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104 - the route chooses the address
         return {family: (any_host[socket.AddressFamily(family)], source.port) for family, _ in addresses}
-    check_zone(source.host)
-    with operation("resolve", source.host):
-        answers = socket.getaddrinfo(source.host, source.port, 0, socket.SOCK_STREAM)
     # Reversed, so that the first of each family stays.
-    return dict(reversed(list(_addresses(answers))))
+    return dict(reversed(look_up(source.host, source.port, None, socket.SOCK_STREAM)))
 
 
 def _addresses(answers: Iterable[tuple[Any, ...]]) -> Iterator[Address]:

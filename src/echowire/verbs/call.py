@@ -21,10 +21,9 @@ from echowire.analysis.verify import Verdict, compare
 from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.channel import CHUNK_BYTES, Channel, Transferred, transfer, wait
 from echowire.kernel.connect import CONNECT_TIMEOUT_S, Attempt, ConnectFailure, Connection, connect
-from echowire.kernel.listen import Family
 from echowire.kernel.resolve import Source
 from echowire.kernel.tls_channel import TlsChannel, client_context
-from echowire.model import DEFAULT_PORT, Endpoint, Transport
+from echowire.model import DEFAULT_PORT, Endpoint, Family, Transport
 from echowire.verbs.explained import explained, explaining
 from echowire.wire.units import format_duration
 

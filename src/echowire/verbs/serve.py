@@ -24,13 +24,14 @@ from echowire.engines.base import Engine, Handler, Job
 from echowire.engines.choose import choose
 from echowire.errors import UsageError
 from echowire.kernel.inherit import adopt, inherited_descriptors
-from echowire.kernel.listen import Family, Listener, close_all, open_listeners
+from echowire.kernel.listen import Listener, close_all, open_listeners
 from echowire.kernel.tls import server_context
 from echowire.model import (
     BEYOND_LOOPBACK_IDLE_S,
     DEFAULT_PORT,
     Endpoint,
     Event,
+    Family,
     Limits,
     Listening,
     Stopped,

@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from echowire.errors import EchowireError
-from echowire.kernel.listen import Family, Listener, close_all, open_listeners
-from echowire.model import Event, Limits, Notice, Stopped, Summary, event_from_json
+from echowire.kernel.listen import Listener, close_all, open_listeners
+from echowire.model import Event, Family, Limits, Notice, Stopped, Summary, event_from_json
 
 AT_BIRTH_S = 1.0
 """A worker that dies sooner than this would only die again, and is not replaced."""

@@ -1,0 +1,84 @@
+"""What we give to others for their tests, and that our conformance suite can fail."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from echowire.engines.base import Engine, Job, Report
+from echowire.engines.connection import EchoConnection
+from echowire.engines.readiness import Readiness
+from echowire.testing import ManualClock, StreamConformance, memory_connection
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+
+def test_a_handler_in_memory() -> None:
+    def handler(sock: socket.socket) -> None:
+        while data := sock.recv(100):
+            sock.sendall(data.upper())
+
+    with memory_connection(handler) as peer:
+        peer.sendall(b"hello")
+        assert peer.recv(100) == b"HELLO"
+
+
+def test_what_the_handler_raises_is_raised() -> None:
+    def handler(sock: socket.socket) -> None:
+        raise ValueError(sock.recv(100).decode())
+
+    with pytest.raises(ValueError, match="oops"), memory_connection(handler) as peer:
+        peer.sendall(b"oops")
+        assert peer.recv(1) == b""
+
+
+def test_a_clock_moves_only_by_hand() -> None:
+    clock = ManualClock(5.0)
+    assert clock() == clock() == 5.0
+    assert clock.advance(1.5) == clock() == 6.5
+
+
+class _Faulty(StreamConformance):
+    def make_engine(self, job: Job, report: Report) -> Engine:
+        engine = Readiness(job, report)
+        for acceptor in engine._acceptors:
+            acceptor._kind = _Faulty.kind
+        return engine
+
+    kind: type[EchoConnection] = EchoConnection
+
+
+def test_the_suite_finds_a_wrong_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Flips(EchoConnection):
+        __slots__ = ()
+
+        def begin(self) -> None:
+            super().begin()
+            self._send = self._send_wrongly
+
+        def _send_wrongly(self, data: Buffer, flags: int = 0) -> int:
+            wrong = bytearray(data)
+            wrong[0] ^= 1
+            return self.sock.send(wrong)
+
+    monkeypatch.setattr(_Faulty, "kind", Flips)
+    suite = _Faulty()
+    for test in (suite.test_byte_by_byte, suite.test_whole_messages_of_every_size_come_back):
+        with pytest.raises(AssertionError):
+            test()
+
+
+def test_the_suite_finds_one_that_reads_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hoards(EchoConnection):
+        __slots__ = ()
+
+        def on_ready(self, mask: int) -> None:
+            size = self._recv_into(self._buffer)
+            self.received += size
+
+    monkeypatch.setattr(_Faulty, "kind", Hoards)
+    with pytest.raises(AssertionError, match="takes in without end"):
+        _Faulty().test_a_peer_that_does_not_read_is_not_read_from()
