@@ -85,12 +85,12 @@ def serving(
         env={**os.environ, **(env or {})},
         cwd=cwd,
     )
-    try:
-        yield ServeProcess(process, sockets)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    with process:  # which closes its pipes and waits
+        try:
+            yield ServeProcess(process, sockets)
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def run(*arguments: str, stdin: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -127,6 +127,17 @@ def test_json_is_one_document() -> None:
     assert document["endpoints"][0].startswith("tcp://127.0.0.1:") and document["summary"]["connections"] == 0
 
 
+@pytest.mark.parametrize("engine", ["readiness", "threads"])
+def test_when_nobody_reads_the_events_any_more_it_ends(engine: str) -> None:
+    with serving("tcp://127.0.0.1:0", "--engine", engine, sockets=1) as server:
+        assert server.process.stdout is not None and server.process.stderr is not None
+        server.process.stdout.close()
+        with connect(server.port) as peer:
+            peer.recv(1)
+        assert server.process.wait(PATIENCE_S) == 0
+        assert server.process.stderr.read() == ""
+
+
 def test_once_ends_after_the_first_connection() -> None:
     with serving("tcp://127.0.0.1:0", "--once", sockets=1) as server:
         with connect(server.port) as peer:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import echowire
-from echowire import Event, Limits, UsageError, format_duration, format_size
+from echowire import EchowireError, Event, Limits, UsageError, format_duration, format_size
 from echowire.cli.common import (
     DURATION,
     PORT,
@@ -58,7 +58,7 @@ SCHEMA = {"schema": "echowire.serve", "version": 1}
     type=DURATION,
     help="Close a connection after this long without a byte. [default: 300s beyond loopback; 0: never]",
 )
-@click.option("--max-queue", type=SIZE, help="Bytes held for one connection that does not read. [default: 256K]")
+@click.option("--max-queue", type=SIZE, help="Bytes held for one connection that does not read. [default: 512K]")
 @click.option(
     "--datagram-rate",
     type=RATE,
@@ -103,6 +103,8 @@ class Serving:
         self._options = options
         self._signals = 0
         self._server: echowire.Server | None = None
+        self._is_done = False
+        self._unheard: Exception | None = None
 
     def run(self) -> int:
         """Serve until a signal; the exit status."""
@@ -126,12 +128,14 @@ class Serving:
             # Standard output is for the answer; what a handler prints goes beside it.
             with server, redirect_stdout(self._env.stderr):
                 self._announce(server)
-                if self._signals:
-                    server.stop(options["drain"])
+                if self._signals or self._is_done:  # before there was a server that could be told
+                    server.stop(0.0 if self._is_done else options["drain"])
                 server.wait()
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+        if self._unheard is not None:
+            raise self._unheard
         self._conclude(server)
         return 0
 
@@ -158,7 +162,17 @@ class Serving:
         last_resort.start()
 
     def _on_event(self, event: Event) -> None:
-        """Called in the server's threads."""
+        """Called in the server's threads. When nobody can read the answer any more, the server has no use."""
+        try:
+            self._tell(event)
+        except (OSError, EchowireError) as error:
+            self._unheard = error
+        done = self._unheard is not None or (self._options["once"] and isinstance(event, echowire.Closed))
+        self._is_done = self._is_done or done
+        if done and self._server is not None:
+            self._server.stop(0.0)
+
+    def _tell(self, event: Event) -> None:
         env = self._env
         if self._options["jsonl"]:
             env.answer_json(event.to_json())
@@ -172,8 +186,6 @@ class Serving:
             env.say(f"accepted {printable(event.peer)} on {event.endpoint}")
         elif self._options["verbose"] and isinstance(event, echowire.Refused):
             env.say(f"refused {printable(event.peer)} on {event.endpoint}: {event.reason}")
-        if self._options["once"] and isinstance(event, echowire.Closed) and self._server is not None:
-            self._server.stop(0.0)
 
     def _conclude(self, server: echowire.Server) -> None:
         summary = asdict(server.summary)
