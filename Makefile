@@ -31,8 +31,9 @@ check: $(DEV) ## Check formatting, lint and types
 	@$(PY) -m ruff check $(CODE)
 	@$(PY) -m mypy --strict $(CODE)
 
-bench: $(DEV) ## Measure what has an allowance, such as start-up
+bench: $(DEV) ## Measure start-up, and every engine beside C, asyncio and uvloop; ARGS go to bench/run.py
 	@$(PY) bench/start_up.py
+	@$(PY) bench/run.py $(ARGS)
 	@$(PY) bench/capacity.py
 
 fix: $(DEV) ## Format the code, and mend what the linter can

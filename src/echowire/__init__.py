@@ -5,6 +5,7 @@ The public names, and the room that each lives in:
     serve, Server                       verbs/serve.py      bind and serve, in a thread, until stopped
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
+    bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -47,6 +48,8 @@ _HOME = {
     "Exchange": "verbs.call",
     "Peer": "verbs.call",
     "call": "verbs.call",
+    "Measurement": "verbs.bench",
+    "bench": "verbs.bench",
     "Conversation": "verbs.conversation",
     "RelaySummary": "verbs.conversation",
     "Scanned": "verbs.conversation",
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
         parse_port,
         split_scheme,
     )
+    from echowire.verbs.bench import Measurement, bench
     from echowire.verbs.call import Exchange, Peer, call
     from echowire.verbs.conversation import (
         Conversation,
@@ -105,6 +109,7 @@ __all__ = [
     "Exchange",
     "Limits",
     "Listening",
+    "Measurement",
     "NameResolutionError",
     "NoReplyError",
     "Notice",
@@ -119,6 +124,7 @@ __all__ = [
     "Summary",
     "UsageError",
     "__version__",
+    "bench",
     "call",
     "converse",
     "format_duration",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from array import array
@@ -43,7 +44,7 @@ def test_buckets_follow_each_other_without_gap() -> None:
     ends = [bounds_of(bucket) for bucket in range(BUCKETS)]
     assert ends[0][0] == 0
     assert ends[-1][1] == LARGEST
-    assert all(before[1] + 1 == after[0] for before, after in zip(ends, ends[1:], strict=False))
+    assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(ends))
     assert [bucket_of(low) for low, _ in ends] == list(range(BUCKETS))
 
 

@@ -12,7 +12,7 @@ import click
 from echowire import EchowireError, __version__
 from echowire.cli.common import Environment, printable
 
-VERBS = ("serve", "call")
+VERBS = ("serve", "call", "bench")
 """Each is `echowire.cli.<verb>:command`."""
 
 
@@ -42,6 +42,7 @@ def echowire(debug: bool) -> None:
     echowire serve                      serve an echo on 127.0.0.1:12345, TCP and UDP
     echowire call                       connect to it, and type
     echo hello | echowire call :12345   or pipe, as with netcat
+    echowire bench -c 50 -s 1K -t 5s    put a load on it, and measure
     """
 
 

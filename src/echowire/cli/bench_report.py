@@ -1,0 +1,223 @@
+"""What `echowire bench` prints: a live line and a summary for people, one JSON document, or a line an interval.
+
+The live line is drawn by this process, which only waits; the load is in others and does not notice.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+from echowire import EchowireError, Endpoint, Measurement, format_duration, format_size
+from echowire.cli.common import Environment, printable
+
+SCHEMA = {"schema": "echowire.bench", "version": 1}
+
+PERCENTILES = (50, 90, 99, 99.9, 99.99)
+
+BAR_WIDTH = 40
+ROWS = 14
+"""Rows of the histogram at most."""
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+CLEAR = "\r\x1b[K"
+"""To the start of the line, and erase it (ECMA-48)."""
+
+
+class Report:
+    """Told of each interval and of the end; prints what the options ask for."""
+
+    def __init__(self, env: Environment, options: dict[str, Any], endpoint: Endpoint) -> None:
+        self._env, self._options, self._endpoint = env, options, endpoint
+        self._for_people = not options["as_json"] and not options["jsonl"]
+        self._is_plain = env.variables.get("TERM") == "dumb"
+        self._is_live = env.stderr.isatty() and not self._is_plain and not env.variables.get("NO_COLOR")
+        self._line_is_drawn = False
+
+    def interval(self, interval: Any) -> None:
+        """An interval has passed."""
+        if self._options["jsonl"]:
+            self._env.answer_json({"event": "interval", **interval.to_json()})
+        if self._is_live:
+            self._env.stderr.write(CLEAR + _live_line(interval))
+            self._env.stderr.flush()
+            self._line_is_drawn = True
+
+    def failed(self, error: EchowireError) -> None:
+        """It could not be begun; the error itself is its caller's to print, with a caret where it has a place."""
+        self._end_line()
+        document = {**SCHEMA, "endpoint": self._endpoint.url, "ok": False, "error": str(error)}
+        if self._options["as_json"]:
+            self._env.answer_json(document, indent=2)
+        elif self._options["jsonl"]:
+            self._env.answer_json({"event": "failed", **document})
+
+    def conclude(self, measured: Measurement) -> None:
+        """The measurement has ended."""
+        env = self._env
+        self._end_line()
+        if self._options["as_json"]:
+            env.answer_json({**measured.to_json(), "error": None}, indent=2)
+        elif self._options["jsonl"]:
+            env.answer_json({"event": "summary", **measured.to_json()})
+        else:
+            for line in [*_summary(measured), *self._histogram(measured), *_judgement(measured)]:
+                env.answer(line)
+            for line in _comparison(measured):
+                env.answer(line)
+        for text, count in measured.failures.items():
+            times = f" ({count} times)" if count > 1 else ""
+            env.say(f"echowire: {printable(text)}{times}")
+        if measured.no_reply and not measured.failures:
+            env.say(f"echowire: bench {measured.endpoint}: no reply")
+        for text, holds in measured.conditions.items():
+            if holds is not False:
+                env.say(f"echowire: --fail-if {printable(text)}: {'it holds' if holds else 'it cannot be known'}")
+
+    def _end_line(self) -> None:
+        if self._line_is_drawn:
+            self._env.stderr.write(CLEAR)
+            self._env.stderr.flush()
+            self._line_is_drawn = False
+
+    def _histogram(self, measured: Measurement) -> list[str]:
+        """Rows of equal width on a logarithmic scale, from the least to the 99.99th percentile."""
+        latency = measured.latency
+        least, most, largest = latency.min_ns, latency.percentile(99.99), latency.max_ns
+        if least is None or most is None or largest is None or latency.count < 2:
+            return []
+        least = max(least, 1)
+        rows = max(1, min(ROWS, math.ceil(math.log(max(most / least, 1.0001), 1.05))))
+        step = (max(most, least + 1) / least) ** (1 / rows)
+        edges = [0.0, *(least * step**row for row in range(1, rows)), math.inf]
+        counts = [latency.count_between(low, high) for low, high in pairwise(edges)]
+        lines = [""]
+        for row, count in enumerate(counts):
+            start = format_duration((least if row == 0 else edges[row]) / 1e9)
+            lines.append(
+                f"  from {start:>8}  {_bar(count / max(counts), plain=self._is_plain)} {count / latency.count:6.2%}"
+            )
+        return [*lines, f"    to {format_duration(largest / 1e9):>8}"]
+
+
+def _live_line(interval: Any) -> str:
+    parts = ["warming up"] if interval.omitted else []
+    parts.append(f"{interval.start_s + interval.seconds:.0f} s")
+    if interval.outcomes.echoed:
+        parts.append(f"{_number(interval.echoes_per_s)} echoes/s")
+        parts += [f"{name} {_micro(value)}" for name, value in (("p50", interval.p50_us), ("p99", interval.p99_us))]
+    else:
+        outcomes, seconds = interval.outcomes, interval.seconds or math.inf
+        parts.append(f"sent {_bits(8 * outcomes.sent_bytes / seconds)}")
+        parts.append(f"received {_bits(8 * outcomes.received_bytes / seconds)}")
+    return "   ".join([*parts, f"{interval.errors} errors"])
+
+
+def _summary(measured: Measurement) -> list[str]:
+    lines = [_what(measured), ""]
+    rates = []
+    if measured.echoes_per_s is not None:
+        rates.append(f"{_number(measured.echoes_per_s)} echoes/s")
+    if measured.sent_bits_per_s is not None:
+        rates.append(f"sent {_bits(measured.sent_bits_per_s)}")
+    if measured.received_bits_per_s is not None:
+        rates.append(f"received {_bits(measured.received_bits_per_s)}")
+    lines.append("  " + ("   ".join(rates) if rates and not measured.no_reply else "no reply"))
+    lines.append("  " + ", ".join(_counts(measured)))
+    if measured.latency.count:
+        title = "Round trip from when it was due" if measured.uncorrected.count else "Round trip"
+        lines += _percentiles(title, measured.latency)
+    if measured.uncorrected.count:
+        lines += _percentiles("Round trip from when it was sent", measured.uncorrected)
+    if measured.lateness.count:
+        lines += _percentiles("Lateness of the sender", measured.lateness)
+    if measured.jitter_s is not None:
+        lines.append(f"  Jitter (RFC 3550): {format_duration(measured.jitter_s)}")
+    return lines
+
+
+def _what(measured: Measurement) -> str:
+    asked = measured.supplied
+    least, most = asked["least_size"], asked["most_size"]
+    size = format_size(most) if least == most else f"{format_size(least)} to {format_size(most)}"
+    many = f"{asked['connections']} connection{'s' if asked['connections'] != 1 else ''}"
+    how = {"send": "sending only", "receive": "receiving only", "both": "both ways"}.get(measured.direction)
+    if how is None and asked["rate"]:
+        how = f"open loop, {asked['rate']:g} messages/s{' (Poisson)' if asked['poisson'] else ''}"
+    how = how or f"closed loop, {asked['pipeline']} in flight on each"
+    took = format_duration(measured.seconds) if measured.seconds else "no time"
+    ended = {"interrupted": ", interrupted", "failed": ", ended by a failure"}.get(measured.ended, "")
+    return f"{measured.effective['remote']}: {many}, {size}, {how}, {took}{ended}"
+
+
+def _counts(measured: Measurement) -> list[str]:
+    counts = measured.to_json()["counts"]
+    shown = ("sent", "echoed", "corrupted", "truncated", "lost", "unanswered", "duplicated", "reordered", "late")
+    named = [f"{counts[name]} {name}" for name in shown if counts[name] is not None]
+    if counts["unexpected"]:
+        named.append(f"{counts['unexpected']} unexpected")
+    if measured.loss:
+        named.append(f"{measured.loss:.3%} loss")
+    sizes = (("out", counts["sent_bytes"]), ("in", counts["received_bytes"]))
+    return [*named, *(f"{format_size(size)} {way}" for way, size in sizes if size is not None)]
+
+
+def _percentiles(title: str, histogram: Any) -> list[str]:
+    named = [f"min {_nano(histogram.min_ns)}", f"mean {_nano(histogram.mean_ns)}"]
+    named += [f"p{percent:g} {_nano(histogram.percentile(percent))}" for percent in PERCENTILES]
+    return [f"  {title}:", f"    {'  '.join([*named, f'max {_nano(histogram.max_ns)}'])}"]
+
+
+def _judgement(measured: Measurement) -> list[str]:
+    cpu, limit = measured.cpu, measured.limit
+    shares = (("client", cpu.client), ("server", cpu.server), ("this host", cpu.host))
+    said = ", ".join(f"{name} {share:.0%}" for name, share in shares if share is not None)
+    lines = ["", f"  Processor: {said}"] if said else [""]
+    lines.append(f"  Limit: {limit.by or 'not known'} ({limit.why})")
+    if limit.by == "client":
+        lines.append("  THIS MEASURED THE CLIENT, not the server: take the figures as what the server does at least")
+    return lines
+
+
+def _comparison(measured: Measurement) -> list[str]:
+    comparison = measured.compare()
+    if comparison is None:
+        return []
+    lines = ["", f"  {'':28} {'before':>14} {'now':>14} {'now/before':>11}"]
+    for row in comparison.rows:
+        ratio = "?" if row.ratio is None else f"{row.ratio:.3f}"
+        lines.append(f"  {row.name:28} {_figure(row.before):>14} {_figure(row.after):>14} {ratio:>11}")
+    return [*lines, *(f"  asked differently: {difference}" for difference in comparison.differences)]
+
+
+def _bar(share: float, *, plain: bool) -> str:
+    if plain:
+        return ("#" * round(share * BAR_WIDTH)).ljust(BAR_WIDTH)
+    whole, part = divmod(round(share * BAR_WIDTH * 8), 8)
+    return (EIGHTHS[8] * whole + (EIGHTHS[part] if part else "")).ljust(BAR_WIDTH)
+
+
+def _figure(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _nano(nanoseconds: float | None) -> str:
+    return format_duration(None if nanoseconds is None else nanoseconds / 1e9)
+
+
+def _micro(microseconds: float | None) -> str:
+    return format_duration(None if microseconds is None else microseconds / 1e6)
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _bits(bits_per_s: float) -> str:
+    """`1.29 Gbit/s`: decimal units."""
+    for factor, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
+        if bits_per_s >= factor:
+            return f"{bits_per_s / factor:.3g} {unit}"
+    return f"{bits_per_s:.3g} bit/s"

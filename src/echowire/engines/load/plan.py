@@ -1,0 +1,172 @@
+"""What a load generator is asked to do, what it hands out, and what every kind of it has in common.
+
+A generator is measured by what it costs: everything that is not needed for one echo is done between slices, which
+are short stretches of running. It hands out raw times; counting them is somebody else's work, outside the loop.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from echowire.errors import EchowireError, ProtocolError, UsageError
+from echowire.kernel.channel import Channel
+from echowire.kernel.socket_options import SocketOptions
+from echowire.model import Endpoint, Family
+from echowire.wire.probe import HEADER, Outcomes
+
+Direction: TypeAlias = Literal["echo", "send", "receive", "both"]
+"""Messages and their echoes; or bytes as fast as they go: to a sink, from a source, or through an echo."""
+
+LARGEST_MESSAGE = 1 << 30
+LARGEST_DATAGRAM = 65_507
+"""UDP's largest payload over IPv4."""
+
+STALL_S = 5.0
+"""A load to which nothing moves for so long has ended, unless it is said otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One generator's share of a load. Sizes are bytes, `rate` is messages a second, times are seconds."""
+
+    endpoint: Endpoint
+    connections: int = 1
+    least_size: int = 64
+    most_size: int = 64
+    direction: Direction = "echo"
+    pipeline: int = 1
+    """Messages that a connection may have in flight."""
+    rate: float | None = None
+    """Open loop: messages are due at this rate, whether or not the ones before have been answered."""
+    rate_offset_s: float = 0.0
+    """When the first is due, so that several generators take turns."""
+    poisson: bool = False
+    count: int | None = None
+    """Messages to send; None is until told to stop."""
+    wait_s: float = 1.0
+    """How long a datagram's reply is waited for."""
+    connect_timeout_s: float | None = 10.0
+    family: Family | None = None
+    tls_authorities: str | None = None
+    tls_insecure: bool = False
+    tls_name: str | None = None
+    options: SocketOptions = field(default_factory=SocketOptions)
+    seed: int = 0
+    """Of the random sizes and the Poisson intervals: the same seed draws the same."""
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise `UsageError` for what cannot be, with what to do instead."""
+    at, least, most, flows = plan.endpoint, plan.least_size, plan.most_size, plan.direction != "echo"
+    if plan.direction not in get_args(Direction):
+        raise UsageError(f"'{plan.direction}' is no direction; one of {', '.join(get_args(Direction))}")
+    if least < 1 or least > most:
+        raise UsageError(f"sizes from {least} to {most}: a message has at least 1 byte, and the least comes first")
+    if most > LARGEST_MESSAGE:
+        raise UsageError(f"a message of the load has at most {LARGEST_MESSAGE} bytes, and {most} were asked for")
+    if not at.is_stream:
+        if least < HEADER.size:
+            raise UsageError(f"a datagram of the load says which one it is, and needs {HEADER.size} bytes for that")
+        if most > LARGEST_DATAGRAM:
+            raise UsageError(f"a datagram carries at most {LARGEST_DATAGRAM} bytes, and {most} were asked for")
+        if plan.direction == "receive":
+            raise UsageError(f"{at}: nobody sends datagrams unasked; measure echoes, or give a stream")
+    if flows and (least != most or plan.pipeline != 1 or plan.poisson):
+        raise UsageError("a range of sizes, a pipeline and Poisson spacing are for messages with their echoes")
+    if flows and at.is_stream and plan.rate is not None:
+        raise UsageError("a rate is for messages; a stream of bytes goes as fast as it can")
+    if plan.pipeline < 1 or plan.connections < 1:
+        raise UsageError("at least one connection, with one message in flight, is needed")
+    if plan.rate is not None and plan.rate <= 0:
+        raise UsageError("a rate is more than 0 messages a second; without one, it is as fast as replies come")
+    if plan.poisson and plan.rate is None:
+        raise UsageError("Poisson spacing needs a rate")
+    if plan.wait_s <= 0:
+        raise UsageError("a reply takes more than 0 seconds; wait for it a little")
+    if plan.options.dscp is not None and not 0 <= plan.options.dscp < 64:
+        raise UsageError(f"{plan.options.dscp} is no DSCP; it has six bits, 0 to 63")
+
+
+@dataclass(slots=True)
+class Records:
+    """What happened since `clear`: times in seconds, in the order in which the echoes came."""
+
+    latency: array[float] = field(default_factory=lambda: array("d"))
+    """From when the message was due in an open loop, from its sending otherwise."""
+    uncorrected: array[float] = field(default_factory=lambda: array("d"))
+    """Open loop: from its sending, as a tool that omits the waiting would count."""
+    lateness: array[float] = field(default_factory=lambda: array("d"))
+    """Open loop: how much later than it could have, a message was sent. It is the generator's own fault."""
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    """Counts since the beginning, or since `Generator.restart`."""
+
+    def clear(self) -> None:
+        """Forget the times. They are taken between slices, so no loop holds on to them."""
+        del self.latency[:], self.uncorrected[:], self.lateness[:]
+
+
+class Lane:
+    """A connection under load, or a datagram socket. `failure` says why it carries nothing any more."""
+
+    def __init__(self, number: int, channel: Channel) -> None:
+        self.number = number
+        self.channel = channel
+        self.fd = channel.fileno()
+        self.failure: EchowireError | None = None
+        self.jitter_s: float | None = None
+        """RFC 3550 section 6.4.1, of the round trips of this lane's datagrams."""
+
+
+class Generator(ABC):
+    """One way to make a load on some lanes. `run` is called again and again, a slice at a time."""
+
+    def __init__(self, plan: Plan, lanes: Sequence[Lane], records: Records) -> None:
+        self.plan, self.lanes, self.records = plan, list(lanes), records
+        self.issuing = True
+        """Whether new messages are sent; False while the last replies are waited for."""
+
+    @abstractmethod
+    def begin(self, now: float) -> None:
+        """Send the first messages. `now` is `time.perf_counter`'s, as all times here are."""
+
+    @abstractmethod
+    def run(self, until: float) -> None:
+        """Work until about `until`, or until there is nothing left to do."""
+
+    @property
+    @abstractmethod
+    def in_flight(self) -> int:
+        """Messages sent and not yet answered, failed or given up."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do: every lane failed, or all that was to be sent is answered."""
+        return not self.live_lanes
+
+    @property
+    def live_lanes(self) -> list[Lane]:
+        """Those that have not failed."""
+        return [lane for lane in self.lanes if lane.failure is None]
+
+    def restart(self) -> None:
+        """Begin to count: what was counted is forgotten, what is in flight counts as sent just now."""
+        self.records.clear()
+        self.records.outcomes = Outcomes(sent=self.in_flight)
+
+    def finish(self) -> None:
+        """Count what is still in flight as unanswered."""
+        self.records.outcomes.unanswered += self.in_flight
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the generator itself acquired; the lanes are their owner's."""
+
+
+def closed_by_peer(lane: Lane, received: int, wanted: int) -> ProtocolError:
+    """The failure of a lane whose peer has ended the connection."""
+    came = f"after {received} of {wanted} bytes of an echo" if received else "while an echo was awaited"
+    return ProtocolError(f"recv {lane.channel.endpoint}: the peer closed the connection {came}")

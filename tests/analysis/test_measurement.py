@@ -1,0 +1,235 @@
+"""What a report says of what was recorded: nulls for what is unknown, the limit, two runs, and conditions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echowire.analysis.criteria import ConditionError, parse_condition
+from echowire.analysis.histogram import Histogram
+from echowire.analysis.measurement import (
+    Cpu,
+    Interval,
+    Report,
+    Share,
+    check_document,
+    merge_intervals,
+    merge_shares,
+)
+from echowire.errors import UsageError
+from echowire.wire.probe import Outcomes
+
+ASKED: Mapping[str, Any] = {"direction": "echo", "rate": None, "connections": 1, "pipeline": 1, "seconds": 2.0}
+
+
+def of_us(*micros: float) -> Histogram:
+    made = Histogram()
+    made.record([round(micro * 1000) for micro in micros])
+    return made
+
+
+def report(**fields: Any) -> Report:
+    """Two seconds, four echoes of 100 bytes, 100 µs to 400 µs, and what differs from that."""
+    values: dict[str, Any] = {
+        "endpoint": "tcp://127.0.0.1:7",
+        "supplied": ASKED,
+        "effective": {},
+        "started_ns": 0,
+        "seconds": 2.0,
+        "ended": "time",
+        "failures": {},
+        "outcomes": Outcomes(sent=4, echoed=4, sent_bytes=400, received_bytes=400),
+        "latency": of_us(100, 200, 300, 400),
+        "uncorrected": Histogram(),
+        "lateness": Histogram(),
+        "jitter_s": None,
+        "cpu": Cpu(0.2, 0.3, 0.25, 0.3),
+    }
+    return Report(**(values | fields))
+
+
+SILENT = {"outcomes": Outcomes(sent=1, lost=1, sent_bytes=64), "latency": Histogram()}
+
+
+def test_rates_and_latencies() -> None:
+    document = report().to_json()
+    assert (document["echoes_per_s"], document["sent_bits_per_s"], document["received_bits_per_s"]) == (2, 1600, 1600)
+    assert document["latency_us"]["min"] == 100
+    assert document["latency_us"]["p50"] == pytest.approx(200, rel=1 / 2048)
+    assert document["latency_us"]["max"] == 400
+    assert document["uncorrected_latency_us"]["p99"] is None
+    assert document["histogram"]["count"] == 4
+    assert document["loss"] is None
+    assert document["counts"]["duplicated"] is None
+    json.dumps(document, allow_nan=False)
+
+
+def test_no_reply_is_null_and_not_zero() -> None:
+    silent = report(**SILENT)
+    assert silent.no_reply
+    assert not silent.ok
+    document = silent.to_json()
+    assert document["echoes_per_s"] is None
+    assert document["received_bits_per_s"] is None
+    assert set(document["latency_us"].values()) == {None}
+    assert document["limit"] is None
+
+
+def test_no_time_at_all_divides_nothing() -> None:
+    document = report(seconds=0.0, outcomes=Outcomes(), latency=Histogram()).to_json()
+    assert document["echoes_per_s"] is None
+    assert document["sent_bits_per_s"] is None
+    json.dumps(document, allow_nan=False)
+
+
+def test_datagrams_have_losses_that_are_no_failure() -> None:
+    outcomes = Outcomes(sent=10, echoed=7, lost=3, duplicated=1, received_bytes=800)
+    lossy = report(endpoint="udp://127.0.0.1:7", outcomes=outcomes, jitter_s=5e-6)
+    assert lossy.loss == 0.3
+    assert lossy.ok
+    assert lossy.to_json()["jitter_us"] == 5
+    assert lossy.to_json()["counts"]["duplicated"] == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"failures": {"reset": 1}},
+        {"outcomes": Outcomes(sent=2, echoed=1, corrupted=1, received_bytes=1)},
+        {"outcomes": Outcomes(sent=2, echoed=1, truncated=1, received_bytes=1)},
+        {"outcomes": Outcomes(sent=1, echoed=1, unexpected=1, received_bytes=1)},
+        {"conditions": {"p99>1us": True}},
+        {"conditions": {"p99>1us": None}},
+    ],
+)
+def test_what_is_not_ok(fields: dict[str, Any]) -> None:
+    assert report().ok
+    assert report(conditions={"p99>1s": False}).ok
+    assert not report(**fields).ok
+
+
+@pytest.mark.parametrize(
+    ("fields", "by"),
+    [
+        ({}, "round trip"),
+        ({"supplied": {**ASKED, "connections": 9}}, None),
+        ({"cpu": Cpu(0.97, 0.99, 1.0, 1.0)}, "client"),
+        ({"cpu": Cpu(0.5, 0.99, 0.7, 1.0)}, "server"),
+        ({"cpu": Cpu(0.5, None, 0.99, 1.0)}, "host"),
+        ({"cpu": Cpu()}, "round trip"),
+        ({"supplied": {**ASKED, "rate": 2.0}, "lateness": of_us(3)}, "rate"),
+        ({"supplied": {**ASKED, "rate": 500.0}, "lateness": of_us(3)}, "round trip"),
+        ({"supplied": {**ASKED, "rate": 2.0}, "lateness": of_us(9000)}, "client"),
+        ({"supplied": {**ASKED, "direction": "both"}, "cpu": Cpu(0.5, 0.5)}, None),
+        (SILENT, None),
+    ],
+)
+def test_the_limit(fields: dict[str, Any], by: str | None) -> None:
+    made = report(**fields)
+    assert made.limit.by == by
+    assert made.to_json()["measured_the_client"] is (by == "client")
+    assert made.limit.why
+
+
+def test_workers_are_merged_by_their_values() -> None:
+    one = Share(Outcomes(sent=1), of_us(100), Histogram(), Histogram(), 2.0, 1.0, 1e-6)
+    two = Share(Outcomes(sent=2), of_us(300, 500), of_us(1), of_us(2), 2.5, 2.4, 3e-6)
+    whole = merge_shares([one, two])
+    assert whole.outcomes.sent == 3
+    assert whole.latency == of_us(100, 300, 500)
+    assert (whole.seconds, whole.cpu_s, whole.jitter_s) == (2.5, 2.4, 2e-6)
+    assert merge_shares([]).jitter_s is None
+
+
+def test_intervals_are_merged_by_their_values() -> None:
+    part = Interval(0.0, 1.0, False, Outcomes(echoed=2), None, None, None, 0.5)
+    whole = merge_intervals([(part, of_us(10, 20)), (replace(part, client_cpu=None), of_us(30, 40))])
+    assert (whole.outcomes.echoed, whole.echoes_per_s, whole.client_cpu) == (4, 4, 0.5)
+    assert whole.max_us == 40
+    assert whole.p50_us == pytest.approx(20, rel=1 / 2048)
+    assert replace(whole, seconds=0.0).to_json()["echoes_per_s"] is None
+
+
+def test_two_runs_side_by_side() -> None:
+    before = json.loads(json.dumps(report(supplied={**ASKED, "seconds": 5.0}).to_json()))
+    after = report(latency=of_us(200, 400, 600, 800), against=check_document(before))
+    comparison = after.compare()
+    assert comparison is not None
+    by_name = {row.name: row for row in comparison.rows}
+    assert by_name["latency_us.max"].ratio == 2
+    assert by_name["echoes_per_s"].ratio == 1
+    assert "loss" not in by_name, "neither run knows it"
+    assert comparison.differences == ("seconds: 5.0 before, 2.0 now",)
+    assert (
+        report(against=report(**SILENT).to_json()).to_json()["comparison"]["figures"]["echoes_per_s"]["ratio"] is None
+    )
+    assert report().to_json()["comparison"] is None
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"schema": "echowire.bench", "version": 2}, {"schema": "x"}])
+def test_another_document_is_not_compared_with(document: object) -> None:
+    with pytest.raises(UsageError, match="no document of echowire bench"):
+        check_document(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("p99>5ms", False),
+        ("p99 > 0.3ms", True),
+        ("p50>=150us or loss>1%", True),
+        ("max == 400us", True),
+        ("max != 400us", False),
+        ("rate<10", True),
+        ("rate < 10/s || errors > 0", True),
+        ("mean<250us", False),
+        ("errors>0", False),
+        ("client_cpu>10%", True),
+        ("server_cpu>0.5", False),
+        ("loss>1%", None),
+        ("jitter>1ms", None),
+        ("uncorrected_p99>1ms", None),
+        ("p99.99<1s", True),
+        ("loss>1% or p99<1us", None),
+        ("loss>1% or p99<1s", True),
+    ],
+)
+def test_conditions(text: str, holds: bool | None) -> None:
+    assert parse_condition(text).holds(report()) is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", "a figure is expected, such as p99, rate or loss, at the ^ in '^'"),
+        ("p9O>5ms", "'^p9O>5ms'"),
+        ("p101>5ms", "'^p101>5ms'"),
+        ("p99", "'p99^'"),
+        ("p99 => 5ms", "'p99 ^=> 5ms'"),
+        ("p99>", "'p99>^'"),
+        ("p99>5mss", "'p99>^5mss'"),
+        ("loss>1ms", "'loss>^1ms'"),
+        ("errors>1.5", "'errors>^1.5'"),
+        ("p99>5ms or", "'p99>5ms or^'"),
+        ("p99>5ms or nothing>1", "'p99>5ms or ^nothing>1'"),
+    ],
+)
+def test_a_condition_that_cannot_be_read_says_where(text: str, shown: str) -> None:
+    with pytest.raises(ConditionError) as raised:
+        parse_condition(text)
+    assert shown in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@given(st.text(alphabet="p95>=<!.%ms |orlata_", max_size=20))
+def test_any_text_is_a_condition_or_a_usage_error(text: str) -> None:
+    try:
+        parse_condition(text).holds(report())
+    except UsageError as error:
+        assert "^" in str(error)

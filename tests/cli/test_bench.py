@@ -1,0 +1,258 @@
+"""`echowire bench` as it is typed: its answer for people and as JSON, its exit status, and its live line on a pty."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echowire.cli.bench import parse_sizes
+from echowire.cli.common import Environment
+from echowire.cli.main import run
+from tests.plain_servers import answering, echo, free_port, serving, serving_unix
+
+COMMAND = [sys.executable, "-m", "echowire", "bench"]
+
+
+@dataclass
+class Ran:
+    """What a run in process gave."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def bench(*arguments: object, **variables: str) -> Ran:
+    """Run `echowire bench` in this process."""
+    out, err = io.BytesIO(), io.StringIO()
+    status = run(["bench", *map(str, arguments)], Environment(io.BytesIO(), out, err, variables))
+    return Ran(status, out.getvalue().decode(), err.getvalue())
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with serving(echo) as number:
+        yield number
+
+
+@pytest.mark.parametrize("where", [["127.0.0.1", "{}"], ["127.0.0.1:{}"], ["tcp://127.0.0.1:{}"], ["{}"], [":{}"]])
+def test_the_ways_to_say_where(where: list[str], port: int) -> None:
+    ran = bench(*(part.format(port) for part in where), "-n", 20, "--json")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.document["counts"]["echoed"] == 20
+
+
+def test_unix_and_udp(tmp_path: Path) -> None:
+    with serving_unix(echo, tmp_path / "s") as path:
+        assert bench("-U", path, "-n", 10, "--json").document["counts"]["echoed"] == 10
+    with answering(lambda data: [data]) as udp:
+        for where in (["-u", udp], [f"udp://127.0.0.1:{udp}"]):
+            assert bench(*where, "-n", 10, "-W", "300ms", "--json").document["counts"]["echoed"] == 10
+
+
+def test_the_answer_for_people(port: int) -> None:
+    ran = bench(port, "-n", 300, "-c", 3, "-s", "1K")
+    assert ran.status == 0
+    assert ran.err == ""
+    assert f"tcp://127.0.0.1:{port}: 3 connections, 1 KiB, closed loop, 1 in flight on each" in ran.out
+    assert "300 sent, 300 echoed, 0 corrupted, 0 lost, 0 unanswered, 300 KiB out, 300 KiB in" in ran.out
+    assert re.search(r"min .* p50 .* p90 .* p99 .* p99\.9 .* p99\.99 .* max ", ran.out)
+    assert "█" in ran.out
+    assert "Limit: " in ran.out
+    assert "\x1b" not in ran.out
+
+
+def test_an_open_loop_shows_both_latencies(port: int) -> None:
+    ran = bench(port, "-n", 100, "--rate", "2k/s", "--poisson", "-c", 2)
+    assert "open loop, 2000 messages/s (Poisson)" in ran.out
+    for title in ("from when it was due:", "from when it was sent:", "Lateness of the sender:"):
+        assert title in ran.out
+
+
+def test_a_dumb_terminal_gets_plain_letters(port: int) -> None:
+    ran = bench(port, "-n", 100, TERM="dumb")
+    assert "#" in ran.out
+    assert "█" not in ran.out
+
+
+def test_json_is_one_document(port: int) -> None:
+    document = bench(port, "-n", 50, "-s", "20-30", "--json").document
+    assert (document["schema"], document["version"], document["error"]) == ("echowire.bench", 1, None)
+    assert (document["supplied"]["least_size"], document["supplied"]["most_size"]) == (20, 30)
+    assert sum(count for _, count in document["histogram"]["buckets"]) == 50
+    assert document["intervals"]
+    assert document["tcp_info"][0]["tcpi_rtt"] >= 0
+
+
+def test_jsonl_is_a_line_an_interval(port: int) -> None:
+    *intervals, summary = bench(port, "-t", "300ms", "-i", "100ms", "--jsonl").lines
+    assert {line["event"] for line in intervals} == {"interval"}
+    assert summary["event"] == "summary"
+    assert sum(line["echoed"] for line in intervals) == summary["counts"]["echoed"]
+
+
+def test_two_runs_side_by_side(port: int, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(bench(port, "-n", 50, "--json").out)
+    ran = bench(port, "-n", 60, "--against", tmp_path / "a.json")
+    assert ran.status == 0
+    assert "now/before" in ran.out
+    assert "asked differently: count: 50 before, 60 now" in ran.out
+    document = bench(port, "-n", 50, "--against", tmp_path / "a.json", "--json").document
+    assert document["comparison"]["figures"]["echoes_per_s"]["ratio"] > 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"), [("p99>1h", 0), ("p50>0", 1), ("loss>1%", 1), ("rate<1k or min>0", 1)]
+)
+def test_a_condition_decides_the_exit_status(port: int, condition: str, status: int) -> None:
+    ran = bench(port, "-n", 50, "--fail-if", condition, "--json")
+    assert ran.status == status
+    assert ran.document["ok"] is (status == 0)
+    assert ("--fail-if" in ran.err) is (status == 1)
+
+
+def test_no_reply_is_said_and_is_null() -> None:
+    def swallow(sock: Any) -> None:
+        while sock.recv(4096):
+            pass
+
+    with serving(swallow) as port:
+        ran = bench(port, "-t", 30, "--stall", "200ms")
+        document = bench(port, "-t", 30, "--stall", "200ms", "--json").document
+    assert ran.status == 1
+    assert "no reply" in ran.out
+    assert "nothing came back for 200 ms (our timer)" in ran.err
+    assert document["no_reply"] is True
+    assert document["latency_us"]["p99"] is None
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    port = free_port()
+    ran = bench(port, "-n", 1, "--json")
+    assert ran.status == 1
+    assert "connection refused (ECONNREFUSED 111)" in ran.document["error"]
+    assert ran.err.count("\n") == 1
+    (failed,) = bench(port, "-n", 1, "--jsonl").lines
+    assert failed["event"] == "failed"
+    assert bench("-U", tmp_path / "nothing", "-n", 1).status == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a", "b", "c"], "one endpoint at a time"),
+        (["-U"], "needs the path"),
+        (["-u", "--tls"], "TLS is spoken over TCP"),
+        (["-u", "tcp://:1"], "the options say udp"),
+        (["-R", "--send"], "give one of them"),
+        (["--json", "--jsonl"], "give one of them"),
+        (["-s", "5-x"], "number of bytes"),
+        (["-t", "soon"], "not a duration"),
+        (["--rate", "fast"], "not a rate"),
+        (["-S", "999"], "no TOS byte"),
+        (["-S", "184", "--dscp", "ef"], "give one of them"),
+        (["--dscp", "efx"], "no DSCP"),
+        (["--fail-if", "p99>5mss"], "at the ^ in 'p99>^5mss'"),
+        (["--against", "/nowhere/a.json"], "no such file"),
+        (["--against", "/dev/null"], "not JSON"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], said: str) -> None:
+    ran = bench(*arguments)
+    assert ran.status == 2
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+    assert "Traceback" not in ran.err
+
+
+def test_sizes_are_read() -> None:
+    assert parse_sizes("64") == (64, 64)
+    assert parse_sizes("64-1K") == (64, 1024)
+
+
+def test_the_type_of_service_is_the_code_point_and_two_bits_more(port: int) -> None:
+    document = bench(port, "-n", 1, "-S", "0xb8", "--json").document
+    assert document["effective"]["dscp"] == 46
+
+
+def test_ctrl_c_ends_it_with_the_summary(port: int) -> None:
+    command = [*COMMAND, str(port), "-t", "60", "-i", "100ms", "--jsonl"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert json.loads(process.stdout.readline())["event"] == "interval"
+        process.send_signal(signal.SIGINT)
+        lines = [json.loads(line) for line in process.stdout]
+        assert process.wait() == 0
+        assert process.stderr.read() == ""
+    assert lines[-1]["event"] == "summary"
+    assert lines[-1]["ended"] == "interrupted"
+    assert lines[-1]["counts"]["echoed"] > 0
+
+
+def test_whoever_reads_the_answer_may_leave(port: int) -> None:
+    command = [*COMMAND, str(port), "-t", "60", "-i", "50ms", "--jsonl"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait() == 0
+        assert process.stderr.read() == ""
+
+
+def live_line(port: int, **variables: str) -> tuple[str, bytes]:
+    """What is drawn on a terminal's standard error, and what goes to a pipe on standard output."""
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, str(port), "-t", "400ms", "-i", "100ms"]
+    environment = {**os.environ, "TERM": "xterm"} | variables
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        drawn = bytearray()
+        try:
+            while data := os.read(ours, 4096):
+                drawn += data
+        except OSError:
+            pass  # the last one has closed the terminal (EIO, pty(7))
+        assert process.stdout is not None
+        out = process.stdout.read()
+        assert process.wait() == 0
+    os.close(ours)
+    return drawn.decode(), out
+
+
+def test_a_terminal_sees_it_run(port: int) -> None:
+    drawn, out = live_line(port)
+    assert re.search(r"\r\x1b\[K0 s   [\d,]+ echoes/s   p50 .*   p99 .*   0 errors", drawn)
+    assert drawn.endswith("\r\x1b[K")
+    assert b"\x1b" not in out
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_redraw_where_none_is_wanted(port: int, variables: dict[str, str]) -> None:
+    drawn, out = live_line(port, **variables)
+    assert drawn == ""
+    assert b"echoes/s" in out
+
+
+def test_the_help_has_examples() -> None:
+    ran = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
+    assert "echowire bench -c 50 -s 1K" in ran.stdout
