@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-CODE := $(wildcard src tests bench examples)
+CODE := $(wildcard src tests bench examples fuzz)
 
 # A stamp is a copy of the pyproject.toml that was installed: no stamp, or another text, means install. The mark
 # stands while an installation runs; where one is found, the last was cut short, and the environment is made anew.
@@ -15,7 +15,7 @@ MARK := $(VENV)/.installing
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench fix clean
+.PHONY: help demo test check bench fuzz fix clean
 
 help: ## List what one can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ bench: $(DEV) ## Measure start-up, and every engine beside C, asyncio and uvloop
 	@$(PY) bench/start_up.py
 	@$(PY) bench/run.py $(ARGS)
 	@$(PY) bench/capacity.py
+
+fuzz: $(DEV) ## Feed mutated input to the parsers, a million of each; ARGS='COUNT SEED'
+	@$(PY) fuzz/capture_files.py $(ARGS)
 
 fix: $(DEV) ## Format the code, and mend what the linter can
 	@$(PY) -m ruff format $(CODE)

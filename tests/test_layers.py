@@ -87,7 +87,7 @@ PURE_PARTS: Mapping[tuple[str, str], tuple[frozenset[str], str]] = {
 THIRD_PARTY: Mapping[str, frozenset[str]] = {
     "wire": frozenset({"numpy"}),
     "analysis": frozenset({"numpy", "polars"}),
-    "kernel": frozenset({"psutil"}),
+    "kernel": frozenset({"backports", "lz4", "numpy", "psutil"}),
     "engines": frozenset({"uvloop"}),
     "cli": frozenset({"click", "rich"}),
 }

@@ -1,0 +1,50 @@
+"""The reader for a capture file of whichever format, told by its first four bytes.
+
+Names of files lie and standard input has none; the magic numbers of pcap and pcapng share no value.
+"""
+
+from __future__ import annotations
+
+from echowire.wire.pcap import MAGICS, PcapReader
+from echowire.wire.pcapng import MAGIC, PcapngReader
+from echowire.wire.records import Problem, RecordReader, Records
+
+
+class CaptureReader(RecordReader):
+    """Bytes of a pcap or pcapng file in, `Records` out; see `RecordReader`.
+
+    An empty file and one of another format have the problem `foreign`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._need = 4
+        self._reader: RecordReader | None = None
+
+    def feed(self, chunk: bytes | bytearray | memoryview) -> Records | None:
+        """Take the file's next bytes, however many. Gives the packets that they complete, or None."""
+        if self._reader is None:
+            return super().feed(chunk)
+        records = self._reader.feed(chunk)
+        self.packets, self.problem = self._reader.packets, self._reader.problem
+        return records
+
+    def finish(self) -> Problem | None:
+        """Say that the file has ended. Gives why it was not read to its end, None where it was."""
+        if self._reader is not None:
+            self.problem = self._reader.finish()
+        elif not self.problem:
+            have = f"only {len(self._buffer)} bytes" if self._buffer else "nothing"
+            self._fail("foreign", 0, f"neither pcap nor pcapng: there is {have}")
+        return self.problem
+
+    def _scan(self) -> Records | None:
+        begin, magic = bytes(self._buffer), bytes(self._buffer[:4])
+        if magic == MAGIC:
+            self._reader = PcapngReader()
+        elif magic in MAGICS:
+            self._reader = PcapReader()
+        else:
+            self._fail("foreign", 0, f"neither pcap nor pcapng: it begins with {magic.hex()}")
+            return None
+        return self.feed(begin)
