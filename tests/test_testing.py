@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from echowire.engines.base import Engine, Job, Report
 from echowire.engines.connection import EchoConnection
 from echowire.engines.readiness import Readiness
+from echowire.engines.serving import MakeConnection
+from echowire.kernel.listen import Listener
 from echowire.testing import ManualClock, StreamConformance, memory_connection
 
 if TYPE_CHECKING:
@@ -42,16 +45,20 @@ def test_a_clock_moves_only_by_hand() -> None:
 
 
 class _Faulty(StreamConformance):
+    def __init__(self, kind: type[EchoConnection]) -> None:
+        self._kind = kind
+
     def make_engine(self, job: Job, report: Report) -> Engine:
-        engine = Readiness(job, report)
-        for acceptor in engine._acceptors:
-            acceptor._kind = _Faulty.kind
-        return engine
+        kind = self._kind
 
-    kind: type[EchoConnection] = EchoConnection
+        class Wrong(Readiness):
+            def connection_maker(self, listener: Listener) -> MakeConnection:
+                return partial(kind, self)
+
+        return Wrong(job, report)
 
 
-def test_the_suite_finds_a_wrong_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suite_finds_a_wrong_byte() -> None:
     class Flips(EchoConnection):
         __slots__ = ()
 
@@ -64,14 +71,13 @@ def test_the_suite_finds_a_wrong_byte(monkeypatch: pytest.MonkeyPatch) -> None:
             wrong[0] ^= 1
             return self.sock.send(wrong)
 
-    monkeypatch.setattr(_Faulty, "kind", Flips)
-    suite = _Faulty()
+    suite = _Faulty(Flips)
     for test in (suite.test_byte_by_byte, suite.test_whole_messages_of_every_size_come_back):
         with pytest.raises(AssertionError):
             test()
 
 
-def test_the_suite_finds_one_that_reads_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suite_finds_one_that_reads_without_end() -> None:
     class Hoards(EchoConnection):
         __slots__ = ()
 
@@ -79,6 +85,5 @@ def test_the_suite_finds_one_that_reads_without_end(monkeypatch: pytest.MonkeyPa
             size = self._recv_into(self._buffer)
             self.received += size
 
-    monkeypatch.setattr(_Faulty, "kind", Hoards)
     with pytest.raises(AssertionError, match="takes in without end"):
-        _Faulty().test_a_peer_that_does_not_read_is_not_read_from()
+        _Faulty(Hoards).test_a_peer_that_does_not_read_is_not_read_from()

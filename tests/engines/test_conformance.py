@@ -11,6 +11,7 @@ from echowire.engines.base import Engine, Job, Report
 from echowire.engines.readiness import Readiness
 from echowire.engines.threads import Threads
 from echowire.kernel.poller import SelectorsPoller
+from echowire.model import Closed
 from echowire.testing import DatagramConformance, StreamConformance
 
 
@@ -86,3 +87,23 @@ class TestThreadsUnix(_Threads, StreamConformance, DatagramConformance):
 
 class TestThreadsTls(_Threads, _Tls, StreamConformance):
     pass
+
+
+@pytest.mark.parametrize("kind", [TestReadinessTls, TestThreadsTls])
+def test_who_connects_and_says_nothing_does_not_hold_a_connection(
+    kind: type[StreamConformance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("tls", "threads"):
+        monkeypatch.setattr(f"echowire.engines.{module}.HANDSHAKE_S", 0.1)
+    suite = kind()
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server)
+    suite.tls = (server, ssl.create_default_context())
+    with suite.serving() as at_work:
+        sock, address = suite.socket_for(at_work.endpoints[0])
+        with sock:
+            sock.connect(address)
+            assert sock.recv(1) == b""
+        [closed] = at_work.wait_for(Closed)
+        assert isinstance(closed, Closed) and not closed.received_bytes

@@ -32,20 +32,19 @@ def test_loopback_peers_are_never_refused(listener: Listener) -> None:
     guard = DatagramGuard(listener, Limits(datagrams_per_s=1))
     assert guard.needed
     for _ in range(100):
-        assert guard.refusal(("127.0.0.1", 7), 0.0) is None
-        assert guard.refusal(("::1", 19, 0, 0), 0.0) is None
-        assert guard.refusal(("::ffff:127.0.0.1", 19, 0, 0), 0.0) is None
+        assert guard.allow(("127.0.0.1", 7), 5, 0.0).answered == 5
+        assert guard.allow(("::1", 19, 0, 0), 5, 0.0).answered == 5
+        assert guard.allow(("::ffff:127.0.0.1", 19, 0, 0), 5, 0.0).answered == 5
 
 
 def test_a_source_that_would_answer_is_refused_and_said_once(listener: Listener) -> None:
     guard = DatagramGuard(listener, Limits())
     for port in (*ANSWERING_PORTS, 0, listener.endpoint.port):
         host = f"192.0.2.{port % 250}"
-        refusal = guard.refusal((host, port), 0.0)
-        assert refusal and f"source port {port}" in refusal[0]
-        again = guard.refusal((host, port), 0.0)
-        assert again and again[1]
-    assert guard.refusal(("192.0.2.251", 40_000), 0.0) is None
+        first = guard.allow((host, port), 1, 0.0)
+        assert first.answered == 0 and f"source port {port}" in first.reason and not first.told
+        assert guard.allow((host, port), 1, 0.0) == (0, first.reason, True)
+    assert guard.allow(("192.0.2.251", 40_000), 1, 0.0) == (1, "", False)
 
 
 def test_the_rate_holds_and_comes_back(listener: Listener) -> None:
@@ -53,7 +52,7 @@ def test_the_rate_holds_and_comes_back(listener: Listener) -> None:
     guard = DatagramGuard(listener, Limits(datagrams_per_s=10))
 
     def answered() -> int:
-        return sum(guard.refusal(("192.0.2.1", 40_000), clock()) is None for _ in range(50))
+        return sum(guard.allow(("192.0.2.1", 40_000), 1, clock()).answered for _ in range(50))
 
     assert answered() == 10
     clock.advance(0.5)
@@ -61,16 +60,19 @@ def test_the_rate_holds_and_comes_back(listener: Listener) -> None:
     clock.advance(3600)
     assert answered() == 10
     # Other peers are other peers.
-    assert guard.refusal(("192.0.2.2", 40_000), clock()) is None
+    assert guard.allow(("192.0.2.2", 40_000), 1, clock()).answered == 1
+    # Of a burst, as many as are left.
+    assert guard.allow(("192.0.2.3", 40_000), 64, clock()).answered == 10
+    assert guard.allow(("192.0.2.3", 40_000), 64, clock()).answered == 0
 
 
 def test_no_limit_is_no_limit(listener: Listener) -> None:
     guard = DatagramGuard(listener, replace(Limits(), datagrams_per_s=None))
-    assert all(guard.refusal(("192.0.2.1", 40_000), 0.0) is None for _ in range(100_000))
+    assert all(guard.allow(("192.0.2.1", 40_000), 64, 0.0).answered == 64 for _ in range(10_000))
 
 
 def test_a_flood_of_forged_addresses_does_not_grow_it(listener: Listener) -> None:
     guard = DatagramGuard(listener, Limits())
     for number in range(module.PEERS_REMEMBERED + 1000):
-        guard.refusal((f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 40_000), 0.0)
+        guard.allow((f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 40_000), 1, 0.0)
     assert len(guard._peers) == module.PEERS_REMEMBERED

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import select
 import socket
 
 import pytest
 
-from echowire.kernel.datagrams import DatagramSocket, answer_from
+from echowire.kernel.datagrams import SOL_UDP, UDP_SEGMENT, DatagramSocket, answer_from
 from echowire.kernel.listen import Listener, open_listeners
 from echowire.model import Endpoint
 from tests import netns
@@ -16,9 +17,10 @@ from tests.peers import needs_root
 
 def echo_once(listener: Listener) -> None:
     assert select.select([listener.socket], [], [], 10)[0]
-    port = DatagramSocket(listener)
-    size, address, ancillary = port.receive()
-    assert port.send(port.view[:size], address, ancillary)
+    port = DatagramSocket(listener, in_bursts=False)
+    arrival = port.receive()
+    assert arrival.datagrams == 1
+    assert port.send(port.view[: arrival.size], arrival.address, arrival.ancillary, arrival.segment) == 1
     with pytest.raises(BlockingIOError):
         port.receive()
 
@@ -33,6 +35,48 @@ def test_the_address_asked_is_the_address_that_answers(family: int | None, host:
             peer.sendto(message, (host, listener.endpoint.port))
             echo_once(listener)
             assert peer.recvfrom(70_000) == (message, (host, listener.endpoint.port))
+    listener.close()
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "::1"])
+@pytest.mark.parametrize(("segment", "count", "last"), [(1000, 64, 1000), (1000, 64, 7), (1, 3, 1), (1400, 10, 1400)])
+def test_a_burst_is_one_call_each_way(host: str, segment: int, count: int, last: int) -> None:
+    [listener] = open_listeners([[Endpoint("udp", host, 0)]])
+    port = DatagramSocket(listener, in_bursts=True)
+    if not port.in_bursts:
+        pytest.skip("this kernel has no UDP_GRO")
+    message = random.Random(segment).randbytes(segment * (count - 1) + last)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(10)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        peer.connect((host or "127.0.0.1", listener.endpoint.port))
+        peer.sendmsg([message], [(SOL_UDP, UDP_SEGMENT, segment.to_bytes(2, "little"))])
+        got = b""
+        while len(got) < len(message):
+            assert select.select([listener.socket], [], [], 10)[0]
+            arrival = port.receive()
+            assert arrival.datagrams == -(-arrival.size // arrival.segment)
+            got += port.view[: arrival.size]
+            sent = port.send(port.view[: arrival.size], arrival.address, arrival.ancillary, arrival.segment)
+            assert sent == arrival.datagrams
+        assert got == message
+        pieces = [peer.recv(70_000) for _ in range(count)]
+        assert [len(piece) for piece in pieces] == [segment] * (count - 1) + [last]
+        assert b"".join(pieces) == message
+    listener.close()
+
+
+def test_a_burst_that_cannot_go_at_once_goes_one_by_one() -> None:
+    # More datagrams than UDP_SEGMENT takes at a time (UDP_MAX_SEGMENTS): the kernel refuses, and none is lost.
+    [listener] = open_listeners([[Endpoint("udp", "127.0.0.1", 0)]])
+    port = DatagramSocket(listener, in_bursts=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(10)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        peer.bind(("127.0.0.1", 0))
+        assert port.send(bytes(200), peer.getsockname(), [], 1) == 200
+        assert [peer.recv(10) for _ in range(200)] == [b"\0"] * 200
     listener.close()
 
 

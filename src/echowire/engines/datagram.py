@@ -1,22 +1,26 @@
-"""A datagram socket in the loop: each datagram is answered whole, to its sender, from the address it was sent to."""
+"""Datagrams: each is answered whole, to its sender, from the address it was sent to.
+
+`Answerer` decides what is answered, for every engine. `DatagramPort` is a datagram socket in the loop.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 from echowire.engines.connection import Host
 from echowire.engines.guard import DatagramGuard
+from echowire.engines.tally import Tally
 from echowire.kernel.accept import address_text
-from echowire.kernel.datagrams import Ancillary, DatagramSocket
+from echowire.kernel.datagrams import Ancillary, Arrival, DatagramSocket
 from echowire.kernel.listen import Listener
 from echowire.kernel.poller import READ
 from echowire.model import Limits
-from echowire.wire.services import Flow
+from echowire.wire.services import Flow, Service
 
 BATCH = 64
-"""Datagrams answered before the loop looks at the other sockets again."""
+"""Arrivals answered before the loop looks at the other sockets again."""
 
 CLOSING_BATCHES = 256
 """Batches answered at the end: what a full receive buffer holds, not what a flood goes on to send."""
@@ -33,47 +37,62 @@ GIVE_UP_S = 1.0
 """How long an answer waits before it is dropped."""
 
 
+class Answer(NamedTuple):
+    """What is to be sent, as `DatagramSocket.send` takes it."""
+
+    data: bytes | memoryview
+    address: Any
+    ancillary: Ancillary
+    segment: int
+
+
+class Answerer:
+    """What a service answers to what arrives at one socket, within the limits; it keeps the counts."""
+
+    def __init__(self, listener: Listener, service: Service, limits: Limits, tally: Tally) -> None:
+        self._listener = listener
+        self._service = service
+        self._tally = tally
+        self._guard = DatagramGuard(listener, limits)
+        self._is_echo = service.flow is Flow.ECHO
+        # Only where each datagram of a burst is answered by itself, or none is, may they be taken together.
+        self.port = DatagramSocket(listener, in_bursts=service.flow in (Flow.ECHO, Flow.SINK))
+
+    def answer(self, arrival: Arrival) -> Answer | None:
+        """The answer to `arrival`, which is in the port's buffer; an echo's shares that buffer. None for none."""
+        size, address, ancillary, segment, count = arrival
+        if address is None:
+            return None
+        if self._guard.needed:
+            allowed, reason, told = self._guard.allow(address, count, time.monotonic())
+            if allowed < count:
+                peer = address_text(address)
+                self._tally.refuse(self._listener, peer, reason, count=count - allowed, quietly=told)
+                if not allowed:
+                    return None
+                size = allowed * segment
+        if self._is_echo:
+            return Answer(self.port.view[:size], address, ancillary, segment)
+        data = self._service.datagram(bytes(self.port.view[:size]), time.time())
+        return None if data is None else Answer(data, address, ancillary, len(data))
+
+
 class DatagramPort:
-    """One bound datagram socket, its guard, and the answers that wait."""
+    """One bound datagram socket in the loop, and the answers that wait."""
 
     def __init__(self, host: Host, listener: Listener, limits: Limits) -> None:
         self._host = host
         self._listener = listener
-        self._socket = DatagramSocket(listener)
+        self._answerer = Answerer(listener, host.service, limits, host.tally)
+        self._socket = self._answerer.port
         self._fd = listener.socket.fileno()
-        self._guard = DatagramGuard(listener, limits)
-        self._is_echo = host.service.flow is Flow.ECHO
-        self._waiting: deque[tuple[float, bytes, Any, Ancillary]] = deque()
+        self._waiting: deque[tuple[float, Answer]] = deque()
         self._paused = False
         host.loop.watch(self._fd, READ, self.on_ready)
 
     def on_ready(self, mask: int) -> None:
         """Answer what has come, up to a batch."""
         self._serve()
-
-    def _serve(self) -> int:
-        """Answer up to a batch; how many came."""
-        received = received_bytes = sent = sent_bytes = 0
-        answer, receive = self._answer, self._socket.receive
-        try:
-            for _ in range(BATCH):
-                if len(self._waiting) >= WAITING_MAX:
-                    self._pause()
-                    break
-                size, address, ancillary = receive()
-                received += 1
-                received_bytes += size
-                answered = answer(size, address, ancillary)
-                if answered >= 0:
-                    sent += 1
-                    sent_bytes += answered
-        except BlockingIOError:
-            pass
-        except OSError:
-            pass  # the error of an earlier answer (an ICMP message, a peer that closed); the next call is free of it
-        if received:
-            self._host.tally.datagrams(received, received_bytes, sent, sent_bytes)
-        return received
 
     def close(self) -> None:
         """Answer what has already come, and close."""
@@ -86,33 +105,44 @@ class DatagramPort:
         self._listener.close()
         self._fd = -1
 
-    def _answer(self, size: int, address: Any, ancillary: Ancillary) -> int:
-        """Answer the datagram in the buffer: bytes sent, or -1 for no answer now."""
-        if address is None:
-            return -1
-        if self._guard.needed and (refusal := self._guard.refusal(address, time.monotonic())):
-            reason, told = refusal
-            self._host.tally.refuse(self._listener, address_text(address), reason, quietly=told)
-            return -1
-        data: bytes | memoryview | None = self._socket.view[:size]
-        if not self._is_echo:
-            data = self._host.service.datagram(bytes(self._socket.view[:size]), time.time())
-            if data is None:
-                return -1
-        assert data is not None
-        if self._waiting and any(waiting[2] == address for waiting in self._waiting):
-            self._wait(bytes(data), address, ancillary)  # behind its elder ones
-            return -1
+    def _serve(self) -> int:
+        """Answer up to a batch; how many came."""
+        received = received_bytes = sent = sent_bytes = 0
+        receive, answer_to, send = self._socket.receive, self._answerer.answer, self._socket.send
         try:
-            return len(data) if self._socket.send(data, address, ancillary) else -1
+            for _ in range(BATCH):
+                if len(self._waiting) >= WAITING_MAX:
+                    self._pause()
+                    break
+                arrival = receive()
+                received += arrival.datagrams
+                received_bytes += arrival.size
+                answer = answer_to(arrival)
+                if answer is None:
+                    continue
+                if self._waiting and any(elder.address == answer.address for _, elder in self._waiting):
+                    self._wait(answer)
+                    continue
+                try:
+                    went = send(*answer)
+                except BlockingIOError:
+                    self._wait(answer)
+                    continue
+                sent += went
+                sent_bytes += min(went * answer.segment, len(answer.data))
         except BlockingIOError:
-            self._wait(bytes(data), address, ancillary)
-            return -1
+            pass
+        except OSError:
+            pass  # the error of an earlier answer (an ICMP message, a peer that closed); the next call is free of it
+        if received:
+            self._host.tally.datagrams(received, received_bytes, sent, sent_bytes)
+        return received
 
-    def _wait(self, data: bytes, address: Any, ancillary: Ancillary) -> None:
+    def _wait(self, answer: Answer) -> None:
         if not self._waiting:
             self._host.loop.after(RETRY_S, self._retry)
-        self._waiting.append((time.monotonic() + GIVE_UP_S, data, address, ancillary))
+        # The buffer it is in is about to be used again.
+        self._waiting.append((time.monotonic() + GIVE_UP_S, answer._replace(data=bytes(answer.data))))
 
     def _pause(self) -> None:
         if not self._paused:
@@ -124,19 +154,18 @@ class DatagramPort:
         if self._fd < 0:
             return
         now = time.monotonic()
-        still: deque[tuple[float, bytes, Any, Ancillary]] = deque()
+        still: deque[tuple[float, Answer]] = deque()
         full: set[Any] = set()
-        for item in self._waiting:
-            until, data, address, ancillary = item
+        for until, answer in self._waiting:
             try:
-                if address in full:
+                if answer.address in full:
                     raise BlockingIOError
-                if self._socket.send(data, address, ancillary):
-                    self._host.tally.datagrams(0, 0, 1, len(data))
+                went = self._socket.send(*answer)
+                self._host.tally.datagrams(0, 0, went, min(went * answer.segment, len(answer.data)))
             except BlockingIOError:
-                full.add(address)
+                full.add(answer.address)
                 if until > now:
-                    still.append(item)
+                    still.append((until, answer))
         self._waiting = still
         if self._paused and len(still) < WAITING_MAX:
             self._paused = False

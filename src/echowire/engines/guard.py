@@ -6,8 +6,9 @@ a limited rate, and a source port whose owner would answer our answer is not ans
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 from echowire.kernel.listen import Listener
 from echowire.model import Limits, is_loopback
@@ -18,39 +19,42 @@ PEERS_REMEMBERED = 16_384
 addresses than that gets each its burst once, which is what forging them was worth anyway."""
 
 
+class Allowance(NamedTuple):
+    """How many datagrams of an arrival are answered, why not the rest, and whether this peer was told of before."""
+
+    answered: int
+    reason: str
+    told: bool
+
+
 class DatagramGuard:
-    """Decides, a datagram at a time, for one listener. `now` is monotonic seconds."""
+    """Decides for one listener. `now` is monotonic seconds."""
 
     def __init__(self, listener: Listener, limits: Limits) -> None:
         self.needed = listener.reachable
-        """False where only this host can send: then `refusal` need not be asked."""
+        """False where only this host can send: then `allow` need not be asked."""
         self._own_port = listener.endpoint.port
         self._rate = limits.datagrams_per_s
         # host -> (allowance left, when that was so, whether its refusal was reported)
         self._peers: OrderedDict[str, tuple[float, float, bool]] = OrderedDict()
 
-    def refusal(self, address: tuple[Any, ...], now: float) -> tuple[str, bool] | None:
-        """Why the datagram from `address` is not answered, and whether that was said before; None to answer."""
+    def allow(self, address: tuple[Any, ...], count: int, now: float) -> Allowance:
+        """How many of `count` datagrams that came from `address` at `now` are answered."""
         host, port = address[0], address[1]
         if is_loopback(host):
-            return None
-        if port in ANSWERING_PORTS or port == self._own_port or port == 0:
-            return f"source port {port} belongs to a service that would answer the answer", self._seen(host, now)
+            return Allowance(count, "", False)
+        limit = max(self._rate, 1.0) if self._rate is not None else math.inf
+        left, since, told = self._peers.get(host, (limit, now, False))
+        if port in ANSWERING_PORTS or port in (self._own_port, 0):
+            self._remember(host, (left, since, True))
+            return Allowance(0, f"source port {port} belongs to a service that would answer the answer", told)
         if self._rate is None:
-            return None
-        left, since, told = self._peers.get(host, (max(self._rate, 1.0), now, False))
-        left = min(left + (now - since) * self._rate, max(self._rate, 1.0))
-        if left >= 1.0:
-            self._remember(host, (left - 1.0, now, told))
-            return None
-        self._remember(host, (left, now, True))
-        return f"more than {self._rate:g} datagrams a second", told
-
-    def _seen(self, host: str, now: float) -> bool:
-        known = self._peers.get(host)
-        left = known[0] if known else max(self._rate or 1.0, 1.0)
-        self._remember(host, (left, known[1] if known else now, True))
-        return bool(known and known[2])
+            return Allowance(count, "", False)
+        left = min(left + (now - since) * self._rate, limit)
+        answered = min(count, int(left))
+        short = answered < count
+        self._remember(host, (left - answered, now, told or short))
+        return Allowance(answered, f"more than {self._rate:g} datagrams a second" if short else "", told)
 
     def _remember(self, host: str, state: tuple[float, float, bool]) -> None:
         self._peers[host] = state

@@ -79,10 +79,10 @@ class Tally:
             summary.datagrams_sent += sent
             summary.sent_bytes += sent_bytes
 
-    def refuse(self, listener: Listener, peer: str, reason: str, *, quietly: bool = False) -> None:
-        """Count a refusal; `quietly` where this peer's was reported before."""
+    def refuse(self, listener: Listener, peer: str, reason: str, *, count: int = 1, quietly: bool = False) -> None:
+        """Count `count` refusals; `quietly` where this peer's were reported before."""
         with self._lock:
-            self.summary.refused += 1
+            self.summary.refused += count
         if not quietly:
             self._report(Refused(time_ns=time.time_ns(), endpoint=listener.endpoint, peer=peer, reason=reason))
 

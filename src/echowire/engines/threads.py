@@ -17,10 +17,11 @@ import time
 
 from echowire.engines.base import Engine, Job, Report
 from echowire.engines.connection import LINGER_S, SOURCE_CHUNK_BYTES
-from echowire.engines.guard import DatagramGuard
+from echowire.engines.datagram import GIVE_UP_S, RETRY_S, Answer, Answerer
 from echowire.engines.tally import Tally, Ticket
-from echowire.engines.tls import tls_reason
-from echowire.kernel.accept import GONE, NO_ROOM, RETRY_S, address_text, pause_notice, peer_text
+from echowire.engines.tls import HANDSHAKE_S, tls_reason
+from echowire.kernel.accept import GONE, NO_ROOM, pause_notice, peer_text
+from echowire.kernel.accept import RETRY_S as ACCEPT_RETRY_S
 from echowire.kernel.datagrams import DatagramSocket
 from echowire.kernel.listen import Listener
 from echowire.wire.services import Flow
@@ -28,9 +29,6 @@ from echowire.wire.services import Flow
 READ_BYTES = 64 * 1024
 """Bytes read at a time: at most what one connection's thread holds. It is the default pipe and TLS-friendly size,
 past which larger reads gain little."""
-
-HANDSHAKE_S = 10.0
-"""Seconds for a TLS handshake where no idle time is set: who only connects must not keep a thread."""
 
 
 class Threads(Engine):
@@ -86,11 +84,11 @@ class Threads(Engine):
         """Let the connections finish; cut those that have not when time is up."""
         with self._changed:
             while self._open and (left := (self._stop_at or 0.0) - time.monotonic()) > 0:
-                self._changed.wait(min(left, RETRY_S))
+                self._changed.wait(min(left, ACCEPT_RETRY_S))
             for sock in self._open.values():
                 _shut_down(sock, socket.SHUT_RDWR)
             # A handler may be anywhere in its own code; it is given a moment to notice, and then left behind.
-            self._changed.wait_for(lambda: not self._open, timeout=RETRY_S)
+            self._changed.wait_for(lambda: not self._open, timeout=ACCEPT_RETRY_S)
 
     # Streams.
 
@@ -118,7 +116,7 @@ class Threads(Engine):
             if error.errno in NO_ROOM:
                 self.tally.notice_once(pause_notice(os.strerror(error.errno)))
                 with self._changed:
-                    self._changed.wait(RETRY_S)
+                    self._changed.wait(ACCEPT_RETRY_S)
                 return False
             if error.errno in GONE:
                 return True
@@ -213,8 +211,7 @@ class Threads(Engine):
 
     def _serve_datagrams(self, listener: Listener) -> None:
         """Answer datagrams until stopped; each that has come by then is still answered."""
-        port = DatagramSocket(listener)
-        guard = DatagramGuard(listener, self.job.limits)
+        answerer = Answerer(listener, self.job.service, self.job.limits, self.tally)
         poll = select.poll()
         poll.register(listener.socket, select.POLLIN)
         poll.register(self._stopped_out, select.POLLIN)
@@ -222,28 +219,23 @@ class Threads(Engine):
         try:
             while True:
                 ready = [fd for fd, _ in poll.poll()]
-                if not self._answer_one(listener, port, guard) and stopped in ready:
+                if not self._answer(answerer) and stopped in ready:
                     return
         finally:
             listener.close()
 
-    def _answer_one(self, listener: Listener, port: DatagramSocket, guard: DatagramGuard) -> bool:
-        """Answer one datagram; False where none waits."""
+    def _answer(self, answerer: Answerer) -> bool:
+        """Answer one arrival; False where none waits."""
         try:
-            size, address, ancillary = port.receive()
+            arrival = answerer.port.receive()
         except BlockingIOError:
             return False
         except OSError:
             return True  # the error of an earlier answer; the next call is free of it
-        if address is not None and guard.needed and (refusal := guard.refusal(address, time.monotonic())):
-            reason, told = refusal
-            self.tally.refuse(listener, address_text(address), reason, quietly=told)
-            address = None
-        answer = None
-        if address is not None:
-            answer = self.job.service.datagram(bytes(port.view[:size]), time.time())
-        sent = answer is not None and _send_patiently(port, answer, address, ancillary)
-        self.tally.datagrams(1, size, int(sent), len(answer) if sent and answer else 0)
+        answer = answerer.answer(arrival)
+        went = _send_patiently(answerer.port, answer) if answer is not None else 0
+        sent_bytes = min(went * answer.segment, len(answer.data)) if answer is not None else 0
+        self.tally.datagrams(arrival.datagrams, arrival.size, went, sent_bytes)
         return True
 
 
@@ -273,17 +265,16 @@ class Conversation:
             rest = rest[sent:]
 
 
-def _send_patiently(
-    port: DatagramSocket, data: bytes, address: object, ancillary: list[tuple[int, int, bytes]]
-) -> bool:
-    """Send one datagram, waiting up to a second for a peer or an interface that has no room."""
-    for _ in range(500):
+def _send_patiently(port: DatagramSocket, answer: Answer) -> int:
+    """Send an answer, waiting for a peer or an interface that has no room; how many datagrams went."""
+    until = time.monotonic() + GIVE_UP_S
+    while time.monotonic() < until:
         try:
-            return port.send(data, address, ancillary)
+            return port.send(*answer)
         except BlockingIOError:
             # A Unix peer's full queue is not something one can wait for on a socket not connected to it.
-            select.select([], [], [], 0.002)
-    return False
+            select.select([], [], [], RETRY_S)
+    return 0
 
 
 def _linger(sock: socket.socket) -> None:

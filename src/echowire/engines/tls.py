@@ -14,6 +14,11 @@ RECORD_READ_BYTES = 64 * 1024
 """Clear bytes taken from OpenSSL at a time; a record has at most 16 KiB (RFC 8446 section 5.1)."""
 
 
+HANDSHAKE_S = 10.0
+"""Seconds within which the handshake must be done: who connects and says nothing must not hold a connection, also
+where no idle time is set. nginx allows 60, HAProxy is told to allow 10."""
+
+
 class TlsConnection(ServiceConnection):
     """Any service, encrypted. Byte counts are of clear bytes."""
 
@@ -26,6 +31,7 @@ class TlsConnection(ServiceConnection):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._shaken = False
+        self.host.loop.after(HANDSHAKE_S, self._expect_handshake)
 
     @property
     def may_send(self) -> bool:
@@ -74,7 +80,7 @@ class TlsConnection(ServiceConnection):
     def put(self, data: bytes) -> None:
         """Encrypt `data` and have it sent."""
         if data:
-            self.sent += len(data)
+            self._sent += len(data)
             self._tls.write(data)
             self._collect()
 
@@ -91,6 +97,10 @@ class TlsConnection(ServiceConnection):
 
     def _collect(self) -> None:
         super().put(self._outgoing.read())
+
+    def _expect_handshake(self) -> None:
+        if not self._shaken:
+            self.close(f"TLS failed: no handshake within {HANDSHAKE_S:g} s", ok=False)
 
     def _fail(self, error: ssl.SSLError) -> None:
         """TLS cannot go on: send the alert, if there is one and the peer takes it, and close."""
