@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from echowire.engines.base import Engine, Job
+from echowire.engines.kernel import Kernel
 from echowire.engines.readiness import Readiness
 from echowire.engines.threads import Threads
 from echowire.errors import UsageError
 
-ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (Readiness, Threads)}
+ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (Kernel, Readiness, Threads)}
 """Fastest first: `auto` takes the first that can do the job."""
 
 

@@ -1,0 +1,378 @@
+"""The kernel echoes TCP by itself; this process accepts, counts and closes, and is not woken for a byte.
+
+How the kernel is made to do it, and the one thing that it cannot do alone (hold back a peer that does not read), is in
+`echowire.kernel.echo_map`. Everything else that is served (TLS, Unix sockets, datagrams) goes through the same loop
+as in the readiness engine, and so does a connection that the kernel refuses: one whose peer has already ended it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from functools import cache, partial
+from pathlib import Path
+
+from echowire.engines.base import Job, Report
+from echowire.engines.connection import Connection, EchoConnection
+from echowire.engines.serving import MakeConnection, Serving
+from echowire.engines.tally import Ticket
+from echowire.errors import EchowireError, OperationError
+from echowire.kernel import bpf
+from echowire.kernel.echo_map import AHEAD_MAX_BYTES, EchoMap, give_room
+from echowire.kernel.listen import Listener, open_listeners
+from echowire.kernel.poller import READ, WRITE
+from echowire.kernel.tcp_info import TCP_INFO
+from echowire.model import Endpoint, Limits
+from echowire.wire.services import Flow
+
+FAILED, HUNG_UP, PEER_ENDED = 0x008, 0x010, 0x2000
+"""EPOLLERR, EPOLLHUP, EPOLLRDHUP (epoll_ctl(2)). The first two are always reported, asked for or not. EPOLLIN is
+not, unless it is asked for; the socket's every segment then still passes by the epoll, but wakes nobody."""
+
+SOCKETS_MAX = 65_536
+"""Sockets that the maps have room for where no limit of connections is set; later ones are served by hand."""
+
+CLOSE_LOOK_S = 0.001
+CLOSE_LOOK_MAX_S = 0.05
+"""How soon it is looked again, and after doubling at most, whether the last bytes have been sent after the peer's
+half-close. No event tells: the bytes may be in the hands of a kernel worker, and the socket is writable all along."""
+
+FIN_RECEIVED = frozenset({8, 9, 11, 6})  # TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING, TCP_TIME_WAIT (tcp_states.h)
+TCP_INFO_BYTES = 136
+BYTES_ACKED_AT, BYTES_RECEIVED_AT = 120, 128  # struct tcp_info; a test holds them against `kernel.tcp_info`
+SIOCOUTQ = 0x5411  # linux/sockios.h: bytes in the send queue, also those sent and not acknowledged
+
+CAPABILITIES = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_NET_ADMIN": 12}
+"""For the maps and the program, for reading TCP's counts in it, and for attaching it (capabilities(7))."""
+CAP_SYS_ADMIN = 21
+
+PROOF_BYTES = AHEAD_MAX_BYTES + 1024 * 1024
+"""What the proof sends before it reads: so much that the process must take over, and give back."""
+PROOF_S = 5.0
+"""Seconds within which the proof must be through; it takes some hundredths."""
+
+
+class Kernel(Serving):
+    """A sockhash with a stream-verdict program; this process waits for the ends of connections."""
+
+    name = "kernel"
+
+    @classmethod
+    def why_not(cls, job: Job) -> str | None:
+        """It echoes plain TCP, where the kernel and our privileges allow it and an echo has just proved it."""
+        if job.handler is not None:
+            return "a handler runs in a process, and it serves in the kernel"
+        if job.service.flow is not Flow.ECHO:
+            return f"the kernel can echo, and not serve {job.service.name}"
+        if not any(map(is_plain_tcp, job.listeners)):
+            return "the kernel echoes plain TCP alone, and none of this is"
+        return prove()
+
+    def __init__(self, job: Job, report: Report) -> None:
+        limit = job.limits.connections
+        self.echo_map = EchoMap(SOCKETS_MAX if limit is None else max(1, min(limit, SOCKETS_MAX)))
+        self.joined: dict[bytes, KernelConnection] = {}
+        try:
+            for listener in job.listeners:
+                if is_plain_tcp(listener):
+                    give_room(listener.socket)
+            super().__init__(job, report)
+        except BaseException:
+            self.echo_map.close()
+            raise
+        self.loop.watch(self.echo_map.fd, READ, self._on_overtaken)
+
+    def connection_maker(self, listener: Listener) -> MakeConnection:
+        """Plain TCP joins the map to be echoed; all else is as in every loop."""
+        if self.service.flow is Flow.ECHO and is_plain_tcp(listener):
+            return partial(KernelConnection, self)
+        return super().connection_maker(listener)
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        try:
+            super().run()
+        finally:
+            self.echo_map.close()
+
+    def serve_by_hand(self, connection: KernelConnection) -> None:
+        """`connection` cannot join: its socket is served as in the readiness engine."""
+        self.connections.discard(connection)
+        plain = EchoConnection(self, connection.sock, connection.ticket)
+        self.connections.add(plain)
+        plain.begin()
+
+    def _on_overtaken(self, mask: int) -> None:
+        for key, broken in self.echo_map.overtaken():
+            connection = self.joined.get(key)
+            if connection is not None:
+                connection.abort() if broken else connection.overtake()
+
+
+class KernelConnection(Connection):
+    """A connection that the kernel echoes, or for a while, when its peer has fallen far behind, this process.
+
+    `received` and `sent` are the kernel's counts of when it was last asked.
+    """
+
+    __slots__ = ("_acked", "_by_hand", "_ended", "_engine", "_interest", "_key", "_look_s", "_sent", "_taken")
+
+    def __init__(self, engine: Kernel, sock: socket.socket, ticket: Ticket) -> None:
+        super().__init__(engine, sock, ticket)
+        self._engine = engine
+        self._key = b""
+        self._acked = 0
+        self._sent = 0
+        self._by_hand = False
+        self._ended = False
+        self._taken = 0
+        self._look_s = CLOSE_LOOK_S
+        self._interest = PEER_ENDED
+
+    @property
+    def sent(self) -> int:
+        """Bytes that have been given to TCP to send."""
+        return self._sent
+
+    def begin(self) -> None:
+        """Join the map, and wait for the end."""
+        try:
+            self._key = self._engine.echo_map.join(self.sock)
+        except OperationError:
+            self._engine.serve_by_hand(self)
+            return
+        self._engine.joined[self._key] = self
+        self.host.loop.watch(self.fd, self._interest, self.on_ready)
+
+    def on_ready(self, mask: int) -> None:
+        """The peer has ended, or the connection has failed; by hand also: there is something to read or room."""
+        if mask & (FAILED | HUNG_UP):
+            number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+            # TCP says EPIPE for a reset that comes after the peer's half-close (tcp_reset).
+            self._ended = self._ended or number == errno.EPIPE
+            self.lose(_os_error(number))
+            return
+        try:
+            if mask & WRITE and self.queue is not None:
+                self._flush()
+            elif mask & READ and self._by_hand and self.queue is None:
+                self._carry()
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.lose(error)
+        if mask & PEER_ENDED and not self._ended and self.fd >= 0:
+            self._ended = True
+            self._watch()
+            self._finish()
+
+    def overtake(self) -> None:
+        """From now on the kernel passes this connection's bytes to us."""
+        self._by_hand = True
+        self._watch()
+
+    def abort(self) -> None:
+        """The kernel has lost bytes of this connection: reset it, so that nobody takes what came for all."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
+        self.lose(_os_error(errno.ENOMEM))
+
+    def is_idle(self, rounds: int) -> bool:
+        """By the kernel's counts."""
+        self._count()
+        return super().is_idle(rounds)
+
+    def cut(self, reason: str) -> None:
+        """End it now. In order only if all that came in has gone back."""
+        self._count()
+        self.close(reason, ok=self.sent >= self.received)
+
+    def close(self, reason: str, *, ok: bool = True) -> None:
+        """Close the socket, which takes it out of the map, and account for it; once."""
+        if self.fd < 0:
+            return
+        self._count()
+        self._engine.joined.pop(self._key, None)
+        super().close(reason, ok=ok)
+        self._engine.echo_map.leave(self._key, overtaken=self._taken > 0)
+
+    def _count(self) -> None:
+        """Ask the kernel what came in and what was given to TCP to send.
+
+        The peer's FIN is counted as a byte received. Of what is sent the acknowledged comes first: an
+        acknowledgement between the two questions makes the sum too small, never too large.
+        """
+        try:
+            info = self.sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES)
+            waiting = fcntl.ioctl(self.fd, SIOCOUTQ, bytes(4))
+        except OSError:
+            return
+        self._acked, received = struct.unpack_from("<QQ", info, BYTES_ACKED_AT)
+        self.received = received - (self._ended or info[0] in FIN_RECEIVED)
+        self._sent = self._acked + int.from_bytes(waiting, "little")
+
+    def _finish(self) -> None:
+        """The peer has said all: close when all of it has been sent, else look again."""
+        if self.fd < 0 or self.queue is not None:
+            return  # it is over; or `_flush` comes here when the queue is empty
+        try:
+            moved = self._by_hand and self._carry()
+        except OSError as error:
+            self.lose(error)
+            return
+        self._count()
+        if self.queue is None and self.sent >= self.received:
+            self.close("end of input")
+            return
+        self._look_s = 0.0 if moved else min(max(2 * self._look_s, CLOSE_LOOK_S), CLOSE_LOOK_MAX_S)
+        self.host.loop.after(self._look_s, self._finish)
+
+    # By hand.
+
+    def _carry(self) -> int:
+        """Echo one read; how many bytes were read. Never called while something waits to be sent."""
+        view = self.host.view
+        try:
+            size = self.sock.recv_into(self.host.buffer)
+        except BlockingIOError:
+            size = 0
+        if not size:
+            return 0  # with the peer's end told by `_finish`: what is still under way would come after this "end"
+        self._taken += size
+        try:
+            sent = self.sock.send(view[:size])
+        except BlockingIOError:
+            sent = 0
+        if sent < size:
+            self.queue = memoryview(bytes(view[sent:size]))
+            self._watch()
+        elif size < len(view) and not self._ended:
+            self._maybe_give_back()
+        return size
+
+    def _flush(self) -> None:
+        assert self.queue is not None
+        sent = self.sock.send(self.queue)
+        self.queue = self.queue[sent:] if sent < len(self.queue) else None
+        if self.queue is None:
+            self._watch()
+            if self._ended:
+                self._finish()
+
+    def _maybe_give_back(self) -> None:
+        """Leave it to the kernel again if the peer has caught up."""
+        self._count()
+        behind = self.received - self._acked
+        if self._engine.echo_map.give_back(self._key, self._taken, behind, self._acked):
+            self._by_hand = False
+            self._watch()
+
+    def _watch(self) -> None:
+        """Watch for what is wanted now. After its end a socket is always readable: `_finish` reads it by the clock."""
+        wanted = 0 if self._ended else PEER_ENDED
+        if self.queue is not None:
+            wanted |= WRITE
+        elif self._by_hand and not self._ended:
+            wanted |= READ
+        if wanted != self._interest:
+            self._interest = wanted
+            self.host.loop.rewatch(self.fd, wanted)
+
+
+def is_plain_tcp(listener: Listener) -> bool:
+    """Whether the kernel can echo what comes in at `listener`."""
+    return listener.socket.type == socket.SOCK_STREAM and not listener.endpoint.is_unix and listener.tls is None
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+# The proof.
+
+
+@cache
+def prove() -> str | None:
+    """Echo through a connection of our own; why it cannot be, or None. Done once a process."""
+    reason = bpf.why_not_here() or _missing_capabilities()
+    if reason is not None:
+        return reason
+    try:
+        [listener] = open_listeners([[Endpoint("tcp", "127.0.0.1", 0)]])
+        try:
+            engine = Kernel(Job([listener], limits=Limits(connections=4)), lambda event: None)
+        except BaseException:
+            listener.close()
+            raise
+    except EchowireError as error:
+        return str(error).removesuffix(".")
+    except ValueError as error:
+        return f"this kernel is not as expected: {error}"
+    failures: list[str] = []
+
+    def run() -> None:
+        try:
+            engine.run()
+        except Exception as error:
+            failures.append(f"its own echo failed: {error}")
+
+    thread = threading.Thread(target=run, name="echowire kernel proof")
+    thread.start()
+    try:
+        reason = _disproof(listener.endpoint.port)
+    except OSError as error:
+        reason = f"its own echo failed: {error.strerror or error}"
+    finally:
+        engine.stop(0.0)
+        thread.join()
+    return failures[0] if failures else reason
+
+
+def _missing_capabilities() -> str | None:
+    """Which capabilities this process lacks, in a line."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    if effective >> CAP_SYS_ADMIN & 1:  # has stood for the first two since before they were split from it
+        lacking = [name for name, bit in CAPABILITIES.items() if name == "CAP_NET_ADMIN" and not effective >> bit & 1]
+    else:
+        lacking = [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+    return f"it needs {', '.join(lacking)}, which root has" if lacking else None
+
+
+def _disproof(port: int) -> str | None:
+    """What is wrong with the echo at `port`, if anything is. Raises `OSError`."""
+    pattern = bytes(range(251)) * (PROOF_BYTES // 251 + 1)
+    until = time.monotonic() + PROOF_S
+    with socket.create_connection(("127.0.0.1", port), PROOF_S) as sock:
+        for size in (1, PROOF_BYTES, 1000):
+            if _echoed(sock, memoryview(pattern)[:size], until) != pattern[:size]:
+                return f"its own echo of {size} bytes did not come back as it was sent"
+        sock.shutdown(socket.SHUT_WR)
+        return "its own echo came back with more than was sent" if sock.recv(1) else None
+
+
+def _echoed(sock: socket.socket, data: memoryview, until: float) -> bytes:
+    """Send all of `data`, reading only once no more is taken; what came back by then."""
+    received = bytearray()
+    sock.setblocking(False)
+    rest = data
+    while len(received) < len(data) and (left := until - time.monotonic()) > 0:
+        try:
+            rest = rest[sock.send(rest) :] if rest else rest
+            continue_writing = bool(rest)
+        except BlockingIOError:
+            continue_writing = False
+        if continue_writing:
+            continue
+        select.select([sock], [sock] if rest else [], [], left)
+        try:
+            received += sock.recv(1 << 20)
+        except BlockingIOError:
+            pass
+    sock.settimeout(PROOF_S)
+    return bytes(received)

@@ -1,0 +1,60 @@
+"""Where the members of a kernel structure are, from the kernel's own type information (BTF).
+
+The layout of `struct tcp_sock` changes with version and configuration; `/sys/kernel/btf/vmlinux` has this kernel's.
+Decoding its hundred thousand types would take a second. Names are unique in its string table and a structure's
+record begins with its name's offset, so a search for these bytes finds it in milliseconds.
+https://docs.kernel.org/bpf/btf.html
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+MAGIC = 0xEB9F
+HEADER = struct.Struct("<HBBIIIII")  # magic, version, flags, hdr_len, type_off, type_len, str_off, str_len
+TYPE = struct.Struct("<III")  # struct btf_type: name_off, info, size
+MEMBER = struct.Struct("<III")  # struct btf_member: name_off, type, offset in bits
+KIND_STRUCT = 4
+
+
+def member_offsets(btf: bytes, structure: str, members: Sequence[str]) -> dict[str, int]:
+    """Bytes from the start of `structure` to each of `members`. Raises `ValueError` where `btf` does not say."""
+    if len(btf) < HEADER.size or HEADER.unpack_from(btf)[0] != MAGIC:
+        raise ValueError("this is not little-endian BTF")
+    _, _, _, header_size, type_offset, type_size, string_offset, string_size = HEADER.unpack_from(btf)
+    types = memoryview(btf)[header_size + type_offset :][:type_size]
+    strings = btf[header_size + string_offset :][:string_size]
+    wanted = {_name_offset(strings, name): name for name in members}
+    start = struct.pack("<I", _name_offset(strings, structure))
+    searched = bytes(types)
+    place = searched.find(start)
+    while place >= 0:
+        found = _members_at(types, place, wanted)
+        if len(found) == len(members):
+            return found
+        place = searched.find(start, place + 1)
+    raise ValueError(f"BTF has no struct {structure} with {', '.join(members)}")
+
+
+def _members_at(types: memoryview, place: int, wanted: dict[int, str]) -> dict[str, int]:
+    """The wanted members of the structure at `place`; none where something else is there."""
+    if place % 4 or place + TYPE.size > len(types):
+        return {}
+    _, info, _ = TYPE.unpack_from(types, place)
+    count = info & 0xFFFF
+    if info >> 24 & 0x1F != KIND_STRUCT or place + TYPE.size + count * MEMBER.size > len(types):
+        return {}
+    found: dict[str, int] = {}
+    for name, _, bits in MEMBER.iter_unpack(types[place + TYPE.size :][: count * MEMBER.size]):
+        if name in wanted:
+            # With kind_flag set the upper eight bits are a bit field's width.
+            found[wanted[name]] = (bits & 0xFFFFFF if info >> 31 else bits) // 8
+    return found
+
+
+def _name_offset(strings: bytes, name: str) -> int:
+    place = strings.find(b"\0" + name.encode() + b"\0")
+    if place < 0:
+        raise ValueError(f"BTF has no name {name!r}")
+    return place + 1
