@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +13,6 @@ from echowire.engines.readiness import Readiness
 from echowire.engines.serving import MakeConnection
 from echowire.kernel.listen import Listener
 from echowire.testing import ManualClock, StreamConformance, memory_connection
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
 
 
 def test_a_handler_in_memory() -> None:
@@ -58,15 +54,25 @@ class _Faulty(StreamConformance):
         return Wrong(job, report)
 
 
+class _Sends(EchoConnection):
+    """An echo whose sending is `wrongly`."""
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        super().begin()
+        recv_into, _, _ = self.host.echoes[self.fd]
+        self.host.echoes[self.fd] = (recv_into, self.wrongly, self)
+
+    def wrongly(self, data: memoryview) -> int:
+        raise NotImplementedError
+
+
 def test_the_suite_finds_a_wrong_byte() -> None:
-    class Flips(EchoConnection):
+    class Flips(_Sends):
         __slots__ = ()
 
-        def begin(self) -> None:
-            super().begin()
-            self._send = self._send_wrongly
-
-        def _send_wrongly(self, data: Buffer, flags: int = 0) -> int:
+        def wrongly(self, data: memoryview) -> int:
             wrong = bytearray(data)
             wrong[0] ^= 1
             return self.sock.send(wrong)
@@ -78,12 +84,11 @@ def test_the_suite_finds_a_wrong_byte() -> None:
 
 
 def test_the_suite_finds_one_that_reads_without_end() -> None:
-    class Hoards(EchoConnection):
+    class Hoards(_Sends):
         __slots__ = ()
 
-        def on_ready(self, mask: int) -> None:
-            size = self._recv_into(self._buffer)
-            self.received += size
+        def wrongly(self, data: memoryview) -> int:
+            return len(data)
 
     with pytest.raises(AssertionError, match="takes in without end"):
         _Faulty(Hoards).test_a_peer_that_does_not_read_is_not_read_from()

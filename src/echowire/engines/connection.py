@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from echowire.engines.loop import Loop
 from echowire.engines.tally import Tally, Ticket
@@ -35,6 +35,8 @@ class Host(Protocol):
     buffer: bytearray
     view: memoryview
     """Shared by all connections: each read is sent, or copied, before the next."""
+    echoes: dict[int, Echo]
+    """By descriptor, the connections whose bytes just go back."""
 
     def forget(self, connection: Connection) -> None:
         """The connection's socket is closed."""
@@ -101,59 +103,36 @@ class Connection:
 
 
 class EchoConnection(Connection):
-    """Echo over a plain socket: the hot path of the whole server.
+    """Echo over a plain socket. Its bytes go through `serve_ready`; what a slow peer does not take waits here."""
 
-    A round costs one recv_into, one send, one addition, and no allocation but the slice that says how much. What was
-    sent is not counted: it is what was received, less what waits.
-    """
-
-    __slots__ = ("_buffer", "_recv_into", "_send", "_view")
+    __slots__ = ()
 
     @property
     def sent(self) -> int:
-        """Bytes that have gone back."""
+        """Bytes that have gone back: what was received, less what waits. Nothing is counted twice on the hot path."""
         return self.received - (len(self.queue) if self.queue is not None else 0)
 
     def begin(self) -> None:
         """Wait for the first bytes."""
-        self._recv_into = self.sock.recv_into
-        self._send = self.sock.send
-        self._buffer = self.host.buffer
-        self._view = self.host.view
         self.host.loop.watch(self.fd, READ, self.on_ready)
+        self.host.echoes[self.fd] = (self.sock.recv_into, self.sock.send, self)
+
+    def close(self, reason: str, *, ok: bool = True) -> None:
+        """Close the socket and account for it; once."""
+        self.host.echoes.pop(self.fd, None)
+        super().close(reason, ok=ok)
+
+    def hold(self, rest: memoryview) -> None:
+        """Keep what the peer does not take now, and read nothing until it has."""
+        self.queue = memoryview(bytes(rest))
+        del self.host.echoes[self.fd]
+        self.host.loop.rewatch(self.fd, WRITE)
 
     def on_ready(self, mask: int) -> None:
-        """Send back what came; what the peer does not take now waits, and is all that waits."""
-        if self.queue is not None:
-            self._flush()
-            return
-        try:
-            size = self._recv_into(self._buffer)
-        except BlockingIOError:
-            return  # woken for nothing
-        except OSError as error:
-            self.lose(error)
-            return
-        if not size:
-            self.close("end of input")
-            return
-        self.received += size
-        try:
-            sent = self._send(self._view[:size])
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self.queue = self._view[:size]
-            self.lose(error)
-            return
-        if sent != size:
-            self.queue = memoryview(bytes(self._view[sent:size]))
-            self.host.loop.rewatch(self.fd, WRITE)
-
-    def _flush(self) -> None:
+        """The peer takes more of what waits."""
         assert self.queue is not None
         try:
-            sent = self._send(self.queue)
+            sent = self.sock.send(self.queue)
         except BlockingIOError:
             return
         except OSError as error:
@@ -161,9 +140,50 @@ class EchoConnection(Connection):
             return
         if sent < len(self.queue):
             self.queue = self.queue[sent:]
-        else:
-            self.queue = None
-            self.host.loop.rewatch(self.fd, READ)
+            return
+        self.queue = None
+        self.host.loop.rewatch(self.fd, READ)
+        self.host.echoes[self.fd] = (self.sock.recv_into, self.sock.send, self)
+
+
+Echo: TypeAlias = tuple[Callable[[bytearray], int], Callable[[memoryview], int], EchoConnection]
+"""What the hot path needs of a connection, at hand: how to read, how to write, and whose it is."""
+
+
+def serve_ready(host: Host, ready: list[tuple[int, int]]) -> None:
+    """Serve what is ready. This is the hot path of the whole server: one loop over all that `epoll_wait` gave.
+
+    An echo costs one recv_into, one send, one addition, one look-up, and no allocation but the slice that says how
+    much; a call of a method each would cost a third more. Whoever is no echo, or waits to write, is called.
+    """
+    echoes, buffer, view, call = host.echoes, host.buffer, host.view, host.loop.call
+    for fd, mask in ready:
+        echo = echoes.get(fd)
+        if echo is None:
+            call(fd, mask)
+            continue
+        recv_into, send, connection = echo
+        try:
+            size = recv_into(buffer)
+        except BlockingIOError:
+            continue  # woken for nothing
+        except OSError as error:
+            connection.lose(error)
+            continue
+        if not size:
+            connection.close("end of input")
+            continue
+        connection.received += size
+        try:
+            sent = send(view[:size])
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            connection.queue = view[:size]
+            connection.lose(error)
+            continue
+        if sent != size:
+            connection.hold(view[sent:size])
 
 
 class ServiceConnection(Connection):

@@ -57,17 +57,25 @@ class Loop:
         """Let `run` return when this round is over."""
         self._finished = True
 
-    def run(self) -> None:
-        """Serve until `finish`. One round: wait, serve what is ready, then what is due."""
-        poll, handlers, timers = self._poller.poll, self._handlers, self._timers
+    def call(self, fd: int, mask: int) -> None:
+        """Tell whoever watches `fd` that it is ready.
+
+        A handler earlier in this batch may have closed it. If its number was given to a newcomer since, the newcomer
+        is told that it is ready when it is not: whoever is told so tries, and sees.
+        """
+        on_ready = self._handlers.get(fd)
+        if on_ready is not None:
+            on_ready(mask)
+
+    def run(self, serve: Callable[[list[tuple[int, int]]], None] | None = None) -> None:
+        """Serve until `finish`. One round: wait, serve what is ready, then what is due.
+
+        `serve` is given all that is ready in a round, as (fd, mask), and passes to `call` what it does not serve.
+        """
+        serve = serve or self._serve
+        poll, timers = self._poller.poll, self._timers
         while not self._finished:
-            wait = max(0.0, timers[0][0] - time.monotonic()) if timers else None
-            for fd, mask in poll(wait):
-                # A handler earlier in this batch may have closed it. If its number was given to a newcomer since,
-                # the newcomer is told that it is ready when it is not: whoever is told so tries, and sees.
-                on_ready = handlers.get(fd)
-                if on_ready is not None:
-                    on_ready(mask)
+            serve(poll(max(0.0, timers[0][0] - time.monotonic()) if timers else None))
             if timers:
                 self._run_due()
 
@@ -78,6 +86,10 @@ class Loop:
         self._wake_in.close()
         self._wake_out.close()
         self._poller.close()
+
+    def _serve(self, ready: list[tuple[int, int]]) -> None:
+        for fd, mask in ready:
+            self.call(fd, mask)
 
     def _run_due(self) -> None:
         now = time.monotonic()

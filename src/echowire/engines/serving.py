@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeAlias
 
 from echowire.engines.base import Engine, Job, Report
-from echowire.engines.connection import Connection, EchoConnection, ServiceConnection
+from echowire.engines.connection import Connection, Echo, EchoConnection, ServiceConnection, serve_ready
 from echowire.engines.datagram import DatagramPort
 from echowire.engines.loop import Loop
 from echowire.engines.tally import Tally, Ticket
@@ -47,6 +47,7 @@ class Serving(Engine):
         self.loop = Loop(poller)
         self.buffer = bytearray(job.limits.queue_bytes)
         self.view = memoryview(self.buffer)
+        self.echoes: dict[int, Echo] = {}
         self.connections: set[Connection] = set()
         self._acceptors = [Acceptor(self, at) for at in job.listeners if at.endpoint.is_stream]
         self._ports = [DatagramPort(self, at, job.limits) for at in job.listeners if not at.endpoint.is_stream]
@@ -63,7 +64,7 @@ class Serving(Engine):
     def run(self) -> None:
         """Serve until stopped."""
         try:
-            self.loop.run()
+            self.loop.run(partial(serve_ready, self))
         finally:
             self._stop_accepting()
             for connection in tuple(self.connections):
