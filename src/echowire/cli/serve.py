@@ -124,6 +124,7 @@ class Serving:
                 family=family_of(options),
                 inherited=self._env.variables,
                 on_event=self._on_event,
+                background=False,
             )
             # Standard output is for the answer; what a handler prints goes beside it.
             with server, redirect_stdout(self._env.stderr):

@@ -107,6 +107,7 @@ def serve(
     family: Family | None = None,
     inherited: Mapping[str, str] | None = None,
     on_event: OnEvent | None = None,
+    background: bool = True,
 ) -> Server:
     """Serve `endpoints` (`127.0.0.1:12345`, TCP and UDP, if none are given) and return the running server.
 
@@ -114,8 +115,9 @@ def serve(
     `handler` is a blocking function of a connected socket, or `module:function`, which `workers` above 1 need.
     `limits` may be a mapping of those that differ from the defaults, which are stricter beyond loopback.
     `tls` is a certificate's and a key's PEM file. `inherited` is the environment in which LISTEN_FDS may hand
-    over sockets. `on_event` is called in the server's own threads. Raises `UsageError`, `OperationError` and
-    `NameResolutionError`; nothing is left open then.
+    over sockets. `on_event` is called in the server's own threads. Without `background` nothing is served until
+    `wait` is called, and then in the thread that calls it: a process of one thread is a little faster. Raises
+    `UsageError`, `OperationError` and `NameResolutionError`; nothing is left open then.
     """
     if workers < 1:
         raise UsageError(f"{workers} workers cannot serve; give 1 or more")
@@ -157,36 +159,43 @@ def serve(
             )
             running = WorkerGroup(order, listeners, family, workers, report)
         else:
-            running = _EngineThread(kind(job, report))
+            running = _OneEngine(kind(job, report), background=background)
     except BaseException:
         close_all(listeners)
         raise
     return Server(bound, kind.name, why, running, done)
 
 
-class _EngineThread:
-    """One engine in a thread of this process."""
+class _OneEngine:
+    """One engine of this process: in a thread of its own, or in the thread that waits for it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, background: bool) -> None:
         self._engine = engine
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="echowire serve")
-        self._thread.start()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="echowire serve") if background else None
+        if self._thread is not None:
+            self._thread.start()
 
     def stop(self, drain_s: float) -> None:
         self._engine.stop(drain_s)
 
     def wait(self, timeout: float | None) -> bool:
-        self._thread.join(timeout)
+        if self._thread is not None:
+            self._thread.join(timeout)
+        elif not self._ended.is_set():
+            self._run()
         if self._error is not None:
             raise self._error
-        return not self._thread.is_alive()
+        return self._ended.is_set()
 
     def _run(self) -> None:
         try:
             self._engine.run()
         except BaseException as error:
             self._error = error
+        finally:
+            self._ended.set()
 
 
 def _reporter(on_event: OnEvent | None, done: Summary) -> OnEvent:
