@@ -269,7 +269,7 @@ def test_loopback(host: str, expected: bool) -> None:
 
 def test_limits_have_defaults_and_cannot_change() -> None:
     limits = Limits()
-    assert (limits.connections, limits.idle_s, limits.queue_bytes) == (10_000, None, 262_144)
+    assert (limits.connections, limits.idle_s, limits.queue_bytes) == (10_000, None, 524_288)
     with pytest.raises(FrozenInstanceError):
         limits.connections = 1  # type: ignore[misc]
 
