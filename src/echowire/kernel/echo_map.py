@@ -24,8 +24,8 @@ makes that sound:
 - Passing and redirecting never mix. Once it has passed a byte the program goes on passing until the process has said
   that it has sent back just as many bytes as were passed. Neither side can be wrong about the order: the program alone
   counts up, the process alone catches up, and they agree only when nothing is under way.
-- Should the process be slow to come, the program passes by itself beyond `LAST_RESORT` times the limit. The order is kept then too,
-  as a passed segment queues behind redirected ones. It is the last resort because the worker charges such a segment
+- Should the process be slow to come, the program passes by itself beyond `LAST_RESORT` times the limit. The order is
+  kept then too, as a passed segment queues behind redirected ones. It is the last resort because the worker charges it
   without the socket's lock (sk_psock_skb_ingress_self), and the kernel's count of TCP's memory then drifts by a page
   or two (the "mem" of /proc/net/sockstat; a warning of inet_sock_destruct, once).
 
