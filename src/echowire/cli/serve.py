@@ -42,7 +42,7 @@ SCHEMA = {"schema": "echowire.serve", "version": 1}
 @click.option("-p", "--port", type=PORT, help="The port, where an endpoint names none.")
 @click.option("--service", default="echo", show_default=True, help="echo, discard, chargen, qotd, daytime or time.")
 @click.option("--handler", metavar="MODULE:FUNCTION", help="Serve with a blocking function of a connected socket.")
-@click.option("--engine", default="auto", show_default=True, help="auto, readiness (epoll) or threads.")
+@click.option("--engine", default="auto", show_default=True, help="auto, readiness (epoll), threads or kernel.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."
 )

@@ -24,7 +24,7 @@ from echowire.engines.serving import MakeConnection, Serving
 from echowire.engines.tally import Ticket
 from echowire.errors import EchowireError, OperationError
 from echowire.kernel import bpf
-from echowire.kernel.echo_map import AHEAD_MAX_BYTES, BY_HAND_BUFFER_BYTES, HOLD_BYTES, EchoMap, give_room
+from echowire.kernel.echo_map import AHEAD_MAX_BYTES, EchoMap, give_room
 from echowire.kernel.listen import Listener, open_listeners
 from echowire.kernel.poller import READ, WRITE
 from echowire.kernel.tcp_info import TCP_INFO
@@ -121,19 +121,7 @@ class KernelConnection(Connection):
     `received` and `sent` are the kernel's counts of when it was last asked.
     """
 
-    __slots__ = (
-        "_acked",
-        "_by_hand",
-        "_ended",
-        "_engine",
-        "_has_less_room",
-        "_interest",
-        "_key",
-        "_look_s",
-        "_overtaken",
-        "_sent",
-        "_taken",
-    )
+    __slots__ = ("_acked", "_by_hand", "_ended", "_engine", "_interest", "_key", "_look_s", "_sent", "_taken")
 
     def __init__(self, engine: Kernel, sock: socket.socket, ticket: Ticket) -> None:
         super().__init__(engine, sock, ticket)
@@ -142,8 +130,6 @@ class KernelConnection(Connection):
         self._acked = 0
         self._sent = 0
         self._by_hand = False
-        self._overtaken = False
-        self._has_less_room = False
         self._ended = False
         self._taken = 0
         self._look_s = CLOSE_LOOK_S
@@ -187,21 +173,8 @@ class KernelConnection(Connection):
             self._finish()
 
     def overtake(self) -> None:
-        """The peer is too far behind: echo by hand, once the kernel has sent what it has in hand."""
-        if self._by_hand or self.fd < 0:
-            return
-        echo_map = self._engine.echo_map
-        self._overtaken = True
-        if echo_map.passed(self._key) == self._taken and not self._ended:
-            self._set_low_water(HOLD_BYTES)
-            self._count()
-            # Both counts: what the kernel was given to send, and what TCP was given by it, all but our own.
-            if self._sent - self._taken < echo_map.redirected(self._key):
-                self.host.loop.after(CLOSE_LOOK_S, self.overtake)
-                return
-            echo_map.take_over(self._key)
+        """From now on the kernel passes this connection's bytes to us."""
         self._by_hand = True
-        self._set_low_water(1)
         self._watch()
 
     def abort(self) -> None:
@@ -226,7 +199,7 @@ class KernelConnection(Connection):
         self._count()
         self._engine.joined.pop(self._key, None)
         super().close(reason, ok=ok)
-        self._engine.echo_map.leave(self._key, overtaken=self._overtaken)
+        self._engine.echo_map.leave(self._key, overtaken=self._taken > 0)
 
     def _count(self) -> None:
         """Ask the kernel what came in and what was given to TCP to send.
@@ -270,10 +243,6 @@ class KernelConnection(Connection):
             size = 0
         if not size:
             return 0  # with the peer's end told by `_finish`: what is still under way would come after this "end"
-        if not self._has_less_room:
-            # Not before: what is read first comes behind all that the kernel was to send, so that is sent now.
-            self._has_less_room = True
-            give_room(self.sock, BY_HAND_BUFFER_BYTES)
         self._taken += size
         try:
             sent = self.sock.send(view[:size])
@@ -295,17 +264,10 @@ class KernelConnection(Connection):
             if self._ended:
                 self._finish()
 
-    def _set_low_water(self, size: int) -> None:
-        """Have the kernel look at what comes only once it is so much; setting it looks at what has come."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
-
     def _maybe_give_back(self) -> None:
         """Leave it to the kernel again if the peer has caught up."""
         self._count()
         behind = self.received - self._acked
-        if behind <= AHEAD_MAX_BYTES // 2 and self._has_less_room:
-            self._has_less_room = False
-            give_room(self.sock)
         if self._engine.echo_map.give_back(self._key, self._taken, behind, self._acked):
             self._by_hand = False
             self._watch()

@@ -12,22 +12,17 @@ in the middle of a batch, whose rest is dropped (sk_psock_verdict_recv). Nor doe
 full counts as readable all the same (tcp_epollin_ready), and the program then takes everything at once.
 
 So the program looks at how far the peer is behind, which is bytes received less bytes acknowledged, both the
-kernel's own counts. Beyond `AHEAD_MAX_BYTES` it tells the process, which takes over in three steps. It sets
-SO_RCVLOWAT, so that what comes stays in the receive queue for a moment; it waits until the worker has sent all that
-was redirected; and it says in a map of its own that the socket is served by hand. From then on the program does not
-redirect but passes: a segment goes to the socket's own queue for the process to read, is charged to its receive
-buffer, and TCP's window closes as it should. When the peer has caught up, the process gives the socket back. What
-makes that sound:
+kernel's own counts. Beyond `AHEAD_MAX_BYTES` it does not redirect but passes: the segment then goes to the socket's
+own queue for the process to read, is charged to its receive buffer, and TCP's window closes as it should. Two rules
+make that sound:
 
 - The send buffer (`SEND_BUFFER_BYTES`) has room for all that may be redirected. The worker therefore never waits for
-  room, and its queue is empty soon.
-- Passing and redirecting never mix. Once it has passed a byte the program goes on passing until the process has said
-  that it has sent back just as many bytes as were passed. Neither side can be wrong about the order: the program alone
-  counts up, the process alone catches up, and they agree only when nothing is under way.
-- Should the process be slow to come, the program passes by itself beyond `LAST_RESORT` times the limit. The order is
-  kept then too, as a passed segment queues behind redirected ones. It is the last resort because the worker charges it
-  without the socket's lock (sk_psock_skb_ingress_self), and the kernel's count of TCP's memory then drifts by a page
-  or two (the "mem" of /proc/net/sockstat; a warning of inet_sock_destruct, once).
+  room, its queue stays short, and a passed segment that has to queue behind redirected ones for the sake of order is
+  charged as soon as these are sent.
+- Once it has passed a byte the program goes on passing, whatever the peer does, until the process says, in a map of
+  its own, that it has sent back just as many bytes as were passed. Then everything before is in the send buffer, and
+  the next segment may be redirected behind it. Neither side can be wrong about the order: the program alone counts
+  up, the process alone catches up, and they agree only when nothing is under way.
 
 Nor does the kernel hand over each byte once. A segment that repeats what TCP has already, and goes on with something
 new, is queued whole, and whoever reads has to leave out what he had; tcp_recvmsg does, tcp_read_skb does not ("reads
@@ -57,28 +52,16 @@ from echowire.wire import bpf_assembler as asm
 from echowire.wire.bpf_assembler import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10
 from echowire.wire.btf import member_offsets
 
-AHEAD_MAX_BYTES = 1280 * 1024
-"""Bytes received and not yet acknowledged up to which the kernel goes on by itself: more than the largest message of
-our measurements, and 100 Mbit/s over a path of 100 ms. Beyond, the process echoes, as fast as the readiness engine."""
+AHEAD_MAX_BYTES = 2 * 1024 * 1024
+"""Bytes received and not yet acknowledged up to which the kernel goes on by itself: twice the largest message of our
+measurements, and 160 Mbit/s over a path of 100 ms. Beyond, the process echoes, as fast as the readiness engine."""
 
-AHEAD_MAX_SEGMENTS = 1024
+AHEAD_MAX_SEGMENTS = 4096
 """The same in segments, for those who send bytes one by one: each takes over a kilobyte of the kernel's memory."""
 
-LAST_RESORT = 8
-"""At so many times these limits the program no longer waits for the process to take over. A fast peer needs two
-milliseconds for that."""
-
-SEND_BUFFER_BYTES = 21 * 512 * 1024
-"""Set as SO_SNDBUF, which the kernel doubles (socket(7)): 21 MiB hold `LAST_RESORT` times `AHEAD_MAX_BYTES`, and the
-overhead of so many times `AHEAD_MAX_SEGMENTS` buffers of about 1,300 bytes. It is a limit: memory is taken as it fills,
-and the limits above end that long before."""
-
-BY_HAND_BUFFER_BYTES = 2 * 1024 * 1024
-"""The same while the process serves; doubled it is what TCP gives a socket by itself at most (tcp_wmem, tcp(7))."""
-
-HOLD_BYTES = 2 * 1024 * 1024
-"""Set as SO_RCVLOWAT while the process takes over: what comes within a millisecond or two from a fast peer. The kernel
-makes the receive buffer at least twice as large, and no larger than it might make it by itself (tcp_set_rcvlowat)."""
+SEND_BUFFER_BYTES = 4 * 1024 * 1024
+"""Set as SO_SNDBUF, which the kernel doubles (socket(7)): 8 MiB hold `AHEAD_MAX_BYTES`, and the overhead of
+`AHEAD_MAX_SEGMENTS` buffers of about 1,300 bytes. It is a limit, and takes memory only as it fills."""
 
 BTF_PATH = Path("/sys/kernel/btf/vmlinux")
 
@@ -87,12 +70,11 @@ SO_SNDBUFFORCE = 32  # as SO_SNDBUF, but net.core.wmem_max does not cap it; need
 
 SK_DROP, SK_PASS = 0, 1  # enum sk_action
 CONTEXT_LEN, CONTEXT_CB, CONTEXT_SK = 0, 48, 168  # struct __sk_buff
-ENTRY = struct.Struct("<7Q")
-"""What the program keeps of a socket: bytes taken from it, and of these bytes passed to the process; for the count of
-segments, the bytes that will have been received when the next count begins, the segments of this count, and those of
-the one before; the sequence number that comes next, with a bit above it that says that it is known; and whether the
-process has been told to take over."""
-TAKEN, PASSED, COUNT_ENDS, COUNT, COUNT_BEFORE, NEXT, TOLD = range(0, 56, 8)
+ENTRY = struct.Struct("<5Q")
+"""What the program keeps of a socket: bytes passed to the process; for the count of segments, the bytes that will
+have been received when the next count begins, the segments of this count, and those of the one before; and the
+sequence number that comes next, with a bit above it that says that it is known."""
+PASSED, COUNT_ENDS, COUNT, COUNT_BEFORE, NEXT = 0, 8, 16, 24, 32
 KNOWN_SHIFT = 32
 
 CUT_BYTES = 4095  # what bpf_skb_adjust_room takes away at a time (sk_skb_adjust_room, net/core/filter.c)
@@ -100,8 +82,6 @@ CUT_MAX_BYTES = 64 * CUT_BYTES
 """What is cut off a segment at most, so that the verifier sees the end of the loop. A segment has at most 64 KiB,
 unless the interface was told to make larger ones."""
 COOKIE = struct.Struct("<Q")
-BY_HAND = COOKIE.pack(2**64 - 1)
-"""In the map of what was returned: more than was ever passed, so that all is passed."""
 
 
 class EchoMap:
@@ -114,8 +94,8 @@ class EchoMap:
             self._entries = self._keep(bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, ENTRY.size, sockets, "echowire_entry"))
             self._returned = self._keep(bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, 8, sockets, "echowire_return"))
             self._sockets = self._keep(bpf.Map(bpf.BPF_MAP_TYPE_SOCKHASH, 8, 8, sockets, "echowire_socks"))
-            # Two records a socket may wait at a time: that it is too far ahead, and that it is passed.
-            self._ring = bpf.Ring(2 * sockets * (bpf.Ring.HEADER_BYTES + 2 * COOKIE.size), "echowire_ring")
+            # At most one record a socket waits at a time: the next comes after the socket was given back.
+            self._ring = bpf.Ring(sockets * (bpf.Ring.HEADER_BYTES + 2 * COOKIE.size), "echowire_ring")
             self._opened.append(self._ring)
             maps = (self._sockets.fd, self._entries.fd, self._returned.fd, self._ring.fd)
             code = program(*maps, tcp_sock_offsets())
@@ -160,21 +140,8 @@ class EchoMap:
             self._returned.delete(key)
 
     def overtaken(self) -> list[tuple[bytes, bool]]:
-        """The keys of the sockets that the process must take over, and whether it must end them."""
+        """The keys of the sockets that the process must serve by hand from now on, and whether it must end them."""
         return [(record[-COOKIE.size :], len(record) > COOKIE.size) for record in self._ring.read()]
-
-    def redirected(self, key: bytes) -> int:
-        """Bytes that were given to the kernel's worker to send, ever."""
-        entry = ENTRY.unpack(self._entries.lookup(key) or bytes(ENTRY.size))
-        return int(entry[0] - entry[1])
-
-    def passed(self, key: bytes) -> int:
-        """Bytes that were passed to the process, ever."""
-        return int(ENTRY.unpack(self._entries.lookup(key) or bytes(ENTRY.size))[1])
-
-    def take_over(self, key: bytes) -> None:
-        """Have all that comes passed to the process."""
-        self._returned.update(key, BY_HAND)
 
     def give_back(self, key: bytes, taken: int, behind: int, acked: int) -> bool:
         """Have the kernel echo by itself again, `taken` bytes having been read and sent in all; whether it does.
@@ -185,11 +152,11 @@ class EchoMap:
         entry = self._entries.lookup(key)
         if entry is None or behind > AHEAD_MAX_BYTES // 2:
             return False
-        _, passed, count_ends, count, count_before, *_ = ENTRY.unpack(entry)
+        passed, count_ends, count, count_before, _ = ENTRY.unpack(entry)
         if passed != taken or (count + count_before > AHEAD_MAX_SEGMENTS and count_ends > acked):
             return False
         self._returned.update(key, COOKIE.pack(taken))
-        return self.passed(key) == taken
+        return self._passed(key) == taken
 
     def close(self) -> None:
         """Close all of it; sockets that have joined are no longer echoed."""
@@ -197,15 +164,19 @@ class EchoMap:
             opened.close()
         self._opened.clear()
 
+    def _passed(self, key: bytes) -> int:
+        entry = self._entries.lookup(key)
+        return -1 if entry is None else int(ENTRY.unpack(entry)[0])
+
     def _keep(self, opened: bpf.Map) -> bpf.Map:
         self._opened.append(opened)
         return opened
 
 
-def give_room(sock: socket.socket, size: int = SEND_BUFFER_BYTES) -> None:
+def give_room(sock: socket.socket) -> None:
     """Give `sock`, or all that a listening `sock` will accept, the send buffer that the program relies on."""
-    with operation("setsockopt SO_SNDBUFFORCE", "a TCP socket"):
-        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size)
+    with operation("setsockopt SO_SNDBUFFORCE", "a listening socket"):
+        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER_BYTES)
 
 
 @cache
@@ -259,23 +230,19 @@ def program(sockets: int, entries: int, returned: int, ring: int, tcp_sock: Mapp
         asm.jmp_imm(asm.BPF_JSGT, R2, 0, "cut"),
         asm.stx_mem(asm.BPF_DW, R8, R1, NEXT),
         asm.Label("all is new"),
-        asm.ldx_mem(asm.BPF_DW, R1, R8, TAKEN),
-        asm.alu64_reg(asm.BPF_ADD, R1, R7),
-        asm.stx_mem(asm.BPF_DW, R8, R1, TAKEN),
-        # Does the process serve it? Only if it has been told, and it goes on until it has returned all that was passed.
-        asm.ldx_mem(asm.BPF_DW, R1, R8, TOLD),
-        asm.jmp_imm(asm.BPF_JEQ, R1, 0, "the kernel serves"),
+        # Does the process serve it? Then it goes on until it has returned all that was passed.
+        asm.ldx_mem(asm.BPF_DW, R3, R8, PASSED),
+        asm.jmp_imm(asm.BPF_JEQ, R3, 0, "the kernel serves"),
         *_lookup(returned, cookie),
-        asm.mov64_imm(R1, 0),
-        asm.jmp_imm(asm.BPF_JEQ, R0, 0, "never returned"),
+        asm.jmp_imm(asm.BPF_JEQ, R0, 0, "pass"),
         asm.ldx_mem(asm.BPF_DW, R1, R0, 0),
-        asm.Label("never returned"),
-        asm.ldx_mem(asm.BPF_DW, R2, R8, PASSED),
-        asm.jmp_reg(asm.BPF_JNE, R1, R2, "pass"),
+        asm.ldx_mem(asm.BPF_DW, R3, R8, PASSED),
+        asm.jmp_reg(asm.BPF_JNE, R1, R3, "pass"),
         asm.Label("the kernel serves"),
         asm.ldx_mem(asm.BPF_DW, R1, R10, acked),
         asm.mov64_reg(R2, R9),
         asm.alu64_reg(asm.BPF_SUB, R2, R1),
+        asm.jmp_imm(asm.BPF_JGT, R2, AHEAD_MAX_BYTES, "overtake"),
         # Segments since a moment from which not all has been acknowledged yet: never fewer than are under way.
         asm.ldx_mem(asm.BPF_DW, R3, R8, COUNT_ENDS),
         asm.ldx_mem(asm.BPF_DW, R4, R8, COUNT),
@@ -289,13 +256,7 @@ def program(sockets: int, entries: int, returned: int, ring: int, tcp_sock: Mapp
         asm.alu64_imm(asm.BPF_ADD, R4, 1),
         asm.stx_mem(asm.BPF_DW, R8, R4, COUNT),
         asm.alu64_reg(asm.BPF_ADD, R4, R5),
-        asm.ldx_mem(asm.BPF_DW, R9, R8, TOLD),
-        asm.jmp_imm(asm.BPF_JGT, R2, AHEAD_MAX_BYTES, "too far"),
-        asm.jmp_imm(asm.BPF_JGT, R4, AHEAD_MAX_SEGMENTS, "too far"),
-        asm.jmp_imm(asm.BPF_JGT, R2, AHEAD_MAX_BYTES // 2, "redirect"),
-        asm.mov64_imm(R1, 0),
-        asm.stx_mem(asm.BPF_DW, R8, R1, TOLD),
-        asm.Label("redirect"),
+        asm.jmp_imm(asm.BPF_JGT, R4, AHEAD_MAX_SEGMENTS, "overtake"),
         asm.mov64_reg(R1, R6),
         asm.ld_map_fd(R2, sockets),
         asm.mov64_reg(R3, R10),
@@ -303,24 +264,13 @@ def program(sockets: int, entries: int, returned: int, ring: int, tcp_sock: Mapp
         asm.mov64_imm(R4, 0),  # flags: not BPF_F_INGRESS, so out
         asm.emit_call(bpf.BPF_FUNC_SK_REDIRECT_HASH),
         asm.exit_insn(),
-        # R9: 0 where the process has not been told yet; then whether it is to be passed at once.
-        asm.Label("too far"),
-        asm.mov64_reg(R0, R9),
-        asm.mov64_imm(R9, 1),
-        asm.jmp_imm(asm.BPF_JGT, R2, LAST_RESORT * AHEAD_MAX_BYTES, "tell"),
-        asm.jmp_imm(asm.BPF_JGT, R4, LAST_RESORT * AHEAD_MAX_SEGMENTS, "tell"),
-        asm.mov64_imm(R9, 0),
-        asm.jmp_imm(asm.BPF_JNE, R0, 0, "redirect"),
-        asm.Label("tell"),
-        asm.mov64_imm(R1, 1),
-        asm.stx_mem(asm.BPF_DW, R8, R1, TOLD),
+        asm.Label("overtake"),
         asm.ld_map_fd(R1, ring),
         asm.mov64_reg(R2, R10),
         asm.alu64_imm(asm.BPF_ADD, R2, cookie),
         asm.mov64_imm(R3, COOKIE.size),
         asm.mov64_imm(R4, 0),
         asm.emit_call(bpf.BPF_FUNC_RINGBUF_OUTPUT),
-        asm.jmp_imm(asm.BPF_JEQ, R9, 0, "redirect"),
         asm.Label("pass"),
         asm.ldx_mem(asm.BPF_DW, R1, R8, PASSED),
         asm.alu64_reg(asm.BPF_ADD, R1, R7),
