@@ -1,0 +1,253 @@
+"""Columns as text, a cell a value, and cells as lines: what `-T fields` prints, without one Python string a packet.
+
+A cell is a row of a byte matrix in which zero bytes do not count. So `10.0.0.1` is four gathers of a table of octets,
+a line is its cells side by side, and a thousand lines become text by deleting all zero bytes at once. Strings, which
+few packets have, are left out as a mark and put in afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echowire.wire.columns import INTS, OBJECTS, UINTS, Column, Type, objects
+from echowire.wire.layers import Field, Values
+from echowire.wire.records import Rows
+
+Cells = NDArray[np.uint8]
+"""Text, a row each, in which zero bytes do not count: uint8[n, width]."""
+
+MARK = 1
+"""The byte that stands for a string in a line; no other cell has it, as control characters are escaped."""
+
+GROUP = 100_000
+"""Decimal numbers are looked up five digits at a time."""
+
+NS_PER_S = 1_000_000_000
+
+
+@cache
+def _groups() -> NDArray[np.uint64]:
+    """The text of 0 to 99,999 in eight bytes: first as it is, then with leading zeros."""
+    plain = np.array([b"%d" % number for number in range(GROUP)], "S8")
+    filled = np.array([b"%05d" % number for number in range(GROUP)], "S8")
+    return np.concatenate([plain, filled]).view(np.uint64)
+
+
+@cache
+def _octets() -> NDArray[np.uint32]:
+    """The text of 0 to 255 and a dot behind it, then the same without."""
+    dotted = np.array([b"%d." % number for number in range(256)], "S4")
+    return np.concatenate([dotted, np.array([b"%d" % number for number in range(256)], "S4")]).view(np.uint32)
+
+
+@cache
+def _hex_pairs() -> NDArray[np.uint16]:
+    return np.array([b"%02x" % number for number in range(256)], "S2").view(np.uint16)
+
+
+def decimal_cells(values: NDArray[Any], digits: int = 20) -> Cells:
+    """Unsigned numbers of at most `digits` digits."""
+    groups, count = _groups(), -(-digits // 5)
+    out = np.empty((len(values), count), np.uint64)
+    if digits <= 5:
+        out[:, 0] = groups[values]
+        return out.view(np.uint8).reshape(len(values), 8)
+    rest = values.astype(np.uint64)
+    low = []
+    for _ in range(count - 1):
+        rest, part = np.divmod(rest, np.uint64(GROUP))
+        low.append(part)
+    out[:, 0] = np.where(rest > 0, groups[rest], 0)
+    more = rest > 0
+    for number, part in enumerate(reversed(low), 1):
+        is_last = number == count - 1
+        text = groups[part + np.uint64(GROUP) * more]
+        more = more | (part > 0)
+        out[:, number] = text if is_last else np.where(more, text, 0)
+    return out.view(np.uint8).reshape(len(values), 8 * count)
+
+
+def hex_cells(values: NDArray[Any], size: int, prefix: bytes = b"0x") -> Cells:
+    """Unsigned numbers of `size` bytes, with leading zeros."""
+    raw = values.astype(f">u{1 if size == 1 else 2 if size == 2 else 4 if size <= 4 else 8}")
+    octets = raw.view(np.uint8).reshape(len(values), raw.itemsize)[:, raw.itemsize - size :]
+    out = np.empty((len(values), len(prefix) + 2 * size), np.uint8)
+    out[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
+    out[:, len(prefix) :] = _hex_pairs()[octets].view(np.uint8).reshape(len(values), 2 * size)
+    return out
+
+
+def ipv4_cells(values: NDArray[np.uint32]) -> Cells:
+    """Addresses with dots."""
+    table, out = _octets(), np.empty((len(values), 4), np.uint32)
+    octets = values.astype(">u4").view(np.uint8).reshape(-1, 4)
+    for place in range(3):
+        out[:, place] = table[octets[:, place]]
+    out[:, 3] = table[octets[:, 3].astype(np.uint16) + 256]
+    return out.view(np.uint8).reshape(len(values), 16)
+
+
+def colon_cells(values: NDArray[np.uint64], size: int) -> Cells:
+    """Addresses of `size` bytes in hexadecimal with colons: MAC addresses."""
+    octets = values.astype(">u8").view(np.uint8).reshape(len(values), 8)[:, 8 - size :]
+    out = np.full((len(values), size, 3), ord(":"), np.uint8)
+    out[:, :, :2] = _hex_pairs()[octets].view(np.uint8).reshape(len(values), size, 2)
+    out[:, -1, 2] = 0
+    return out.reshape(len(values), 3 * size)
+
+
+def ipv6_text(address: bytes) -> str:
+    """An IPv6 address as RFC 5952 writes it, with an embedded IPv4 address where inet_ntop has one."""
+    groups = [int.from_bytes(address[at : at + 2], "big") for at in range(0, 16, 2)]
+    best, length, at = 0, 0, 0
+    while at < 8:
+        end = at
+        while end < 8 and not groups[end]:
+            end += 1
+        if end - at > length:
+            best, length = at, end - at
+        at = end + 1
+    tail: list[str] = [f"{group:x}" for group in groups]
+    if best == 0 and (length == 6 or (length == 5 and groups[5] == 0xFFFF)):
+        tail[6:] = [".".join(map(str, address[12:]))]
+    if length < 2:
+        return ":".join(tail)
+    return ":".join(tail[:best]) + "::" + ":".join(tail[best + length :])
+
+
+def ipv6_cells(values: NDArray[np.uint8]) -> Cells:
+    """Addresses as `ipv6_text` writes them."""
+    if not len(values):
+        return np.zeros((0, 1), np.uint8)
+    keys = np.ascontiguousarray(values).view("V16").ravel()
+    different, which = np.unique(keys, return_inverse=True)
+    return _fixed([ipv6_text(one.tobytes()).encode() for one in different])[which]
+
+
+def seconds_cells(time_ns: NDArray[np.int64]) -> Cells:
+    """Nanoseconds as seconds, with nine digits behind the point."""
+    if len(time_ns) and time_ns.min() < 0:
+        return _fixed([_negative_seconds(one) for one in time_ns.tolist()])
+    seconds, rest = np.divmod(time_ns, NS_PER_S)
+    high, low = np.divmod(rest, GROUP)
+    filled = _groups()[GROUP:]
+    out = np.zeros((len(time_ns), 8 + 8 + 1 + 8 + 8), np.uint8)
+    out[:, :16] = decimal_cells(seconds, 10)
+    out[:, 16] = ord(".")
+    out[:, 17:25] = filled[high].view(np.uint8).reshape(-1, 8)
+    out[:, 17] = 0  # four digits of the five
+    out[:, 25:33] = filled[low].view(np.uint8).reshape(-1, 8)
+    return out
+
+
+def _negative_seconds(time_ns: int) -> bytes:
+    sign, size = (b"-" if time_ns < 0 else b""), abs(time_ns)
+    return sign + b"%d.%09d" % divmod(size, NS_PER_S)
+
+
+def _fixed(texts: Sequence[bytes]) -> Cells:
+    """Texts of any kind as cells."""
+    column = np.array(texts, np.bytes_)
+    return column.view(np.uint8).reshape(len(texts), column.itemsize)
+
+
+def text_of(field: Field, value: Any) -> str:
+    """One value as text, as `cells` writes it."""
+    if field.type is Type.STRING or field.type in (Type.GUID, Type.OID):
+        return str(value)
+    if field.type is Type.BYTES:
+        return bytes(value).hex()
+    return cells(field, np.array([value])).tobytes().replace(b"\0", b"").decode()
+
+
+def cells(field: Field, values: Column) -> Cells:
+    """The text of a column that is not of objects, as tshark prints it."""
+    kind = field.type
+    if kind in (Type.PROTOCOL, Type.NONE):
+        return np.full((len(values), 1), ord("1"), np.uint8)
+    if kind is Type.BOOLEAN:
+        return (values.astype(np.uint8) + ord("0")).reshape(-1, 1)
+    if kind is Type.IPV4:
+        return ipv4_cells(values)
+    if kind is Type.IPV6:
+        return ipv6_cells(values)
+    if kind is Type.ETHER:
+        return colon_cells(values, 6)
+    if kind is Type.EUI64:
+        return colon_cells(values, 8)
+    if kind in UINTS:
+        if field.base == "hex":
+            return hex_cells(values, field.width or values.itemsize)
+        return decimal_cells(values, len(str(np.iinfo(values.dtype).max)))
+    if kind in (Type.ABSOLUTE_TIME, Type.RELATIVE_TIME):
+        return seconds_cells(values)
+    if kind in INTS:
+        return _fixed([b"%d" % one for one in values.tolist()])
+    return _fixed([f"{one:.15g}".encode() for one in values.tolist()])
+
+
+def escaped(text: str) -> str:
+    """Text on one line of a table: control characters as C writes them."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _ESCAPES.get(c) or f"\\x{ord(c):02x}" for c in text)
+
+
+_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
+
+
+def strings(field: Field, values: Column) -> Column:
+    """The text of a column, one Python string a value."""
+    if field.type is Type.BYTES:
+        return objects([one.hex() for one in values])
+    if field.type in OBJECTS:
+        return objects([escaped(one) for one in values])
+    matrix = cells(field, values)
+    return objects([row.tobytes().replace(b"\0", b"").decode() for row in matrix])
+
+
+def lines(columns: Sequence[tuple[Field, Values]], count: int, *, separator: bytes = b"\t") -> bytes:
+    """`count` lines of cells. Of each column one value a row at most; where a row has none its cell is empty."""
+    parts: list[tuple[int, Rows | slice, Cells]] = []
+    texts: list[tuple[Rows, int, list[str]]] = []
+    at = 0
+    for number, (field, (rows, values)) in enumerate(columns):
+        if number:
+            parts.append((at, slice(None), np.frombuffer(separator, np.uint8).reshape(1, -1)))
+            at += len(separator)
+        where: Rows | slice = slice(None) if len(rows) == count else rows
+        if field.type in OBJECTS:
+            texts.append((rows, number, strings(field, values).tolist()))
+            parts.append((at, where, np.full((len(rows), 1), MARK, np.uint8)))
+            at += 1
+        elif len(rows):
+            matrix = cells(field, values)
+            parts.append((at, where, matrix))
+            at += matrix.shape[1]
+    buffer = bytearray(count * (at + 1))
+    matrix = np.frombuffer(buffer, np.uint8).reshape(count, at + 1)
+    for begin, where, part in parts:
+        matrix[where, begin : begin + part.shape[1]] = part
+    matrix[:, at] = ord("\n")
+    del matrix
+    return _put_in(bytes(buffer.translate(None, b"\0")), texts)
+
+
+def _put_in(text: bytes, texts: Sequence[tuple[Rows, int, list[str]]]) -> bytes:
+    """`text` with its marks replaced, which stand in the order of rows, and of columns within one."""
+    if not any(len(one) for _, _, one in texts):
+        return text
+    rows = np.concatenate([one for one, _, _ in texts])
+    columns = np.concatenate([np.full(len(one), number) for one, number, _ in texts])
+    order = np.lexsort((columns, rows)).tolist()
+    every = [one.encode("utf-8", "replace") for _, _, some in texts for one in some]
+    pieces = text.split(bytes([MARK]))
+    out = [pieces[0]]
+    for number, piece in zip(order, pieces[1:], strict=True):
+        out += (every[number], piece)
+    return b"".join(out)

@@ -1,0 +1,11 @@
+"""One file a protocol: a table of its fields, where it stands, and how the next layer is found.
+
+A file has `PROTOCOLS`, a tuple of `echowire.wire.layers.Protocol`; `echowire.wire.registry` finds it there. Tables of
+protocols bear Wireshark's names:
+
+    link_type             a capture's LINKTYPE_ number
+    ethertype             IEEE 802 numbers: Ethernet, 802.1Q, LLC/SNAP, Linux cooked, GRE, …
+    llc.dsap              IEEE 802.2 service access points
+    ip.proto              protocol numbers of IPv4 and IPv6
+    tcp.port, udp.port    the lower port first, then the higher
+"""
