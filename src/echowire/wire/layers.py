@@ -37,7 +37,7 @@ from echowire.wire.records import Bytes, Records, Rows
 
 T = TypeVar("T")
 
-Base: TypeAlias = Literal["dec", "hex", "oct", "dec_hex", "epoch"]
+Base: TypeAlias = Literal["dec", "hex", "oct", "dec_hex", "hex_dec", "epoch"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +86,9 @@ class Field:
     """It is another name for all occurrences of these: `ip.addr` of `ip.src` and `ip.dst`. Not shown in the tree."""
     under: str = ""
     """The field that it is a part of in the tree, such as `tcp.flags`."""
+    show: Callable[[Layer], Sequence[str]] | None = None
+    """What the tree says of it behind the label, one each entry of the layer, where its value and that value's name are
+    not enough: `0x018 (PSH, ACK)`."""
     generated: bool = False
     """It does not stand in the packet: shown in square brackets."""
     hidden: bool = False
@@ -143,8 +146,9 @@ class Protocol:
     """As in display filters: `tcp`."""
     title: str
     """Its line in the details tree: `Transmission Control Protocol`."""
-    column: str = ""
-    """What the packet list shows in its column Protocol; "" leaves what the layer beneath has."""
+    column: str | Callable[[Layer], Sequence[str | None]] = ""
+    """What the packet list shows in its column Protocol, for all or an entry each; "" and None leave what the layer
+    beneath has."""
     fields: tuple[Field, ...] = ()
     keys: tuple[tuple[str, int], ...] = ()
     """Tables in which it stands, and under which key: ("ip.proto", 6). The names are Wireshark's."""
@@ -168,8 +172,14 @@ class Protocol:
     """What the packet list's column Info says of it, an entry each; None leaves what the layer beneath said."""
     remember: Callable[[Layer], None] | None = None
     """Called once with each layer, in the order of the file, where a field that is `remembered` is wanted."""
+    addresses: tuple[str, str] | None = None
+    """Its fields that the packet list shows as Source and Destination."""
     is_part: bool = False
     """It is a part of the protocol beneath and does not stand in frame.protocols."""
+    under: str = ""
+    """Of a part: the field of the protocol beneath that it stands under in the tree, such as `tcp.options`."""
+    is_quoting: bool = False
+    """What lies in it is a packet that it quotes (an ICMP error) and changes nothing in the packet list's line."""
 
 
 @dataclass(slots=True)
@@ -249,6 +259,8 @@ class Layer:
         self.depth: int = parent.depth + 1 if parent else 0
         self.chunk: list[Layer] = parent.chunk if parent else [self]
         """All layers of the chunk, the outer before the inner."""
+        self.is_quoted: bool = parent is not None and (parent.is_quoted or parent.protocol.is_quoting)
+        """It lies in a packet that an outer layer quotes."""
         self.walked: Walked | None = None
         """What the protocol's walk found, if it has one."""
         self._memo: dict[str, Any] = {}

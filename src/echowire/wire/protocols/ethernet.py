@@ -35,6 +35,7 @@ PROTOCOLS = (
         ),
         keys=(("link_type", 1),),
         follow=_next,
+        addresses=("eth.src", "eth.dst"),
         tables=("ethertype", "llc"),
         size=HEADER_BYTES,
     ),

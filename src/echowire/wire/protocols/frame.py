@@ -8,6 +8,7 @@ import numpy as np
 
 from echowire.wire.columns import Column, Type, objects
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
+from echowire.wire.packet_list import COLUMN_FIELDS
 from echowire.wire.ticks import NO_TIME
 
 
@@ -31,6 +32,12 @@ def _protocols(layer: Layer) -> Column:
     return objects(paths)[path_of]
 
 
+def _label(layer: Layer) -> list[str]:
+    records = layer.records
+    rows = zip(records.number.tolist(), records.length.tolist(), records.cap_len.tolist(), strict=True)
+    return [f" {number}: {had} bytes on wire, {kept} bytes captured" for number, had, kept in rows]
+
+
 def _next(layer: Layer) -> Iterator[Next]:
     yield Next("link_type", (layer.records.link_type,), layer.every, layer.start, layer.wire_end)
 
@@ -46,7 +53,9 @@ PROTOCOLS = (
             Field("frame.len", "Frame Length", Type.UINT32, make=lambda layer: layer.records.length),
             Field("frame.cap_len", "Capture Length", Type.UINT32, make=lambda layer: layer.records.cap_len),
             Field("frame.protocols", "Protocols in frame", Type.STRING, make=_protocols, whole=True, generated=True),
+            *COLUMN_FIELDS,
         ),
+        label=_label,
         follow=_next,
         tables=("link_type",),
     ),

@@ -58,6 +58,7 @@ PROTOCOLS = (
         ),
         keys=(("ethertype", 0x0800), ("ip.proto", 4), ("link_type", 228)),
         follow=_next,
+        addresses=("ip.src", "ip.dst"),
         tables=("ip.proto",),
         size=header_bytes,
     ),

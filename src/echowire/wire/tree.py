@@ -1,0 +1,237 @@
+"""The details of one packet as a tree, with the bytes that each line was read from: what `-V` and `--packet` show.
+
+Made of the same tables as the columns: a protocol's fields in their order, bits with the pattern in front, names of
+values behind, parts and what a walk found beneath. So a field that can be asked for can be seen, and the other way
+round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from echowire.wire.cells import NS_PER_S, escaped, text_of
+from echowire.wire.columns import INTS, OBJECTS, SIZES, UINTS, Type
+from echowire.wire.layers import Field, Item, Layer
+from echowire.wire.records import Records
+
+MAX_VALUE_CHARACTERS = 240
+"""Of a value's text that a line shows, as in Wireshark (ITEM_LABEL_LENGTH)."""
+
+
+@dataclasses.dataclass(slots=True)
+class Node:
+    """One line of the tree."""
+
+    text: str
+    field: Field | None = None
+    """What it shows; None of a protocol's line and of one that only groups others."""
+    value: Any = None
+    """The field's value, as in its column."""
+    at: int | None = None
+    """Offset of its bytes in the packet; None where it has none there."""
+    size: int = 0
+    children: list[Node] = dataclasses.field(default_factory=list)
+    """The lines beneath."""
+
+    def walk(self, level: int = 0) -> Iterator[tuple[int, Node]]:
+        """This node and all beneath, with their depth, in the order of the lines."""
+        yield level, self
+        for child in self.children:
+            yield from child.walk(level + 1)
+
+
+class Trees:
+    """The trees of a chunk's packets, made when asked for."""
+
+    def __init__(self, layers: list[Layer]) -> None:
+        self._views = [_View(layer) for layer in layers]
+        self._of_layer = {id(view.layer): view for view in self._views}
+
+    def of(self, row: int) -> list[Node]:
+        """The tree of one packet: a node each layer."""
+        found: list[Node] = []
+        nodes: dict[tuple[int, int], Node] = {}
+        for view in self._views:
+            layer = view.layer
+            for entry in view.entries(row):
+                node = view.node(entry)
+                nodes[id(layer), entry] = node
+                outer = nodes.get((id(layer.parent), int(layer.index[entry]))) if layer.protocol.is_part else None
+                if outer is None:
+                    found.append(node)
+                else:
+                    _place(outer, layer.protocol.under).children.append(node)
+        return found
+
+
+def _place(outer: Node, under: str) -> Node:
+    """The node of the field `under` within `outer`, or `outer` itself."""
+    if not under:
+        return outer
+    return next((one for _, one in outer.walk() if one.field and one.field.name == under), outer)
+
+
+class _View:
+    """A layer, with what its lines need, computed for all packets of the chunk when the first is shown."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self._in_packet = layer.data is layer.records.data
+        self._shown = [one for one in layer.protocol.fields if not (one.either or one.hidden)]
+        self._walked_only = {one for one in self._shown if one.at is None and one.make is None}
+
+    def entries(self, row: int) -> range:
+        """The layer's entries of one packet."""
+        rows = self.layer.rows
+        return range(int(np.searchsorted(rows, row)), int(np.searchsorted(rows, row, "right")))
+
+    def node(self, entry: int) -> Node:
+        """The protocol's line, and all beneath."""
+        layer, protocol = self.layer, self.layer.protocol
+        rest = layer.once("tree label", lambda: None if protocol.label is None else list(protocol.label(layer)))
+        at, end = int(layer.start[entry]), int(layer.end[entry])
+        size = protocol.size(layer)[entry] if callable(protocol.size) else protocol.size
+        size = min(end - at, int(size)) if size is not None else end - at
+        top = Node(protocol.title + (rest[entry] if rest else ""), at=self._offset(entry, 0), size=max(size, 0))
+        by_name: dict[str, Node] = {}
+        for one in self._shown:
+            if one in self._walked_only:
+                continue
+            for node in self._field_nodes(one, entry):
+                by_name.setdefault(one.name, node)
+                by_name.get(one.under, top).children.append(node)
+        if layer.walked:
+            self._add_items(top, by_name, layer.walked.items[entry], entry)
+        return top
+
+    def _offset(self, entry: int, at: int) -> int | None:
+        """Offset in the packet of what stands `at` bytes into the layer."""
+        if not self._in_packet:
+            return None
+        return int(self.layer.start[entry] - self.layer.records.start[self.layer.rows[entry]]) + at
+
+    def _field_nodes(self, one: Field, entry: int) -> Iterator[Node]:
+        layer = self.layer
+        index, values, shown = layer.once(f"tree {one.name} {id(one)}", lambda: self._picked(one))
+        first, last = np.searchsorted(index, entry), np.searchsorted(index, entry, "right")
+        for place in range(int(first), int(last)):
+            value = values[place]
+            text = line(one, value, self._mask_of(one), None if shown is None else shown[entry])
+            at = None if one.at is None else self._offset(entry, one.at)
+            yield Node(text, one, value, at, one.width if one.at is not None else 0)
+
+    def _picked(self, one: Field) -> tuple[Any, Any, Any]:
+        picked = self.layer.pick(one)
+        return picked.index, picked.values, None if one.show is None else one.show(self.layer)
+
+    def _mask_of(self, one: Field) -> int:
+        """The bits in which a field's own are shown: those of the field that it is a part of."""
+        over = next((other for other in self._shown if other.name == one.under), None)
+        if over is not None and over.at == one.at and over.width == one.width and over.mask:
+            return (1 << over.mask.bit_length()) - 1
+        return 0
+
+    def _add_items(self, top: Node, by_name: Mapping[str, Node], items: list[Item], entry: int) -> None:
+        """What the walk found, each at its depth."""
+        path = [top]
+        for item in items:
+            one = item.field
+            if one is not None and one.hidden:
+                continue
+            text = item.text if item.text is not None else line(one, item.value) if one is not None else ""
+            node = Node(text, one, item.value, self._offset(entry, item.at) if item.size else None, item.size)
+            del path[item.level + 1 :]
+            outer = path[-1]
+            if one is not None and one.under and outer is top:
+                outer = by_name.get(one.under, outer)
+            outer.children.append(node)
+            path.append(node)
+
+
+def line(one: Field, value: Any, within: int = 0, shown: str | None = None) -> str:
+    """A field's line: its bits, its label, its value and what that is called."""
+    text = f"{one.label}: {value_text(one, value) if shown is None else shown}"
+    if one.type in (Type.PROTOCOL, Type.NONE):
+        text = one.label
+    if one.mask and one.type is not Type.PROTOCOL:
+        text = f"{bit_pattern(one, value, within)} = {text}"
+    return f"[{text}]" if one.generated else text
+
+
+def bit_pattern(one: Field, value: Any, within: int = 0) -> str:
+    """`.... ..1.`: the bits of a field, those around it as dots."""
+    width = within.bit_length() if within else 8 * one.width
+    low = (one.mask & -one.mask).bit_length() - 1
+    raw = (int(value) // one.scale) << low
+    bits = [str(raw >> place & 1) if one.mask >> place & 1 else "." for place in reversed(range(width))]
+    first = width % 4
+    groups = ["".join(bits[:first])] if first else []
+    return " ".join(groups + ["".join(bits[at : at + 4]) for at in range(first, width, 4)])
+
+
+def value_text(one: Field, value: Any) -> str:
+    """A field's value in the tree: `TCP (6)`, `0x0800`, `Set`."""
+    kind = one.type
+    if kind is Type.BOOLEAN:
+        named = None if one.names is None else one.names.get(int(value))
+        return named or (("Set" if value else "Not set") if one.mask else str(bool(value)))
+    if kind in UINTS or kind in INTS:
+        number = _number(one, int(value))
+        if one.names is None:
+            return number
+        return f"{one.names.get(int(value), 'Unknown')} ({number})"
+    if kind is Type.ABSOLUTE_TIME:
+        return f"{_seconds(int(value))} seconds" if one.base == "epoch" else date_text(int(value))
+    if kind is Type.RELATIVE_TIME:
+        return f"{_seconds(int(value))} seconds"
+    if kind in OBJECTS:
+        text = escaped(text_of(one, value))
+        return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}…"
+    return text_of(one, bytes(value) if kind is Type.IPV6 and isinstance(value, bytes) else value)
+
+
+def _number(one: Field, value: int) -> str:
+    digits = 2 * (one.width or SIZES.get(one.type, 1))
+    if one.mask and one.base != "dec":
+        digits = -(-(one.mask.bit_length() - ((one.mask & -one.mask).bit_length() - 1)) // 4)
+    in_hex = f"0x{value:0{digits}x}"
+    if one.base == "hex":
+        return in_hex
+    if one.base == "oct":
+        return f"0{value:o}"
+    if one.base in ("dec_hex", "hex_dec"):
+        return f"{value} ({in_hex})" if one.base == "dec_hex" else f"{in_hex} ({value})"
+    return str(value)
+
+
+def _seconds(time_ns: int) -> str:
+    sign, size = ("-", -time_ns) if time_ns < 0 else ("", time_ns)
+    return f"{sign}{size // NS_PER_S}.{size % NS_PER_S:09d}"
+
+
+def date_text(time_ns: int) -> str:
+    """`Oct 11, 2014 19:35:23.956615000 UTC`."""
+    seconds, rest = divmod(time_ns, NS_PER_S)
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"{_MONTHS[at.month - 1]} {at.day:>2}, {at.year} {at:%H:%M:%S}.{rest:09d} UTC"
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def hex_lines(records: Records, row: int) -> Iterator[str]:
+    """A packet's bytes in hexadecimal and as text, sixteen a line, in tshark's layout."""
+    yield from hex_dump(records.packet(row))
+
+
+def hex_dump(data: bytes) -> Iterator[str]:
+    """Bytes in hexadecimal and as text, sixteen a line."""
+    for at in range(0, len(data), 16):
+        some = data[at : at + 16]
+        text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in some)
+        yield f"{at:04x}  {some.hex(' '):<47}  {text}"
