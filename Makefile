@@ -37,7 +37,8 @@ bench: $(DEV) ## Measure start-up, and every engine beside C, asyncio and uvloop
 	@$(PY) bench/capacity.py
 
 fuzz: $(DEV) ## Feed mutated input to the parsers, a million of each; ARGS='COUNT SEED'
-	@$(PY) fuzz/capture_files.py $(ARGS)
+	@$(PY) -m fuzz.capture_files $(ARGS)
+	@$(PY) -m fuzz.packets $(ARGS)
 
 fix: $(DEV) ## Format the code, and mend what the linter can
 	@$(PY) -m ruff format $(CODE)

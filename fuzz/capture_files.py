@@ -1,6 +1,6 @@
 """Feed the capture readers with mutated files until told to stop, or a million times.
 
-    python fuzz/capture_files.py [RUNS=1000000] [SEED=0]
+    python -m fuzz.capture_files [RUNS=1000000] [SEED=0]
 
 Each run takes one of a dozen small captures of all kinds, damages it in one to four places, and reads it whole and in
 pieces: both must give the same packets and the same outcome, no column may point out of its chunk, and what was read
