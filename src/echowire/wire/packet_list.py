@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echowire.wire.cells import escaped, strings
+from echowire.wire.cells import NS_PER_S, escaped, strings
 from echowire.wire.columns import Column, Type, objects
 from echowire.wire.layers import Field, Layer, Picked
-from echowire.wire.records import Rows
+from echowire.wire.records import Records, Rows
+from echowire.wire.ticks import NO_TIME
 
 ADDRESS_WIDTH = 12
 """Characters that the address columns have at least, as tshark's have."""
@@ -89,6 +92,68 @@ COLUMN_FIELDS: tuple[Field, ...] = tuple(
 """The list's columns as fields of the frame, so that `-e _ws.col.info` works and a filter can ask for them."""
 
 
+TimeForm: TypeAlias = Literal["r", "d", "dd", "e", "u", "ud", "a", "ad"]
+"""tshark's `-t`: since the first packet, since the one before, since the one shown before, since 1970, the time of day
+in UTC, with the date, in the zone of this host, with the date."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """The text of the times of a packet list, chunk after chunk."""
+
+    form: TimeForm = "r"
+    zone: tzinfo = UTC
+    """Of `a` and `ad`."""
+    first_ns: int | None = None
+    before_ns: int | None = None
+    shown_ns: int | None = None
+
+    def texts(self, records: Records, rows: Rows) -> list[str]:
+        """The times of the packets `rows`, which are shown; all packets of the file must come by, in order."""
+        time_ns, digits = records.time_ns, digits_of(records)
+        known = time_ns[time_ns != NO_TIME]
+        if self.first_ns is None and len(known):
+            self.first_ns = int(known[0])
+        if self.form in ("r", "e"):
+            start = np.full(len(rows), self.first_ns or 0 if self.form == "r" else 0, np.int64)
+        elif self.form == "d":
+            before = np.concatenate([[time_ns[0] if self.before_ns is None else self.before_ns], time_ns[:-1]])
+            start = before[rows] if len(time_ns) else time_ns
+        elif self.form == "dd":
+            shown = time_ns[rows]
+            start = np.concatenate([shown[:1] if self.shown_ns is None else [self.shown_ns], shown[:-1]])[: len(rows)]
+        else:
+            start = np.zeros(len(rows), np.int64)
+        if len(time_ns):
+            self.before_ns = int(time_ns[-1])
+        if len(rows):
+            self.shown_ns = int(time_ns[rows[-1]])
+        write = self._dated if self.form in ("u", "ud", "a", "ad") else _elapsed
+        return [
+            f"{write(one, begin, digits):>10}" if one != NO_TIME else " " * 10
+            for one, begin in zip(time_ns[rows].tolist(), start.tolist(), strict=True)
+        ]
+
+    def _dated(self, time_ns: int, _start: int, digits: int) -> str:
+        seconds, rest = divmod(time_ns, NS_PER_S)
+        at = datetime.fromtimestamp(seconds, UTC if self.form[0] == "u" else self.zone)
+        day = f"{at:%Y-%m-%d} " if self.form.endswith("d") else ""
+        return f"{day}{at:%H:%M:%S}.{rest // 10 ** (9 - digits):0{digits}d}"
+
+
+def digits_of(records: Records) -> int:
+    """Decimals that the times of a file have: 9 of nanoseconds, 6 of microseconds."""
+    finest = max((one.ticks_per_s for one in records.interfaces), default=1_000_000)
+    return next((digits for digits in (0, 1, 2, 3, 6) if 10**digits >= finest), 9)
+
+
+def _elapsed(time_ns: int, start: int, digits: int) -> str:
+    size = time_ns - start
+    sign, size = ("-", -size) if size < 0 else ("", size)
+    seconds, rest = divmod(size, NS_PER_S)
+    return f"{sign}{seconds}.{rest // 10 ** (9 - digits):0{digits}d}" if digits else f"{sign}{seconds}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Lines:
     """The packet list of a chunk, a column each."""
@@ -100,9 +165,10 @@ class Lines:
     length: Rows
     info: NDArray[np.object_]
 
-    def texts(self, times: Sequence[str]) -> list[str]:
-        """A line each, given the text of its time, in tshark's layout."""
-        columns = (self.number, self.source, self.destination, self.protocol, self.length, self.info)
+    def texts(self, times: Sequence[str], which: Rows | slice = slice(None)) -> list[str]:
+        """A line each of the packets `which`, given the texts of their times, in tshark's layout."""
+        every = (self.number, self.source, self.destination, self.protocol, self.length, self.info)
+        columns = [column[which] for column in every]
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [
             f"{number:>5} {time} {source:>{ADDRESS_WIDTH}} → {destination:<{ADDRESS_WIDTH}} {protocol} {length} {info}"

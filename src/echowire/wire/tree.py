@@ -17,7 +17,6 @@ import numpy as np
 from echowire.wire.cells import NS_PER_S, escaped, text_of
 from echowire.wire.columns import INTS, OBJECTS, SIZES, UINTS, Type
 from echowire.wire.layers import Field, Item, Layer
-from echowire.wire.records import Records
 
 MAX_VALUE_CHARACTERS = 240
 """Of a value's text that a line shows, as in Wireshark (ITEM_LABEL_LENGTH)."""
@@ -222,11 +221,6 @@ def date_text(time_ns: int) -> str:
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def hex_lines(records: Records, row: int) -> Iterator[str]:
-    """A packet's bytes in hexadecimal and as text, sixteen a line, in tshark's layout."""
-    yield from hex_dump(records.packet(row))
 
 
 def hex_dump(data: bytes) -> Iterator[str]:
