@@ -6,6 +6,7 @@ The public names, and the room that each lives in:
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
+    read, Capture, Reading              verbs/read.py       a capture file as a table of packets
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -50,6 +51,11 @@ _HOME = {
     "call": "verbs.call",
     "Measurement": "verbs.bench",
     "bench": "verbs.bench",
+    "Capture": "verbs.read",
+    "Reading": "verbs.read",
+    "read": "verbs.read",
+    "FieldLines": "wire.field_lines",
+    "LineFormat": "wire.field_lines",
     "Conversation": "verbs.conversation",
     "RelaySummary": "verbs.conversation",
     "Scanned": "verbs.conversation",
@@ -95,19 +101,24 @@ if TYPE_CHECKING:
         relay,
         scan,
     )
+    from echowire.verbs.read import Capture, Reading, read
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
+    from echowire.wire.field_lines import FieldLines, LineFormat
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 __all__ = [
     "DEFAULT_PORT",
     "Accepted",
+    "Capture",
     "Closed",
     "Conversation",
     "EchowireError",
     "Endpoint",
     "Event",
     "Exchange",
+    "FieldLines",
     "Limits",
+    "LineFormat",
     "Listening",
     "Measurement",
     "NameResolutionError",
@@ -116,6 +127,7 @@ __all__ = [
     "OperationError",
     "Peer",
     "ProtocolError",
+    "Reading",
     "Refused",
     "RelaySummary",
     "Scanned",
@@ -135,6 +147,7 @@ __all__ = [
     "parse_rate",
     "parse_size",
     "raise_open_file_limit",
+    "read",
     "relay",
     "scan",
     "serve",

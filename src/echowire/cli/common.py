@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO, TypeVar, cast
@@ -59,13 +60,18 @@ class Environment:
 
     def answer(self, text: str) -> None:
         """Write a line of the answer to standard output, at once: a reader behind a pipe may wait for it."""
-        try:
-            self.stdout.write(text.encode("utf-8", "surrogateescape") + b"\n")
+        self.write(text.encode("utf-8", "surrogateescape") + b"\n")
+        self.flush()
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the answer to standard output."""
+        with _standard_output():
+            self.stdout.write(data)
+
+    def flush(self) -> None:
+        """See to it that what was written has gone out."""
+        with _standard_output():
             self.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OperationError("write", "standard output", error.errno or 0, error.strerror or "failed") from error
 
     def answer_json(self, document: Any, *, indent: int | None = None) -> None:
         """Write `document` as JSON; with `indent` for people, else on one line. NaN is refused, not written."""
@@ -86,6 +92,16 @@ class Environment:
         """Whether standard output may be coloured and redrawn (NO_COLOR, TERM=dumb and a pipe say no)."""
         variables = self.variables
         return self.stdout.isatty() and not variables.get("NO_COLOR") and variables.get("TERM") != "dumb"
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OperationError("write", "standard output", error.errno or 0, error.strerror or "failed") from error
 
 
 pass_environment = click.make_pass_decorator(Environment)

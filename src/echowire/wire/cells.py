@@ -21,8 +21,8 @@ from echowire.wire.records import Rows
 Cells = NDArray[np.uint8]
 """Text, a row each, in which zero bytes do not count: uint8[n, width]."""
 
-MARK = 1
-"""The byte that stands for a string in a line; no other cell has it, as control characters are escaped."""
+MARKS = range(1, 32)
+"""Bytes that may stand for a string in a line: no other cell has control characters."""
 
 GROUP = 100_000
 """Decimal numbers are looked up five digits at a time."""
@@ -201,33 +201,48 @@ def escaped(text: str) -> str:
 _ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 
 
-def strings(field: Field, values: Column) -> Column:
-    """The text of a column, one Python string a value."""
+def strings(field: Field, values: Column, *, escape: bool = True) -> Column:
+    """The text of a column, one Python string a value; `escape` False leaves control characters as they are."""
     if field.type is Type.BYTES:
         return objects([one.hex() for one in values])
     if field.type in OBJECTS:
-        return objects([escaped(one) for one in values])
+        return objects([escaped(one) for one in values]) if escape else values
     matrix = cells(field, values)
     return objects([row.tobytes().replace(b"\0", b"").decode() for row in matrix])
 
 
-def lines(columns: Sequence[tuple[Field, Values]], count: int, *, separator: bytes = b"\t") -> bytes:
-    """`count` lines of cells. Of each column one value a row at most; where a row has none its cell is empty."""
+def lines(
+    columns: Sequence[tuple[Field | None, Values]],
+    count: int,
+    *,
+    separator: bytes = b"\t",
+    quote: bytes = b"",
+    escape: bool = True,
+) -> bytes:
+    """`count` lines of cells. Of each column one value a row at most; where a row has none its cell is empty.
+
+    `quote` stands before and behind each value that there is.
+    """
     parts: list[tuple[int, Rows | slice, Cells]] = []
     texts: list[tuple[Rows, int, list[str]]] = []
-    at = 0
+    mark, at = _mark(separator + quote), 0
     for number, (field, (rows, values)) in enumerate(columns):
-        if number:
-            parts.append((at, slice(None), np.frombuffer(separator, np.uint8).reshape(1, -1)))
-            at += len(separator)
         where: Rows | slice = slice(None) if len(rows) == count else rows
-        if field.type in OBJECTS:
-            texts.append((rows, number, strings(field, values).tolist()))
-            parts.append((at, where, np.full((len(rows), 1), MARK, np.uint8)))
-            at += 1
+        some = []
+        if number:
+            some.append((slice(None), _text_cells(separator)))
+        if quote:
+            some.append((where, _text_cells(quote)))
+        if field is None or field.type in OBJECTS:
+            column = values if field is None else strings(field, values, escape=escape)
+            texts.append((rows, number, column.tolist()))
+            some.append((where, np.full((len(rows), 1), mark[0], np.uint8)))
         elif len(rows):
-            matrix = cells(field, values)
-            parts.append((at, where, matrix))
+            some.append((where, cells(field, values)))
+        if quote:
+            some.append((where, _text_cells(quote)))
+        for place, matrix in some:
+            parts.append((at, place, matrix))
             at += matrix.shape[1]
     buffer = bytearray(count * (at + 1))
     matrix = np.frombuffer(buffer, np.uint8).reshape(count, at + 1)
@@ -235,10 +250,20 @@ def lines(columns: Sequence[tuple[Field, Values]], count: int, *, separator: byt
         matrix[where, begin : begin + part.shape[1]] = part
     matrix[:, at] = ord("\n")
     del matrix
-    return _put_in(bytes(buffer.translate(None, b"\0")), texts)
+    return _put_in(bytes(buffer.translate(None, b"\0")), texts, mark)
 
 
-def _put_in(text: bytes, texts: Sequence[tuple[Rows, int, list[str]]]) -> bytes:
+def _text_cells(text: bytes) -> Cells:
+    """One text for every row."""
+    return np.frombuffer(text, np.uint8).reshape(1, -1)
+
+
+def _mark(between: bytes) -> bytes:
+    """The byte that stands for a string in a line: one that no cell has, nor what stands between cells."""
+    return bytes([next(one for one in MARKS if one not in between)])
+
+
+def _put_in(text: bytes, texts: Sequence[tuple[Rows, int, list[str]]], mark: bytes) -> bytes:
     """`text` with its marks replaced, which stand in the order of rows, and of columns within one."""
     if not any(len(one) for _, _, one in texts):
         return text
@@ -246,7 +271,7 @@ def _put_in(text: bytes, texts: Sequence[tuple[Rows, int, list[str]]]) -> bytes:
     columns = np.concatenate([np.full(len(one), number) for one, number, _ in texts])
     order = np.lexsort((columns, rows)).tolist()
     every = [one.encode("utf-8", "replace") for _, _, some in texts for one in some]
-    pieces = text.split(bytes([MARK]))
+    pieces = text.split(mark)
     out = [pieces[0]]
     for number, piece in zip(order, pieces[1:], strict=True):
         out += (every[number], piece)

@@ -1,0 +1,40 @@
+"""Packets of a chunk that were chosen, by a filter or a limit: what is listed, printed, exported and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from echowire.wire.dissect import Packets
+from echowire.wire.layers import Values
+from echowire.wire.records import Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """Some rows of a dissected chunk, ascending. Its own rows count from 0: row `i` is packet `rows[i]`."""
+
+    packets: Packets
+    rows: Rows | None = None
+    """None is all."""
+
+    def __len__(self) -> int:
+        return len(self.packets) if self.rows is None else len(self.rows)
+
+    def head(self, count: int) -> Chosen:
+        """The first `count` of them."""
+        if count >= len(self):
+            return self
+        return Chosen(self.packets, np.arange(count) if self.rows is None else self.rows[:count])
+
+    def values(self, name: str) -> Values:
+        """All occurrences of a field in the chosen packets."""
+        values = self.packets.values(name)
+        if self.rows is None:
+            return values
+        place = np.full(len(self.packets), -1, np.int64)
+        place[self.rows] = np.arange(len(self.rows))
+        mine = place[values.rows]
+        keep = mine >= 0
+        return Values(mine[keep], values.values[keep])
