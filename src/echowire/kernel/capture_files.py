@@ -23,9 +23,9 @@ from echowire.kernel.boundary import operation
 from echowire.wire.capture_reader import CaptureReader
 from echowire.wire.records import Problem, Records
 
-CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024
 """Read at once, of the file or of what it decompresses to: a few thousand packets, so that the cost of a chunk is
-spread, and little enough to stay in a last-level cache with the columns that are made of it."""
+spread, and little enough to stay in a processor's cache with the columns that are made of it."""
 
 PIECE_BYTES = 64 * 1024
 """Decompressed data asked for at once, and compressed data given at once. It is what may be lost before a fault, as a

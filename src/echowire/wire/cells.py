@@ -228,7 +228,7 @@ def lines(
     mark, at = _mark(separator + quote), 0
     for number, (field, (rows, values)) in enumerate(columns):
         where: Rows | slice = slice(None) if len(rows) == count else rows
-        some = []
+        some: list[tuple[Rows | slice, Cells]] = []
         if number:
             some.append((slice(None), _text_cells(separator)))
         if quote:
