@@ -167,7 +167,7 @@ def check(packets: Packets) -> None:
         columns.append((known[name][0][1], first_of_each(values)))
     text = lines(columns, len(packets))
     assert text.count(b"\n") == len(packets)
-    assert len(packet_list(packets.layers[0]).texts([""] * len(packets))) == len(packets)
+    assert len(packet_list(packets.layers).texts([""] * len(packets))) == len(packets)
     trees = Trees(packets.layers)
     for row in range(len(packets)):
         for node in trees.of(row):

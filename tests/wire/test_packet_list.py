@@ -9,7 +9,7 @@ import pytest
 
 from echowire.wire.columns import Type
 from echowire.wire.details import details_of
-from echowire.wire.layers import Field, Layer, Memory, Next, Protocol
+from echowire.wire.layers import Field, Layer, Layers, Memory, Next, Protocol
 from echowire.wire.packet_list import Clock, TimeForm, digits_of, packet_list
 from echowire.wire.records import Interface, Records
 from echowire.wire.registry import registry
@@ -29,17 +29,18 @@ UPPER = Protocol(
 ERROR = Protocol("e", "Error", "ERR", is_quoting=True)
 
 
-def stacked(*protocols: Protocol, packets: tuple[bytes, ...] = (b"\1\2\3\4\5", b"\7\x08")) -> Layer:
+def stacked(*protocols: Protocol, packets: tuple[bytes, ...] = (b"\1\2\3\4\5", b"\7\x08")) -> Layers:
     """A frame layer of these packets with other layers in it, each two bytes further in."""
     records = Records.of(packets, [T0] * len(packets))
     rows = np.arange(len(packets), dtype=np.int64)
     frame = registry().protocols["frame"]
-    root = Layer(frame, records, Memory(), rows, records.start, records.start + records.cap_len)
+    layers = Layers()
+    layers.append(Layer(frame, records, Memory(), rows, records.start, records.start + records.cap_len, chunk=layers))
     for depth, protocol in enumerate(protocols):
-        outer = root.chunk[-1]
+        outer = layers[-1]
         start = np.minimum(records.start + 2 * depth, outer.end)
-        root.chunk.append(outer.child(protocol, Next("t", (1,), outer.every, start, outer.wire_end), outer.every))
-    return root
+        layers.append(outer.child(protocol, Next("t", (1,), outer.every, start, outer.wire_end), outer.every))
+    return layers
 
 
 def test_the_innermost_that_has_something_to_say_is_shown() -> None:
@@ -62,15 +63,14 @@ def test_what_an_error_quotes_changes_nothing() -> None:
 
 
 def test_the_columns_are_fields() -> None:
-    root = stacked(NETWORK)
+    layers = stacked(NETWORK)
     for name in ("_ws.col.info", "_ws.col.Info"):
         ((_, field),) = registry().fields[name]
-        assert root.pick(field).values.tolist() == ["net", "net"]
+        assert layers[0].pick(field).values.tolist() == ["net", "net"]
 
 
 def test_a_packet_in_full() -> None:
-    root = stacked(NETWORK, UPPER)
-    first, second = details_of(root.chunk, [0, 1])
+    first, second = details_of(stacked(NETWORK, UPPER), [0, 1])
     assert (first.number, first.summary, first.data) == (1, "1 → 2 UP 5 upper\\t", b"\1\2\3\4\5")
     assert (first["n.src"], second["n.dst"], "n.dst" in first, "n.no" in first) == (1, 8, True, False)
     with pytest.raises(KeyError):
@@ -128,5 +128,4 @@ def test_no_time_is_shown_as_none() -> None:
 
 
 def test_a_file_without_packets() -> None:
-    root = stacked(packets=())
-    assert packet_list(root).texts([]) == []
+    assert packet_list(stacked(packets=())).texts([]) == []

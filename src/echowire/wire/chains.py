@@ -1,4 +1,4 @@
-"""Where the records of a chunk begin, when each only says how long it is: a chain that is followed in many places at once.
+"""Where the records of a chunk begin, when each only says how long it is: a chain, followed in many places at once.
 
 A loop in Python over the records waits for the memory at each, as the next header is not in the cache. So a chunk is
 looked at in a few hundred places for what looks like the beginning of a record, and the chains from all of these are

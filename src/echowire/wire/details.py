@@ -81,10 +81,10 @@ def _html(node: Node) -> str:
     return f'<details style="margin-left:1em"><summary>{text}</summary>{inner}</details>'
 
 
-def details_of(layers: list[Layer], rows: Sequence[int]) -> Iterator[Details]:
+def details_of(layers: Sequence[Layer], rows: Sequence[int]) -> Iterator[Details]:
     """The packets `rows` of a chunk, given all its layers, which must have been dissected with all fields wanted."""
     trees, records = Trees(layers), layers[0].records
-    listed = packet_list(layers[0])
+    listed = packet_list(layers)
     for row in rows:
         line = (listed.source[row], "→", listed.destination[row], listed.protocol[row], listed.length[row])
         summary = " ".join(map(str, (*line, listed.info[row])))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echowire.wire.columns import empty_column
-from echowire.wire.layers import Field, Layer, Memory, Next, Picked, Protocol, Values
+from echowire.wire.layers import Field, Layer, Layers, Memory, Next, Picked, Protocol, Values
 from echowire.wire.records import Records, Rows
 from echowire.wire.registry import ROOT, Registry, registry
 from echowire.wire.walk import walk_layer
@@ -45,13 +45,15 @@ class Dissector:
         every = np.arange(len(records), dtype=np.int64)
         end = records.start + records.cap_len
         wire_end = np.maximum(records.start + records.length, end)
-        root = Layer(self._registry.protocols[ROOT], records, self._memory, every, records.start, wire_end, end=end)
+        layers, protocol = Layers(), self._registry.protocols[ROOT]
+        root = Layer(protocol, records, self._memory, every, records.start, wire_end, end=end, chunk=layers)
+        layers.append(root)
         queue = deque([root])
         while queue:
             for child in self._inner(queue.popleft()):
-                root.chunk.append(child)
+                layers.append(child)
                 queue.append(child)
-        return Packets(records, root.chunk, self._registry)
+        return Packets(records, layers, self._registry)
 
     def _inner(self, layer: Layer) -> Iterator[Layer]:
         """The layers directly within one."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,6 +225,11 @@ class Walked:
     """Entries whose bytes are not as the protocol says."""
 
 
+class Layers(list["Layer"]):
+    """All layers of a chunk, the outer before the inner. Each of them refers to it weakly: a chunk that is done with
+    is then gone at once, with its megabytes, not when Python next looks for cycles."""
+
+
 class Layer:
     """The packets of a chunk that have one protocol at one place. All columns have one entry a packet."""
 
@@ -240,6 +246,7 @@ class Layer:
         end: Rows | None = None,
         parent: Layer | None = None,
         index: Rows | None = None,
+        chunk: Layers | None = None,
     ) -> None:
         self.protocol = protocol
         self.records = records
@@ -257,8 +264,7 @@ class Layer:
         self.index = rows if index is None else index
         """Entry of `parent` that it follows."""
         self.depth: int = parent.depth + 1 if parent else 0
-        self.chunk: list[Layer] = parent.chunk if parent else [self]
-        """All layers of the chunk, the outer before the inner."""
+        self._chunk: ref[Layers] | None = ref(chunk) if chunk is not None else parent._chunk if parent else None
         self.is_quoted: bool = parent is not None and (parent.is_quoted or parent.protocol.is_quoting)
         """It lies in a packet that an outer layer quotes."""
         self.walked: Walked | None = None
@@ -270,6 +276,11 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{self.protocol.name}: {len(self)} at depth {self.depth}>"
+
+    @property
+    def chunk(self) -> Sequence[Layer]:
+        """All layers of the chunk, the outer before the inner."""
+        return (self._chunk and self._chunk()) or (self,)
 
     @property
     def every(self) -> Rows:

@@ -176,8 +176,9 @@ class Lines:
         ]
 
 
-def packet_list(root: Layer) -> Lines:
-    """The packet list of a chunk, given its frame layer. Info is on one line each, with control characters escaped."""
+def packet_list(layers: Sequence[Layer]) -> Lines:
+    """The packet list of a chunk, given all its layers. Info is on one line each, with control characters escaped."""
+    root = layers[0]
     info = _text_column(root, "info")
     return Lines(
         number=root.records.number,

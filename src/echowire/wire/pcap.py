@@ -5,8 +5,8 @@
 
 (draft-ietf-opsawg-pcap, sections 4 and 5.) The magic number tells the byte order and whether times are micro- or
 nanoseconds. Nothing marks where a packet begins but the length of the one before it, so one pass follows the lengths
-(in many places at once, `echowire.wire.chains`); all else is taken from the columns afterwards. Kuznetzov's variant, which Linux distributions once
-shipped, has eight more bytes in each packet header.
+(in many places at once: `echowire.wire.chains`); all else is taken from the columns afterwards. Kuznetzov's variant,
+which Linux distributions once shipped, has eight more bytes in each packet header.
 """
 
 from __future__ import annotations

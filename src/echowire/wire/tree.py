@@ -8,7 +8,7 @@ round.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +47,7 @@ class Node:
 class Trees:
     """The trees of a chunk's packets, made when asked for."""
 
-    def __init__(self, layers: list[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer]) -> None:
         self._views = [_View(layer) for layer in layers]
         self._of_layer = {id(view.layer): view for view in self._views}
 
