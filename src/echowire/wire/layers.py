@@ -148,8 +148,8 @@ class Protocol:
     title: str
     """Its line in the details tree: `Transmission Control Protocol`."""
     column: str | Callable[[Layer], Sequence[str | None]] = ""
-    """What the packet list shows in its column Protocol, for all or an entry each; "" and None leave what the layer
-    beneath has."""
+    """What the packet list shows in its column Protocol, an entry each where it depends on the packet (`TLSv1.2`); ""
+    and None leave what the layer beneath has."""
     fields: tuple[Field, ...] = ()
     keys: tuple[tuple[str, int], ...] = ()
     """Tables in which it stands, and under which key: ("ip.proto", 6). The names are Wireshark's."""
@@ -247,6 +247,7 @@ class Layer:
         parent: Layer | None = None,
         index: Rows | None = None,
         chunk: Layers | None = None,
+        streams: Rows | None = None,
     ) -> None:
         self.protocol = protocol
         self.records = records
@@ -263,6 +264,8 @@ class Layer:
         self.parent = parent
         self.index = rows if index is None else index
         """Entry of `parent` that it follows."""
+        self.streams = streams
+        """Number of the conversation that each entry is of, where the layer beneath has them; see `conversations`."""
         self.depth: int = parent.depth + 1 if parent else 0
         self._chunk: ref[Layers] | None = ref(chunk) if chunk is not None else parent._chunk if parent else None
         self.is_quoted: bool = parent is not None and (parent.is_quoted or parent.protocol.is_quoting)
@@ -320,6 +323,7 @@ class Layer:
             end=np.minimum(wire_end, known),
             parent=self,
             index=index,
+            streams=None if found.streams is None else found.streams[which],
         )
 
     def payload(self, entry: int) -> bytes:
@@ -332,6 +336,14 @@ class Layer:
         while layer is not None and layer.protocol.name != name:
             index, layer = layer.index[index], layer.parent
         return None if layer is None else (layer, index)
+
+    def conversations(self) -> Rows | None:
+        """Number of the conversation that each entry is of: what the nearest layer beneath that has them says."""
+        layer: Layer | None = self
+        index = self.every
+        while layer is not None and layer.streams is None:
+            index, layer = layer.index[index], layer.parent
+        return None if layer is None or layer.streams is None else layer.streams[index]
 
     def pick(self, field: Field) -> Picked:
         """The values of one of the protocol's fields, in those entries that have it."""
