@@ -248,6 +248,7 @@ class Layer:
         index: Rows | None = None,
         chunk: Layers | None = None,
         streams: Rows | None = None,
+        table: str = "",
     ) -> None:
         self.protocol = protocol
         self.records = records
@@ -266,6 +267,8 @@ class Layer:
         """Entry of `parent` that it follows."""
         self.streams = streams
         """Number of the conversation that each entry is of, where the layer beneath has them; see `conversations`."""
+        self.table = table
+        """The table in which its protocol was looked up."""
         self.depth: int = parent.depth + 1 if parent else 0
         self._chunk: ref[Layers] | None = ref(chunk) if chunk is not None else parent._chunk if parent else None
         self.is_quoted: bool = parent is not None and (parent.is_quoted or parent.protocol.is_quoting)
@@ -308,6 +311,10 @@ class Layer:
             where = np.minimum(where, len(self.data) - 8)  # a lying length may point anywhere
         return gather_uint(self.data, where, size, little=little)
 
+    def number(self, where: Rows, size: int, *, little: bool = False) -> NDArray[np.unsignedinteger[Any]]:
+        """The number at each offset of `data`, for entries that the caller knows to have it."""
+        return gather_uint(self.data, np.minimum(where, len(self.data) - 8), size, little=little)
+
     def child(self, protocol: Protocol, found: Next, which: Rows) -> Layer:
         """The layer that `found` becomes, once its protocol is known; `which` of its entries."""
         index, wire_end = found.index[which], found.wire_end[which]
@@ -324,6 +331,7 @@ class Layer:
             parent=self,
             index=index,
             streams=None if found.streams is None else found.streams[which],
+            table=found.table,
         )
 
     def payload(self, entry: int) -> bytes:

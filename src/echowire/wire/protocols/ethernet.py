@@ -1,26 +1,194 @@
-"""Ethernet II and IEEE 802.3 (IEEE 802.3-2022, clause 3)."""
+"""Ethernet II and IEEE 802.3 (IEEE 802.3-2022, clause 3), and what stands behind a packet that is too short for it.
+
+A frame says in its type field what follows, or how long it is, and then LLC says it. Cisco's Inter-Switch Link and
+FabricPath wrap a whole frame and are told by its addresses or its type; such a frame is theirs, and Ethernet begins
+again inside. What remains behind the packet is padding up to 60 bytes, then a trailer, and at its end the frame check
+sequence, if four bytes there are the right ones.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from echowire.wire.columns import Type
-from echowire.wire.layers import Field, Layer, Next, Protocol
+from echowire.wire.assigned import ETHERTYPES
+from echowire.wire.cells import strings
+from echowire.wire.columns import Type, objects
+from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
+from echowire.wire.records import Rows
 
 HEADER_BYTES = 14
 MIN_TYPE = 0x0600
-"""A number below is the length of an 802.3 frame, not a type (IEEE 802.3-2022, 3.2.6)."""
+"""A number from here up is a type, not the length of an 802.3 frame (IEEE 802.3-2022, 3.2.6)."""
+
+MAX_LENGTH = 1500
+"""A number up to this is a length; what lies between is neither."""
+
+MIN_FRAME_BYTES = 60
+"""Shorter frames are padded to this, without the frame check sequence."""
+
+FCS_BYTES = 4
+FABRIC_PATH = 0x8903
+RAW_802_3 = 0xFFFF
+"""In place of LLC's two service access points: Novell's IPX follows an 802.3 header at once."""
+
+ISL = (0x01000C0000, 0x03000C0000)
+"""The first five bytes of a destination by which Inter-Switch Link is known."""
+
+IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
+MIN_IPV4_BYTES = 20
+
+LOCAL = {
+    0: "Globally unique address (factory default)",
+    1: "Locally administered address (this is NOT the factory default)",
+}
+GROUP = {0: "Individual address (unicast)", 1: "Group address (multicast/broadcast)"}
+
+
+def after_type(layer: Layer, kind: NDArray[Any], index: Rows, start: Rows, wire_end: Rows) -> Iterator[Next]:
+    """What follows a number that is an Ethernet type or a length, in entries `index` from `start` to `wire_end`.
+
+    Table "802.3" has LLC under 0 and Novell's raw IPX under 1; under 2 is what a number stands before that is neither
+    type nor length.
+    """
+    is_type = kind >= MIN_TYPE
+    if is_type.all():
+        yield Next("ethertype", (kind,), index, start, wire_end)
+        return
+    yield Next("ethertype", (kind[is_type],), index[is_type], start[is_type], wire_end[is_type])
+    rest = np.flatnonzero(~is_type)
+    index, start, wire_end, kind = index[rest], start[rest], wire_end[rest], kind[rest]
+    is_length = kind <= MAX_LENGTH
+    wire_end = np.where(is_length, np.minimum(start + kind, wire_end), wire_end)
+    raw = (layer.number(start, 2) == RAW_802_3) & (start + 2 <= layer.end[index])
+    yield Next("802.3", (np.where(is_length, raw, 2).astype(np.uint8),), index, start, wire_end)
+
+
+def payload_bytes(layer: Layer, kind: NDArray[Any], start: Rows) -> Rows:
+    """Bytes of the packets that stand at `start`, as they say themselves; -1 where that is not known."""
+    has = start + MIN_IPV4_BYTES <= layer.end
+    size = np.where(kind <= MAX_LENGTH, kind.astype(np.int64), -1)
+    total = layer.number(start + 2, 2).astype(np.int64)
+    size = np.where((kind == IPV4) & has & (total >= MIN_IPV4_BYTES), total, size)
+    total = layer.number(start + 4, 2).astype(np.int64)
+    size = np.where((kind == IPV6) & has & (total > 0), 40 + total, size)
+    total = 8 + 2 * (layer.number(start + 4, 1).astype(np.int64) + layer.number(start + 5, 1))
+    return np.where((kind == ARP) & has, total, size)
+
+
+def _wraps(layer: Layer) -> NDArray[np.uint8]:
+    """What a frame wraps, by the key of table "eth.wrap": 0 nothing, 1 ISL, 2 FabricPath."""
+
+    def made() -> NDArray[np.uint8]:
+        kind = layer.uint(12, 2)
+        found = 2 * (kind == FABRIC_PATH).astype(np.uint8)
+        if (kind <= MAX_LENGTH).any():
+            address = layer.uint(0, 8) >> np.uint64(24)
+            found[(kind <= MAX_LENGTH) & np.isin(address, ISL)] = 1
+        return found
+
+    return layer.once("wraps", made)
+
+
+def is_plain(layer: Layer) -> NDArray[np.bool_]:
+    """Frames whose header is there whole, and is Ethernet's."""
+    return layer.once("plain", lambda: layer.has(HEADER_BYTES) & (_wraps(layer) == 0))
 
 
 def _next(layer: Layer) -> Iterator[Next]:
-    whole = np.flatnonzero(layer.has(HEADER_BYTES))
-    kind = layer.uint(12, 2)[whole]
-    start = layer.start[whole] + HEADER_BYTES
-    is_type = kind >= MIN_TYPE
-    yield Next("ethertype", (kind[is_type],), whole[is_type], start[is_type], layer.wire_end[whole][is_type])
+    plain = is_plain(layer)
+    if plain.all():
+        yield from after_type(layer, layer.uint(12, 2), layer.every, layer.start + HEADER_BYTES, layer.wire_end)
+        return
+    index = np.flatnonzero(plain)
+    start = layer.start[index] + HEADER_BYTES
+    yield from after_type(layer, layer.number(start - 2, 2), index, start, layer.wire_end[index])
+    wrapped = np.flatnonzero(layer.has(HEADER_BYTES) & ~plain)
+    yield Next("eth.wrap", (_wraps(layer)[wrapped],), wrapped, layer.start[wrapped], layer.wire_end[wrapped])
 
+
+class _Rest:
+    """What stands behind the packet in each frame: padding, trailer, frame check sequence."""
+
+    def __init__(self, layer: Layer) -> None:
+        size = payload_bytes(layer, layer.uint(12, 2), layer.start + HEADER_BYTES)
+        begin = layer.start + HEADER_BYTES + size
+        behind = layer.wire_end - begin
+        missing = MIN_FRAME_BYTES - (layer.records.length[layer.rows] - behind)
+        missing[layer.records.length[layer.rows] < MIN_FRAME_BYTES] = 0
+        self.entries = np.flatnonzero(is_plain(layer) & (size >= 0) & (begin < layer.end))
+        self.begin, self.end = begin[self.entries], layer.end[self.entries]
+        padding = np.clip(missing, 0, behind)[self.entries].tolist()
+        pairs = zip(self.begin.tolist(), padding, strict=True)
+        # Padding is of zeros: other bytes are somebody's trailer.
+        zeros = [count if not layer.data[at : at + count].any() else 0 for at, count in pairs]
+        self.trailer = np.minimum(self.begin + np.array(zeros, np.int64), self.end)
+        self.fcs = np.zeros(len(self.entries), np.bool_)
+        if layer.depth == 1:
+            self._find_fcs(layer)
+
+    def _find_fcs(self, layer: Layer) -> None:
+        """A frame of 64 bytes or more whose last four are its CRC has a frame check sequence."""
+        whole = (layer.end == layer.wire_end)[self.entries] & (self.end - self.trailer >= FCS_BYTES)
+        whole &= self.end - layer.start[self.entries] >= MIN_FRAME_BYTES + FCS_BYTES
+        for at in np.flatnonzero(whole).tolist():
+            frame = layer.data[layer.start[self.entries[at]] : self.end[at]].tobytes()
+            self.fcs[at] = zlib.crc32(frame[:-FCS_BYTES]).to_bytes(FCS_BYTES, "little") == frame[-FCS_BYTES:]
+
+
+def _rest(layer: Layer) -> _Rest:
+    return layer.once("rest", lambda: _Rest(layer))
+
+
+def _pieces(layer: Layer, index: Rows, begin: Rows, end: Rows) -> Picked:
+    some = end > begin
+    pieces = zip(begin[some].tolist(), end[some].tolist(), strict=True)
+    return Picked(index[some], objects([layer.data[a:b].tobytes() for a, b in pieces]))
+
+
+def _padding(layer: Layer) -> Picked:
+    rest = _rest(layer)
+    return _pieces(layer, rest.entries, rest.begin, rest.trailer)
+
+
+def _trailer(layer: Layer) -> Picked:
+    rest = _rest(layer)
+    return _pieces(layer, rest.entries, rest.trailer, rest.end - FCS_BYTES * rest.fcs)
+
+
+def _fcs(layer: Layer) -> Picked:
+    rest = _rest(layer)
+    return Picked(rest.entries[rest.fcs], layer.number(rest.end[rest.fcs] - FCS_BYTES, 4))
+
+
+def _label(layer: Layer) -> list[str]:
+    source, target = layer.uint(6, 8) >> np.uint64(16), layer.uint(0, 8) >> np.uint64(16)
+    texts = zip(strings(_SOURCE, source).tolist(), strings(_DESTINATION, target).tolist(), strict=True)
+    return [f", Src: {a}, Dst: {b}" for a, b in texts]
+
+
+def _info(layer: Layer) -> list[str | None]:
+    kinds = zip(is_plain(layer).tolist(), layer.uint(12, 2).tolist(), strict=True)
+    return [ETHERTYPES.get(kind, "Ethernet II") if plain and kind >= MIN_TYPE else None for plain, kind in kinds]
+
+
+def _address(name: str, label: str, at: int) -> tuple[Field, ...]:
+    """An address and what it is made of."""
+    whole = f"eth.{name}"
+    return (
+        Field(whole, label, Type.ETHER, at, when=is_plain),
+        Field(f"{whole}.oui", f"{label} OUI", Type.UINT24, at, when=is_plain, under=whole, hidden=True),
+        Field(f"{whole}.lg", "LG bit", Type.BOOLEAN, at, 3, mask=0x020000, under=whole, when=is_plain, names=LOCAL),
+        Field(f"{whole}.ig", "IG bit", Type.BOOLEAN, at, 3, mask=0x010000, under=whole, when=is_plain, names=GROUP),
+    )
+
+
+_DESTINATION, *_OF_DESTINATION = _address("dst", "Destination", 0)
+_SOURCE, *_OF_SOURCE = _address("src", "Source", 6)
 
 PROTOCOLS = (
     Protocol(
@@ -28,15 +196,48 @@ PROTOCOLS = (
         "Ethernet II",
         "Ethernet",
         fields=(
-            Field("eth.dst", "Destination", Type.ETHER, 0),
-            Field("eth.src", "Source", Type.ETHER, 6),
+            _DESTINATION,
+            *_OF_DESTINATION,
+            _SOURCE,
+            *_OF_SOURCE,
             Field("eth.addr", "Address", Type.ETHER, either=("eth.dst", "eth.src")),
-            Field("eth.type", "Type", Type.UINT16, 12, base="hex", when=lambda layer: layer.uint(12, 2) >= MIN_TYPE),
+            Field("eth.addr.oui", "Address OUI", Type.UINT24, either=("eth.dst.oui", "eth.src.oui")),
+            Field("eth.lg", "LG bit", Type.BOOLEAN, either=("eth.dst.lg", "eth.src.lg")),
+            Field("eth.ig", "IG bit", Type.BOOLEAN, either=("eth.dst.ig", "eth.src.ig")),
+            Field(
+                "eth.type",
+                "Type",
+                Type.UINT16,
+                12,
+                base="hex",
+                names=ETHERTYPES,
+                when=lambda layer: is_plain(layer) & (layer.uint(12, 2) >= MIN_TYPE),
+            ),
+            Field(
+                "eth.len",
+                "Length",
+                Type.UINT16,
+                12,
+                when=lambda layer: is_plain(layer) & (layer.uint(12, 2) <= MAX_LENGTH),
+            ),
+            Field(
+                "eth.invalid_lentype",
+                "Invalid length/type",
+                Type.UINT16,
+                12,
+                base="hex",
+                when=lambda layer: is_plain(layer) & (layer.uint(12, 2) > MAX_LENGTH) & (layer.uint(12, 2) < MIN_TYPE),
+            ),
+            Field("eth.padding", "Padding", Type.BYTES, make=_padding),
+            Field("eth.trailer", "Trailer", Type.BYTES, make=_trailer),
+            Field("eth.fcs", "Frame check sequence", Type.UINT32, base="hex", make=_fcs),
         ),
-        keys=(("link_type", 1),),
+        keys=(("link_type", 1), ("ethertype", 0x6558)),
         follow=_next,
+        tables=("ethertype", "802.3", "eth.wrap"),
         addresses=("eth.src", "eth.dst"),
-        tables=("ethertype", "llc"),
         size=HEADER_BYTES,
+        label=_label,
+        info=_info,
     ),
 )
