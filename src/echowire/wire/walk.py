@@ -94,9 +94,16 @@ class Walk:
 
     def add(self, field: Field, value: Any, at: int, size: int, text: str | None = None) -> None:
         """Note a field. Values are as in the columns of its type; `bytes` of 16 for an IPv6 address."""
+        self._note(Item(field, value, at, size, self.level, text))
+
+    def line(self, text: str, at: int = 0, size: int = 0) -> None:
+        """Note a line of the tree that is no field."""
+        self._note(Item(None, None, at, size, self.level, text))
+
+    def _note(self, item: Item) -> None:
         if len(self.items) >= MAX_ITEMS:
             raise MalformedError(f"more than {MAX_ITEMS} items")
-        self.items.append(Item(field, value, at, size, self.level, text))
+        self.items.append(item)
 
     def add_uint(self, field: Field, at: int) -> int:
         """Note a field that is a number of its own width, and give it. `mask` and `scale` are the field's."""
@@ -109,7 +116,7 @@ class Walk:
     def subtree(self, text: str | None = None, at: int = 0, size: int = 0) -> Iterator[None]:
         """What is added within stands a level deeper, beneath the line `text`, or beneath what was added last."""
         if text is not None:
-            self.items.append(Item(None, None, at, size, self.level, text))
+            self.line(text, at, size)
         self.level += 1
         try:
             yield

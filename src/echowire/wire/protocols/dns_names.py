@@ -1,0 +1,99 @@
+"""Domain names with compression (RFC 1035, 4.1.4), read safely.
+
+A pointer may point anywhere, at itself too. What a name can cost is bounded: by the bytes that it has, and by
+`MAX_JUMPS`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from echowire.wire.columns import Type
+from echowire.wire.layers import Field
+from echowire.wire.layout import Part
+from echowire.wire.walk import MalformedError, Walk
+
+MAX_NAME = 255
+"""Bytes of a name, its lengths and its end among them (RFC 1035, 3.1)."""
+
+MAX_JUMPS = 128
+"""Pointers that a name may follow: as many as it may have labels."""
+
+ROOT = b"<Root>"
+LOOPS = "<Name contains a pointer that loops>"
+TOO_LONG = "<Name too long>"
+
+POINTER = 0xC0
+"""The two bits that tell a pointer. Those with one of them set have come to nothing (RFC 6891, 5)."""
+
+
+class Name(NamedTuple):
+    """A name that was read."""
+
+    text: str
+    end: int
+    """Offset behind it: behind its first pointer, if it has one."""
+    size: int
+    """Bytes of its text, before what cannot be shown was written otherwise."""
+
+    @property
+    def labels(self) -> int:
+        """Labels that it has, as they can be told from its text: the root has one, which is empty."""
+        return self.text.count(".") + 1
+
+
+def read_name(walk: Walk, at: int) -> Name:
+    """The name at `at`. One that loops or is too long is given as tshark says it, and the message goes on behind it."""
+    parts: list[bytes] = []
+    size, end = 1, 0
+    seen: set[int] = set()
+    while True:
+        count = walk.u8(at)
+        if count == 0:
+            break
+        if count & POINTER == POINTER:
+            end, at = end or at + 2, walk.u16(at) & 0x3FFF
+            if at in seen or len(seen) == MAX_JUMPS:
+                return Name(LOOPS, end, len(LOOPS))
+            seen.add(at)
+        elif count & POINTER:
+            raise MalformedError("a label of a kind that is not used")
+        else:
+            size += 1 + count
+            if size <= MAX_NAME:
+                parts.append(walk.take(at + 1, count))
+            at += 1 + count
+        if end and size > MAX_NAME:
+            break
+    end = end or at + 1
+    if size > MAX_NAME:
+        return Name(TOO_LONG, end, len(TOO_LONG))
+    raw = b".".join(parts) if parts else ROOT
+    return Name(printable(raw), end, len(raw))
+
+
+def printable(raw: bytes) -> str:
+    """Text in which what is no printable character of UTF-8 stands as C writes it."""
+    text = raw.decode("utf-8", "replace")
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+_ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+
+
+def _escaped(one: str) -> str:
+    return _ESCAPES.get(one) or (f"\\{ord(one):03o}" if ord(one) < 0x80 else one)
+
+
+def read_part(walk: Walk, part: Part, at: int, end: int) -> int:
+    """A name in a record; it may be compressed, so that it ends where it says."""
+    name = read_name(walk, at)
+    walk.add(part.field, name.text, at, name.end - at)
+    return name.end
+
+
+def name(name: str, label: str) -> Part:
+    """A domain name as a part of a record."""
+    return Part(Field(name, label, Type.STRING), read_part)
