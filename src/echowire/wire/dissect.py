@@ -39,6 +39,7 @@ class Dissector:
         self._remembering = {protocol.name for protocol, field in fields if field.remembered}
         self._tables: dict[str, _Table] = {}
         self._memory = Memory()
+        self._leading: dict[str, bool] = {}
 
     def dissect(self, records: Records) -> Packets:
         """The layers of a chunk."""
@@ -70,6 +71,8 @@ class Dissector:
 
     def _dispatched(self, layer: Layer, found: Next) -> Iterator[Layer]:
         """The layers that one `Next` becomes: one for each protocol that its keys lead to."""
+        if not self._leads(found):
+            return
         table = self._table(found.table)
         left = np.arange(len(found.index), dtype=np.int64)
         if found.streams is not None:
@@ -93,6 +96,13 @@ class Dissector:
                 left = _without(left, [which])
         if len(left) and found.otherwise in self._needed:
             yield layer.child(self._registry.protocols[found.otherwise], found, left)
+
+    def _leads(self, found: Next) -> bool:
+        """Whether anything that was asked for can come of it; if not, nothing needs to be looked up."""
+        if found.table not in self._leading:
+            inner = (*self._registry.tables.get(found.table, {}).values(), *self._registry.guesses.get(found.table, ()))
+            self._leading[found.table] = any(one.name in self._needed for one in inner)
+        return self._leading[found.table] or found.otherwise in self._needed
 
     def _guessed(self, layer: Layer, found: Next, left: Rows) -> Iterator[tuple[Protocol, Rows]]:
         """Protocols that the entries `left` look like, and with them the rest of their conversations."""
@@ -235,7 +245,7 @@ class Packets:
                         pieces.append((layer, picked))
         if not pieces:
             return Values(np.zeros(0, np.int64), empty_column(kind))
-        rows = [layer.rows if len(p.index) == len(layer) else layer.rows[p.index] for layer, p in pieces]
+        rows = [layer.rows if p.index is layer.every else layer.rows[p.index] for layer, p in pieces]
         if len(pieces) == 1:
             return Values(rows[0], pieces[0][1].values)
         every = np.concatenate(rows)

@@ -105,6 +105,10 @@ class Walk:
             raise MalformedError(f"more than {MAX_ITEMS} items")
         self.items.append(item)
 
+    def add_text(self, text: str, at: int, size: int) -> None:
+        """Note a line of the tree that is no field."""
+        self.items.append(Item(None, None, at, size, self.level, text))
+
     def add_uint(self, field: Field, at: int) -> int:
         """Note a field that is a number of its own width, and give it. `mask` and `scale` are the field's."""
         raw = self.little(at, field.width) if field.little else self.uint(at, field.width)
