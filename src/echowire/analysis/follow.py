@@ -1,0 +1,204 @@
+"""What the two ends of a stream said to each other, put together again from its packets.
+
+The bytes of each direction in their order, every one once: what came twice is left out, what came early waits for what
+belongs before it, and what the receiver acknowledged without the capture having seen it is a gap, said as such. This is
+how Wireshark's Follow Stream orders them, so that both show the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from echowire.wire.dissect import Packets
+from echowire.wire.layers import Layer
+
+SEQUENCE_MASK = 0xFFFFFFFF
+HALF = 1 << 31
+"""Sequence numbers are compared modulo 2^32 (RFC 9293, section 3.4): one is before another if it is less than half the
+circle behind."""
+
+SYN, ACK = 0x02, 0x10
+
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+"""Of early segments that wait for what belongs before them, each direction: a thousand times the largest window that
+is usual. Beyond it the oldest gap is given up, as if it had been acknowledged."""
+
+TCP_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
+UDP_FIELDS = ("udp.stream", "ip.src", "ipv6.src")
+
+
+class Piece(NamedTuple):
+    """Some bytes that one end said, or a gap."""
+
+    end: int
+    """0 is the end whose packet came first, 1 the other."""
+    frame: int
+    """Number of the packet that they came in, or that showed the gap."""
+    time_ns: int
+    data: bytes
+    missing: int = 0
+    """Bytes of a gap; `data` is then empty."""
+
+
+class Segment(NamedTuple):
+    """A TCP segment, as far as following needs it."""
+
+    end: int
+    frame: int
+    time_ns: int
+    sequence: int
+    acknowledgment: int
+    flags: int
+    length: int
+    """Bytes of its payload on the wire."""
+    data: bytes
+    """Those that were captured."""
+
+
+@dataclass(slots=True)
+class _Direction:
+    next: int | None = None
+    """The sequence number that is expected; None before the first segment."""
+    waiting: list[Segment] = field(default_factory=list)
+    waiting_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Reassembly:
+    """Both directions of one TCP stream; feed it the segments in the order of the capture."""
+
+    _directions: tuple[_Direction, _Direction] = field(default_factory=lambda: (_Direction(), _Direction()))
+
+    def feed(self, segment: Segment) -> Iterator[Piece]:
+        """What is known to be said now that this segment has come."""
+        if segment.flags & ACK:
+            yield from self._release(1 - segment.end, segment, segment.acknowledgment)
+        mine = self._directions[segment.end]
+        syn = 1 if segment.flags & SYN else 0
+        if mine.next is None:
+            mine.next = segment.sequence
+        fresh = _from(segment, mine.next)
+        if fresh is None:
+            return
+        if fresh.sequence != mine.next:
+            if fresh.data:
+                mine.waiting.append(fresh)
+                mine.waiting_bytes += len(fresh.data)
+                if mine.waiting_bytes > MAX_WAITING_BYTES:
+                    yield from self._release(segment.end, segment, (mine.next + HALF - 1) & SEQUENCE_MASK)
+            return
+        mine.next = (mine.next + fresh.length + syn) & SEQUENCE_MASK
+        if fresh.data:
+            yield Piece(segment.end, segment.frame, segment.time_ns, fresh.data)
+        yield from self._release(segment.end, segment, None)
+
+    def _release(self, end: int, by: Segment, acknowledged: int | None) -> Iterator[Piece]:
+        """Segments whose turn it is; with `acknowledged`, also those behind a gap that the receiver did get."""
+        mine = self._directions[end]
+        while mine.waiting and mine.next is not None:
+            expected = mine.next
+            first = min(mine.waiting, key=lambda one: (one.sequence - expected + HALF) & SEQUENCE_MASK)
+            gap = _distance(first.sequence, expected)
+            if gap > 0:
+                if acknowledged is None or _distance(acknowledged, first.sequence) <= 0:
+                    return
+                yield Piece(end, by.frame, by.time_ns, b"", gap)
+                mine.next = first.sequence
+                continue
+            mine.waiting.remove(first)
+            mine.waiting_bytes -= len(first.data)
+            fresh = _from(first, expected)
+            if fresh is not None:
+                mine.next = (expected + fresh.length) & SEQUENCE_MASK
+                if fresh.data:
+                    yield Piece(end, first.frame, first.time_ns, fresh.data)
+
+    def finish(self) -> Iterator[Piece]:
+        """What still waits at the end of the capture is not shown: nobody acknowledged what belongs before it."""
+        return iter(())
+
+
+def _distance(a: int, b: int) -> int:
+    """How far `a` is behind `b` on the circle of sequence numbers; negative where it is before."""
+    return ((a - b + HALF) & SEQUENCE_MASK) - HALF
+
+
+def _from(segment: Segment, expected: int) -> Segment | None:
+    """The part of a segment that was not seen yet; None where all of it was."""
+    old = _distance(expected, segment.sequence)
+    if old <= 0:
+        return segment
+    if old >= segment.length:
+        return None
+    return segment._replace(sequence=expected, length=segment.length - old, data=segment.data[old:])
+
+
+class Following:
+    """One stream of a capture, followed chunk by chunk: its ends, and the pieces."""
+
+    def __init__(self, protocol: str, stream: int) -> None:
+        self.protocol = protocol
+        """`tcp` or `udp`."""
+        self.stream = stream
+        self.ends: list[tuple[str, int]] = []
+        """Address and port of each end, once the stream was met."""
+        self._reassembly = Reassembly()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that a reading needs."""
+        return TCP_FIELDS if self.protocol == "tcp" else UDP_FIELDS
+
+    def feed(self, packets: Packets) -> Iterator[Piece]:
+        """What the stream's packets in a chunk say."""
+        for layer in packets.layers_of(self.protocol):
+            if layer.is_quoted:
+                continue
+            numbers = _picked(layer, f"{self.protocol}.stream")
+            for entry in np.flatnonzero(numbers == self.stream).tolist():
+                yield from self._feed_one(layer, entry)
+
+    def _feed_one(self, layer: Layer, entry: int) -> Iterator[Piece]:
+        source, destination = endpoints_of(layer, entry)
+        if not self.ends:
+            self.ends = [source, destination]
+        end = 0 if source == self.ends[0] else 1
+        row = int(layer.rows[entry])
+        frame, time_ns = layer.records.first + row, int(layer.records.time_ns[row])
+        begin, stop, wire_end = int(layer.start[entry]), int(layer.end[entry]), int(layer.wire_end[entry])
+        if self.protocol == "udp":
+            length = int.from_bytes(layer.data[begin + 4 : begin + 6].tobytes(), "big")
+            data = layer.data[begin + 8 : min(stop, begin + max(length, 8))].tobytes()
+            if data:
+                yield Piece(end, frame, time_ns, data)
+            return
+        head = layer.data[begin : begin + 20].tobytes()
+        header = (head[12] >> 4) * 4
+        segment = Segment(
+            end,
+            frame,
+            time_ns,
+            int.from_bytes(head[4:8], "big"),
+            int.from_bytes(head[8:12], "big"),
+            head[13],
+            max(0, wire_end - begin - header),
+            layer.data[min(begin + header, stop) : stop].tobytes(),
+        )
+        yield from self._reassembly.feed(segment)
+
+
+def endpoints_of(layer: Layer, entry: int) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Address and port that a segment or datagram came from, and those that it went to."""
+    ports = layer.data[int(layer.start[entry]) : int(layer.start[entry]) + 4].tobytes()
+    holder, index = layer.parent, int(layer.index[entry])
+    while holder is not None and holder.protocol.addresses is None:
+        index, holder = int(holder.index[index]), holder.parent
+    names = ("", "")
+    if holder is not None and holder.protocol.addresses is not None:
+        names = tuple(_text_at(holder, name, index) for name in holder.protocol.addresses)  # type: ignore[assignment]
+    source, destination = int.from_bytes(ports[:2], "big"), int.from_bytes(ports[2:], "big")
+    return (names[0], source), (names[1], destination)
