@@ -68,7 +68,7 @@ def _repeated_strings(field: Field, values: Column) -> Column:
     if values.ndim > 1:
         values = np.ascontiguousarray(values).view(f"V{values.shape[1]}").ravel()
         different, which = np.unique(values, return_inverse=True)
-        return strings(field, different.view(np.uint8).reshape(len(different), -1))[which]
+        return strings(field, different.view(np.uint8).reshape(len(different), different.itemsize))[which]
     different, which = np.unique(values, return_inverse=True)
     return strings(field, different)[which]
 
