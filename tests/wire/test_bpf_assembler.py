@@ -37,6 +37,7 @@ def decoded(instruction: bytes) -> tuple[int, int, int, int, int]:
         (asm.alu64_imm(asm.BPF_ADD, R2, -8), 0x07, 2, 0, 0, -8),
         (asm.alu64_reg(asm.BPF_ADD, R1, R2), 0x0F, 1, 2, 0, 0),
         (asm.alu64_reg(asm.BPF_SUB, R2, R1), 0x1F, 2, 1, 0, 0),
+        (asm.alu64_imm(asm.BPF_AND, R1, 1), 0x57, 1, 0, 0, 1),
         (asm.ldx_mem(asm.BPF_W, R0, R1, 168), 0x61, 0, 1, 168, 0),
         (asm.ldx_mem(asm.BPF_H, R0, R1, 0), 0x69, 0, 1, 0, 0),
         (asm.ldx_mem(asm.BPF_B, R0, R1, 0), 0x71, 0, 1, 0, 0),

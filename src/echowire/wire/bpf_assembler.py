@@ -26,7 +26,8 @@ BPF_IMM, BPF_MEM = 0x00, 0x60
 # Sources of the second operand: the constant or a register.
 BPF_K, BPF_X = 0x00, 0x08
 # Operations on numbers; ARSH is RSH that keeps the sign.
-BPF_ADD, BPF_SUB, BPF_OR, BPF_LSH, BPF_RSH, BPF_NEG, BPF_MOV, BPF_ARSH = 0x00, 0x10, 0x40, 0x60, 0x70, 0x80, 0xB0, 0xC0
+BPF_ADD, BPF_SUB, BPF_OR, BPF_AND, BPF_LSH, BPF_RSH, BPF_NEG = 0x00, 0x10, 0x40, 0x50, 0x60, 0x70, 0x80
+BPF_MOV, BPF_ARSH = 0xB0, 0xC0
 # Jumps; those with an S compare signed numbers.
 BPF_JA, BPF_JEQ, BPF_JGT, BPF_JGE, BPF_JNE, BPF_JSGT, BPF_JLE = 0x00, 0x10, 0x20, 0x30, 0x50, 0x60, 0xB0
 BPF_CALL, BPF_EXIT = 0x80, 0x90
