@@ -685,7 +685,7 @@ def test_without_privileges_it_says_what_it_needs_and_auto_takes_the_next(needs_
     run = subprocess.run([sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, timeout=60)
     reason = "it needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, which root has"
     assert run.stdout.splitlines() == [
-        "readiness|the fastest here",
+        f"readiness|not kernel: {reason}",
         f"the engine 'kernel' cannot do this: {reason}",
     ], run.stderr
 
@@ -702,7 +702,7 @@ def job_of(*urls: str, **more: Any) -> Iterator[Job]:
 def test_what_it_serves_and_what_not(tmp_path: Path) -> None:
     with job_of("tcp://127.0.0.1:0", "udp://127.0.0.1:0", f"unix:{tmp_path}/s") as job:
         assert Kernel.why_not(job) is None
-        assert choose("kernel", job) == (Kernel, "it was asked for")
+        assert choose("auto", job) == (Kernel, "the fastest here")
     with job_of("udp://127.0.0.1:0", f"unix:{tmp_path}/s") as job:
         assert Kernel.why_not(job) == "the kernel echoes plain TCP alone, and none of this is"
     with job_of("tcp://127.0.0.1:0", service=service_named("discard")) as job:
@@ -787,7 +787,5 @@ def test_the_masks_are_epolls() -> None:
     assert engine_module.PEER_ENDED == select.EPOLLRDHUP
 
 
-def test_it_must_be_asked_for() -> None:
-    with job_of("tcp://127.0.0.1:0") as job:
-        assert choose("auto", job)[0] is not Kernel
-    assert list(ENGINES.values())[-1] is Kernel
+def test_auto_tries_it_first() -> None:
+    assert next(iter(ENGINES.values())) is Kernel
