@@ -40,6 +40,7 @@ COMMAND_NAMES = {
 
 # enum bpf_map_type, bpf_prog_type, bpf_attach_type
 BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_SOCKHASH, BPF_MAP_TYPE_RINGBUF = 1, 18, 27
+BPF_F_NO_PREALLOC = 1  # take memory for an element when it comes
 BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SK_SKB = 1, 14
 BPF_SK_SKB_STREAM_VERDICT = 5
 # enum bpf_func_id: numbers of the helpers
@@ -97,9 +98,9 @@ def _call(command: int, attributes: bytes, what: str) -> int:
 class Map:
     """A BPF map. Keys and values are bytes of the map's sizes; not to be used by two threads at once."""
 
-    def __init__(self, kind: int, key_size: int, value_size: int, entries: int, name: str) -> None:
+    def __init__(self, kind: int, key_size: int, value_size: int, entries: int, name: str, flags: int = 0) -> None:
         self.name = name
-        attributes = MAP_CREATE.pack(kind, key_size, value_size, entries, 0, 0, 0, name.encode()[:15])
+        attributes = MAP_CREATE.pack(kind, key_size, value_size, entries, flags, 0, 0, name.encode()[:15])
         self.fd = _call(BPF_MAP_CREATE, attributes, name)
         # Made once, since they are used for each connection.
         self._key = ctypes.create_string_buffer(max(key_size, 1))

@@ -112,8 +112,8 @@ class EchoMap:
         self._opened: list[bpf.Map | bpf.Ring] = []
         self._filter = -1
         try:
-            self._entries = self._keep(bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, ENTRY.size, sockets, "echowire_entry"))
-            self._held = self._keep(bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, 8, sockets, "echowire_held"))
+            self._entries = self._keep(_hash(ENTRY.size, sockets, "echowire_entry"))
+            self._held = self._keep(_hash(COOKIE.size, sockets, "echowire_held"))
             self._sockets = self._keep(bpf.Map(bpf.BPF_MAP_TYPE_SOCKHASH, 8, 8, sockets, "echowire_socks"))
             # Two records a socket may wait at a time: that its peer is far behind, and that it is broken.
             self._ring = bpf.Ring(2 * sockets * (bpf.Ring.HEADER_BYTES + 2 * COOKIE.size), "echowire_ring")
@@ -399,6 +399,11 @@ def filter_program(held: int) -> bytes:
         asm.mov64_imm(R0, NOTHING),
         asm.exit_insn(),
     )
+
+
+def _hash(value_size: int, entries: int, name: str) -> bpf.Map:
+    """A map by cookie that takes little memory as long as few are in it."""
+    return bpf.Map(bpf.BPF_MAP_TYPE_HASH, COOKIE.size, value_size, entries, name, bpf.BPF_F_NO_PREALLOC)
 
 
 def _adjust_room() -> tuple[asm.Part, ...]:
