@@ -29,7 +29,7 @@ from echowire.engines.choose import ENGINES, choose
 from echowire.engines.connection import Connection, EchoConnection
 from echowire.engines.kernel import Kernel, KernelConnection, OvertakenConnection, prove
 from echowire.errors import UsageError
-from echowire.kernel import bpf, echo_map
+from echowire.kernel import bpf, echo_map, echo_program
 from echowire.kernel.listen import Listener, close_all, open_listeners
 from echowire.kernel.tcp_info import decode_tcp_info
 from echowire.model import Accepted, Closed, Endpoint, Limits
@@ -184,7 +184,7 @@ def test_the_process_takes_over_from_a_peer_that_does_not_read_and_gives_back_wh
 
 
 def test_changing_hands_all_the_time_keeps_the_order(monkeypatch: pytest.MonkeyPatch, overtaken: list[float]) -> None:
-    monkeypatch.setattr(echo_map, "AHEAD_MAX_BYTES", 24 * 1024)
+    monkeypatch.setattr(echo_program, "AHEAD_MAX_BYTES", 24 * 1024)
     monkeypatch.setattr(engine_module, "GIVE_BACK_LOOK_S", 0.0)
     monkeypatch.setattr(engine_module, "GIVE_BACK_LOOK_MAX_S", 0.0)
     total = 8 << 20
@@ -220,12 +220,12 @@ def test_changing_hands_all_the_time_keeps_the_order(monkeypatch: pytest.MonkeyP
     assert len(overtaken) > 30
 
 
-@pytest.mark.parametrize("hold_times", [1, echo_map.HOLD_TIMES])
+@pytest.mark.parametrize("hold_times", [1, echo_program.HOLD_TIMES])
 def test_many_tiny_segments_are_too_much_too(
     monkeypatch: pytest.MonkeyPatch, overtaken: list[float], hold_times: int
 ) -> None:
-    monkeypatch.setattr(echo_map, "AHEAD_MAX_SEGMENTS", 3)
-    monkeypatch.setattr(echo_map, "HOLD_TIMES", hold_times)
+    monkeypatch.setattr(echo_program, "AHEAD_MAX_SEGMENTS", 3)
+    monkeypatch.setattr(echo_program, "HOLD_TIMES", hold_times)
     with suite.serving() as at_work, suite.connect(at_work) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         pieces = [bytes([number % 251]) for number in range(20_000)]
@@ -273,6 +273,11 @@ def test_a_process_that_is_slow_to_come_lets_nobody_run_ahead() -> None:
         assert isinstance(closed, Closed)
         assert (closed.received_bytes, closed.sent_bytes, closed.ok) == (sent + 6, sent + 6, True)
         assert not engine_of(at_work).echo_map._held.lookup(key)
+        counts = engine_of(at_work).echo_map._counts
+        held, released = (
+            counts.lookup(echo_program.INDEX.pack(at)) for at in (echo_program.HELD, echo_program.RELEASED)
+        )
+        assert held == released != bytes(8)
 
 
 def test_what_comes_in_while_the_process_takes_over_is_not_lost_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,9 +559,9 @@ def test_a_socket_that_cannot_join_is_served_by_hand() -> None:
     """Here as the maps are full."""
     with suite.serving(limits=Limits(connections=None)) as at_work:
         engine = engine_of(at_work)
-        full = bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, echo_map.ENTRY.size, 1, "echowire_test")
+        full = bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, echo_program.ENTRY.size, 1, "echowire_test")
         entries, engine.echo_map._entries = engine.echo_map._entries, full
-        full.update(bytes(8), bytes(echo_map.ENTRY.size))
+        full.update(bytes(8), bytes(echo_program.ENTRY.size))
         try:
             with suite.connect(at_work) as peer:
                 assert exchange(peer, b"by hand") == b"by hand"
@@ -646,7 +651,7 @@ def test_killed_it_leaves_no_map_and_no_program_behind() -> None:
             assert exchange(peer, b"echo") == b"echo"
             maps = maps_of(process.pid)
             programs = set(bpf.program_ids()) - before
-            assert len(maps) == 4 and maps <= set(bpf.map_ids()) and programs
+            assert len(maps) == 5 and maps <= set(bpf.map_ids()) and programs
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             assert ends(peer)
@@ -738,7 +743,7 @@ def test_the_proof_is_done_once_and_quickly() -> None:
 def test_an_echo_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that loses a segment, as some did: here the first program drops all."""
     monkeypatch.setattr(engine_module, "PROOF_S", 0.2)
-    monkeypatch.setattr(echo_map, "program", lambda *_: bytes.fromhex("b7000000000000009500000000000000"))
+    monkeypatch.setattr(echo_program, "program", lambda *_: bytes.fromhex("b7000000000000009500000000000000"))
     prove.cache_clear()
     try:
         assert prove() == "its own echo of 1 bytes did not come back as it was sent"

@@ -44,6 +44,7 @@ def decoded(instruction: bytes) -> tuple[int, int, int, int, int]:
         (asm.ldx_mem(asm.BPF_DW, R0, R1, -16), 0x79, 0, 1, -16, 0),
         (asm.stx_mem(asm.BPF_DW, R10, R0, -8), 0x7B, 10, 0, -8, 0),
         (asm.st_mem(asm.BPF_DW, R10, -8, 7), 0x7A, 10, 0, -8, 7),
+        (asm.atomic_add(R1, R2, 8), 0xDB, 1, 2, 8, 0),
         (asm.emit_call(46), 0x85, 0, 0, 0, 46),
         (asm.exit_insn(), 0x95, 0, 0, 0, 0),
     ],

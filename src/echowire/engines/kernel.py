@@ -1,6 +1,6 @@
 """The kernel echoes TCP by itself; this process accepts, counts and closes, and is not woken for a byte.
 
-How the kernel is made to do it, and the one thing that it cannot do alone (hold back a peer that does not read), is in
+How the kernel is made to do it, and the one thing that it cannot do alone (serve a peer that does not read), is in
 `echowire.kernel.echo_map`. Everything else that is served (TLS, Unix sockets, datagrams) goes through the same loop
 as in the readiness engine, and so does a connection that the kernel refuses: one whose peer has already ended it.
 """
@@ -26,14 +26,8 @@ from echowire.engines.serving import MakeConnection, Serving
 from echowire.engines.tally import Ticket
 from echowire.errors import EchowireError, OperationError
 from echowire.kernel import bpf
-from echowire.kernel.echo_map import (
-    AHEAD_MAX_BYTES,
-    BY_HAND_BUFFER_BYTES,
-    EchoMap,
-    give_room,
-    leave_in_queue,
-    take_at_once,
-)
+from echowire.kernel.echo_map import BY_HAND_BUFFER_BYTES, EchoMap, give_room, leave_in_queue, take_at_once
+from echowire.kernel.echo_program import AHEAD_MAX_BYTES
 from echowire.kernel.listen import Listener, open_listeners
 from echowire.kernel.poller import READ
 from echowire.kernel.tcp_info import TCP_INFO

@@ -22,7 +22,7 @@ R6 to R9 survive calls; R10 points to the end of the stack's 512 bytes."""
 BPF_LD, BPF_LDX, BPF_ST, BPF_STX, BPF_JMP, BPF_ALU64 = 0x00, 0x01, 0x02, 0x03, 0x05, 0x07
 # Sizes and modes of loads and stores.
 BPF_W, BPF_H, BPF_B, BPF_DW = 0x00, 0x08, 0x10, 0x18
-BPF_IMM, BPF_MEM = 0x00, 0x60
+BPF_IMM, BPF_MEM, BPF_ATOMIC = 0x00, 0x60, 0xC0
 # Sources of the second operand: the constant or a register.
 BPF_K, BPF_X = 0x00, 0x08
 # Operations on numbers; ARSH is RSH that keeps the sign.
@@ -112,6 +112,11 @@ def stx_mem(size: int, dst: int, src: int, off: int) -> bytes:
 def st_mem(size: int, dst: int, off: int, imm: int) -> bytes:
     """`*(dst + off) = imm`."""
     return INSTRUCTION.pack(BPF_ST | size | BPF_MEM, dst, off, imm)
+
+
+def atomic_add(dst: int, src: int, off: int) -> bytes:
+    """`*(dst + off) += src`, 64 bits, whoever else adds at the same time (RFC 9669 section 5.3)."""
+    return INSTRUCTION.pack(BPF_STX | BPF_DW | BPF_ATOMIC, src << 4 | dst, off, BPF_ADD)
 
 
 def ld_map_fd(dst: int, descriptor: int) -> bytes:
