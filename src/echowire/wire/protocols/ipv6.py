@@ -31,6 +31,7 @@ KEYS = (
     ("gre.proto", 0x86DD),
     ("mpls.nibble", 6),
     ("quoted", 6),
+    ("fr.nlpid", 0x8E),
 )
 
 
