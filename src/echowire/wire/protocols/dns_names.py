@@ -97,3 +97,26 @@ def read_part(walk: Walk, part: Part, at: int, end: int) -> int:
 def name(name: str, label: str) -> Part:
     """A domain name as a part of a record."""
     return Part(Field(name, label, Type.STRING), read_part)
+
+
+def read_labels(raw: bytes) -> list[tuple[str, int, int]]:
+    """The names in a list of its own, with pointers within it: text, offset and size of each. What is cut is left."""
+    found: list[tuple[str, int, int]] = []
+    at = 0
+    while at < len(raw):
+        begin, labels, end, size = at, list[bytes](), 0, 0
+        while at < len(raw) and raw[at] and size <= MAX_NAME:
+            if raw[at] & POINTER == POINTER and at + 1 < len(raw):
+                to = int.from_bytes(raw[at : at + 2], "big") & 0x3FFF
+                end = end or at + 2
+                if to >= begin:  # a pointer goes to what came before
+                    return found
+                at, size = to, size + 2
+                continue
+            labels.append(raw[at + 1 : at + 1 + raw[at]])
+            size += 1 + raw[at]
+            at += 1 + raw[at]
+        end = end or at + 1
+        found.append((printable(b".".join(labels)), begin, min(end, len(raw)) - begin))
+        at = end
+    return found
