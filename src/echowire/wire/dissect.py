@@ -90,7 +90,7 @@ class Dissector:
                 if len(child) and protocol.name in self._needed:
                     yield child
             left = _without(left, taken)
-        if found.streams is not None and len(left):
+        if len(left):
             for protocol, which in self._guessed(layer, found, left):
                 yield layer.child(protocol, found, which)
                 left = _without(left, [which])
@@ -106,23 +106,29 @@ class Dissector:
 
     def _guessed(self, layer: Layer, found: Next, left: Rows) -> Iterator[tuple[Protocol, Rows]]:
         """Protocols that the entries `left` look like, and with them the rest of their conversations."""
-        assert found.streams is not None
-        conversations = self._conversations(found.table)
         for protocol in self._registry.guesses.get(found.table, ()):
             if not len(left):
                 return
-            assert protocol.guess is not None
-            alike = left[protocol.guess(layer.child(protocol, found, left))]
-            if not len(alike):
+            if protocol.guess_holds and found.streams is None:
                 continue
-            streams, first = np.unique(found.streams[alike], return_index=True)
-            conversations.learn(protocol, streams)
-            # The rest of a conversation is what comes after the first that was taken for it.
-            at = np.minimum(np.searchsorted(streams, found.streams[left]), len(streams) - 1)
-            which = left[(streams[at] == found.streams[left]) & (left >= alike[first][at])]
+            assert protocol.guess is not None
+            which = left[protocol.guess(layer.child(protocol, found, left))]
+            if not len(which):
+                continue
+            if protocol.guess_holds:
+                which = self._rest_of(protocol, found, left, which)
             left = _without(left, [which])
             if protocol.name in self._needed:
                 yield protocol, which
+
+    def _rest_of(self, protocol: Protocol, found: Next, left: Rows, alike: Rows) -> Rows:
+        """Those of `left` in the conversations of `alike`, from the first there that was taken for the protocol."""
+        assert found.streams is not None
+        streams, first = np.unique(found.streams[alike], return_index=True)
+        self._conversations(found.table).learn(protocol, streams)
+        at = np.minimum(np.searchsorted(streams, found.streams[left]), len(streams) - 1)
+        which: Rows = left[(streams[at] == found.streams[left]) & (left >= alike[first][at])]
+        return which
 
     def _table(self, name: str) -> _Table:
         if name not in self._tables:

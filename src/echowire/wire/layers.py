@@ -163,6 +163,9 @@ class Protocol:
     """Which entries look so much like this protocol that they are taken for it, and the rest of their conversation
     too, where no key says what they are. Asked of what stands in the tables of `guess_in`."""
     guess_in: tuple[str, ...] = ()
+    guess_holds: bool = True
+    """What was taken for it once makes the rest of its conversation this protocol; else each packet is looked at for
+    itself."""
     walk: Callable[[Any], None] | None = None
     """Finds what has a variable shape, packet by packet; it is given an `echowire.wire.walk.Walk`."""
     size: Callable[[Layer], Rows] | int | None = None

@@ -272,7 +272,7 @@ _AGENT_OPTIONS: Mapping[int, tuple[str, tuple[Part, ...]]] = {
 _AGENT = Part(
     Field(f"{_AGENT_PREFIX}.suboption", "Option 82 Suboption", Type.UINT8),
     _read_agent,
-    also=tuple([_AGENT_VALUE, *fields_of([part for _, parts in _AGENT_OPTIONS.values() for part in parts])]),
+    also=(_AGENT_VALUE, *fields_of([part for _, parts in _AGENT_OPTIONS.values() for part in parts])),
 )
 
 

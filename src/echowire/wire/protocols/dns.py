@@ -34,6 +34,9 @@ OPCODES = {
     6: "DNS Stateful operations (DSO)",
 }
 CLASSES = {1: "IN", 2: "CS", 3: "CH", 4: "HS", 254: "NONE", 255: "ANY"}
+MAX_USUAL_ANSWERS, MAX_USUAL_OTHERS = 100, 10
+"""Records of a message on a port that is not DNS's, beyond which it is taken for something else."""
+
 UNICAST = 0x8000
 """The bit of a class that multicast DNS has taken: an answer to the asker alone is welcome, or what was cached before
 is to be forgotten (RFC 6762, 18.12 and 18.13)."""
@@ -104,7 +107,7 @@ def _flag(name: str, label: str, mask: int, names: tuple[str, str], **more: obje
 
 
 _LENGTH = Field("dns.length", "Length", Type.UINT16, -2, when=_is_over_tcp)
-_ID = Field("dns.id", "Transaction ID", Type.UINT16, 0, base="hex")
+_ID = Field("dns.id", "Transaction ID", Type.UINT16, 0, base="hex", when=lambda layer: layer.has(4))
 _FLAGS = Field("dns.flags", "Flags", Type.UINT16, 2, base="hex", show=_flags_shown)
 _RESPONSE = _flag("response", "Response", 0x8000, ("Message is a response", "Message is a query"))
 _OPCODE = Field("dns.flags.opcode", "Opcode", Type.UINT16, 2, mask=0x7800, names=OPCODES, under="dns.flags")
@@ -330,7 +333,21 @@ _LOCAL_FIELDS = (
 )
 
 
-def _protocol(name: str, title: str, column: str, fields: tuple[Field, ...], *keys: tuple[str, int]) -> Protocol:
+def _guess(layer: Layer) -> NDArray[np.bool_]:
+    """Standard queries and answers on other ports, which tshark knows by counts that are usual (a question, few
+    records): one to each query, and no record but additional ones."""
+    flags = layer.uint(2, 2)
+    questions, answers, authorities, additional = (layer.uint(at, 2) for at in (4, 6, 8, 10))
+    is_query = (flags & RESPONSE) == 0
+    usual = (questions == 1) & (answers == 0) & (authorities == 0) & is_query
+    usual |= (questions <= 1) & (answers <= MAX_USUAL_ANSWERS) & (authorities <= MAX_USUAL_OTHERS) & ~is_query
+    found: NDArray[np.bool_] = usual & (additional <= MAX_USUAL_OTHERS) & (flags & 0x7800 == 0)
+    return found & layer.has(HEADER_BYTES + 1)
+
+
+def _protocol(
+    name: str, title: str, column: str, fields: tuple[Field, ...], *keys: tuple[str, int], guessed: bool = False
+) -> Protocol:
     return Protocol(
         name,
         title,
@@ -341,11 +358,14 @@ def _protocol(name: str, title: str, column: str, fields: tuple[Field, ...], *ke
         label=_label,
         info=_info,
         remember=dns_pairs.remember,
+        guess=_guess if guessed else None,
+        guess_in=("udp.port",) if guessed else (),
+        guess_holds=False,
     )
 
 
 PROTOCOLS = (
-    _protocol("dns", "Domain Name System", "DNS", _FIELDS, ("udp.port", 53), ("dns.message", 0)),
+    _protocol("dns", "Domain Name System", "DNS", _FIELDS, ("udp.port", 53), ("dns.message", 0), guessed=True),
     _protocol("mdns", "Multicast Domain Name System", "MDNS", _FIELDS, ("udp.port", 5353)),
     _protocol("llmnr", "Link-local Multicast Name Resolution", "LLMNR", _LOCAL_FIELDS, ("udp.port", 5355)),
     Protocol(

@@ -20,11 +20,15 @@ MAX_JUMPS = 128
 """Pointers that a name may follow: as many as it may have labels."""
 
 ROOT = b"<Root>"
+EXTENDED = "<Unknown extended label>"
 LOOPS = "<Name contains a pointer that loops>"
 TOO_LONG = "<Name too long>"
 
 POINTER = 0xC0
 """The two bits that tell a pointer. Those with one of them set have come to nothing (RFC 6891, 5)."""
+
+BIT_STRING = 0x41
+"""A label of bits (RFC 2673, 3.1)."""
 
 
 class Name(NamedTuple):
@@ -56,8 +60,14 @@ def read_name(walk: Walk, at: int) -> Name:
             if at in seen or len(seen) == MAX_JUMPS:
                 return Name(LOOPS, end, len(LOOPS))
             seen.add(at)
+        elif count == BIT_STRING:
+            bits = walk.u8(at + 1) or 256
+            parts.append(b"\\[x%s/%d]" % (walk.take(at + 2, (bits + 7) // 8).hex().encode(), bits))
+            at, size = at + 2 + (bits + 7) // 8, size + len(parts[-1])
         elif count & POINTER:
-            raise MalformedError("a label of a kind that is not used")
+            if not parts:
+                raise MalformedError("a name of a kind that is not used")
+            return Name(EXTENDED, end or at + 1, len(EXTENDED))
         else:
             size += 1 + count
             if size <= MAX_NAME:
