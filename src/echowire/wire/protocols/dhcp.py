@@ -85,7 +85,7 @@ def _walk(walk: Walk) -> None:
     if walk.wire_size <= HEADER_BYTES:
         return
     if walk.u32(HEADER_BYTES) != MAGIC:
-        walk.line("Bootp vendor specific options", HEADER_BYTES, walk.size - HEADER_BYTES)
+        walk.add_text("Bootp vendor specific options", HEADER_BYTES, walk.size - HEADER_BYTES)
         return
     walk.add(_COOKIE, MAGIC, HEADER_BYTES, 4, "Magic cookie: DHCP")
     overload = _options(walk, HEADER_BYTES + 4, walk.wire_size)
@@ -102,7 +102,7 @@ def _text(walk: Walk, field: Field, at: int, size: int) -> None:
     if raw[0]:
         walk.add(field, text(raw), at, size)
     else:
-        walk.line(f"{field.label} not given", at, size)
+        walk.add_text(f"{field.label} not given", at, size)
 
 
 def _options(walk: Walk, at: int, end: int) -> int:

@@ -153,7 +153,7 @@ def _read_client(walk: Walk, part: Part, at: int, end: int) -> int:
         walk.add_uint(HARDWARE_TYPE, at)
         add_at(walk, HARDWARE_ADDRESS, at + 1)
     elif kind == 255 and size >= 6:
-        walk.line(f"IAID: {walk.take(at + 1, 4).hex()}", at + 1, 4)
+        walk.add_text(f"IAID: {walk.take(at + 1, 4).hex()}", at + 1, 4)
         walk.add_uint(_DUID_TYPE, at + 5)
     elif kind == 0:
         walk.add_uint(_CLIENT_TYPE, at)
@@ -173,7 +173,7 @@ def _read_agent(walk: Walk, part: Part, at: int, end: int) -> int:
         title, parts = _AGENT_OPTIONS.get(code, ("Unknown", ()))
         walk.add(part.field, code, at, 2 + size, f"{part.field.label}: ({code}) {title}")
         with walk.subtree():
-            walk.line(f"Length: {size}", at + 1, 1)
+            walk.add_text(f"Length: {size}", at + 1, 1)
             walk.add(_AGENT_VALUE, walk.take(at + 2, size), at + 2, size)
             read_parts(walk, parts, at + 2, at + 2 + size)
         at += 2 + size

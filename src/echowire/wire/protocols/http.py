@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from echowire.wire.layers import Layer, Memory, Protocol
 from echowire.wire.protocols import http_fields as f
 from echowire.wire.protocols.media import kind_of, remark
+from echowire.wire.summary import column_where_said, infos, say
 from echowire.wire.text import ascii_text, shown
 from echowire.wire.walk import Walk
 
@@ -48,8 +48,9 @@ GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 METHODS = frozenset(
     b"""GET PUT COPY HEAD LOCK MOVE POLL POST BCOPY BMOVE MKCOL TRACE PATCH LABEL MERGE DELETE SEARCH UNLOCK REPORT
-    UPDATE BDELETE CONNECT OPTIONS CHECKIN PROPFIND CHECKOUT CCM_POST PROPPATCH BPROPFIND BPROPPATCH UNCHECKOUT MKACTIVITY
-    MKWORKSPACE RPC_CONNECT RPC_IN_DATA RPC_OUT_DATA VERSION-CONTROL BASELINE-CONTROL SSTP_DUPLEX_POST""".split()
+    UPDATE BDELETE OPTIONS CHECKIN PROPFIND CHECKOUT CCM_POST PROPPATCH BPROPFIND BPROPPATCH UNCHECKOUT MKACTIVITY
+    CONNECT MKWORKSPACE RPC_CONNECT RPC_IN_DATA RPC_OUT_DATA VERSION-CONTROL
+    BASELINE-CONTROL SSTP_DUPLEX_POST""".split()
 )
 """RFC 9110 and 5789, WebDAV and its extensions (RFC 4918, 3253, 5323), and what Microsoft's servers take."""
 
@@ -183,9 +184,9 @@ def _message(w: Walk, known: Conversation, begin: int) -> int:
     said = Message()
     at = _lines(w, said, begin)
     if said.kind and _END_OF_LINE.search(w.data, begin):
-        _say(w, shown(_line(w.data, begin)[0]) + " ")
+        say(w, shown(_line(w.data, begin)[0]) + " ")
     elif known.requests:
-        _say(w, "Continuation")
+        say(w, "Continuation")
     if said.kind:
         _conclude(w, said, known, begin)
     if at > begin and not said.is_whole:
@@ -372,7 +373,7 @@ def _body(w: Walk, said: Message, at: int, size: int, body: bytes) -> None:
     w.add(f.FILE_DATA, ascii_text(body), at, size)
     kind = 0 if said.content_type is None else kind_of(said.content_type)
     if said.content_type is not None:
-        _say(w, remark(kind, said.content_type, body))
+        say(w, remark(kind, said.content_type, body))
     if stands_there:
         w.hand_on("media_type", kind, at, size)
     else:
@@ -387,27 +388,11 @@ def _unpacked(body: bytes) -> bytes | None:
         return None
 
 
-def _say(w: Walk, text: str) -> None:
-    """Add to what the packet list says."""
-    said: dict[int, list[str]] = w.layer.once("info", dict)
-    said.setdefault(w.entry, []).append(text)
-
-
-def _info(layer: Layer) -> list[str | None]:
-    said: dict[int, list[str]] = layer.once("info", dict)
-    return ["".join(said[entry]) if entry in said else None for entry in range(len(layer))]
-
-
-def _column(name: str) -> Callable[[Layer], list[str | None]]:
-    """The protocol, where a line says that it is."""
-    return lambda layer: [name if text is not None else None for text in _info(layer)]
-
-
 PROTOCOLS = (
     Protocol(
         "http",
         "Hypertext Transfer Protocol",
-        _column("HTTP"),
+        column_where_said("HTTP"),
         fields=f.FIELDS,
         keys=tuple(("tcp.port", port) for port in PORTS),
         tables=("media_type", "http.upgrade", "tcp.port"),
@@ -415,16 +400,16 @@ PROTOCOLS = (
         guess=_guess,
         guess_in=("tcp.port",),
         walk=_walk,
-        info=_info,
+        info=infos(),
     ),
     Protocol(
         "ssdp",
         "Simple Service Discovery Protocol",
-        _column("SSDP"),
+        column_where_said("SSDP"),
         fields=f.FIELDS,
         keys=(("udp.port", 1900),),
         tables=("media_type",),
         walk=_walk,
-        info=_info,
+        info=infos(),
     ),
 )
