@@ -14,10 +14,11 @@ from echowire.wire.records import Rows
 from echowire.wire.ticks import NO_TIME, SECOND_NS
 
 HEADER_BYTES = 8
+MIN_BYTES = 4
 ECHO_REPLY, UNREACHABLE, QUENCH, REDIRECT, ECHO, EXCEEDED, PARAMETER = 0, 3, 4, 5, 8, 11, 12
 EXTENDED_ECHO, EXTENDED_REPLY = 42, 43
 ERRORS = (UNREACHABLE, QUENCH, REDIRECT, EXCEEDED, PARAMETER)
-QUERIES = (ECHO_REPLY, ECHO, 13, 14, 15, 16, 17, 18, 37, 38, EXTENDED_ECHO, EXTENDED_REPLY)
+QUERIES = (ECHO_REPLY, ECHO, 13, 14, 15, 16, 17, 18, 37, 38)
 """Types that have an identifier and a sequence number."""
 
 FRAGMENTATION_NEEDED = 4
@@ -198,7 +199,7 @@ def _remember(layer: Layer) -> None:
     pairs(layer, ECHO, ECHO_REPLY)
 
 
-_HAS_IDENT = _is(*QUERIES)
+_HAS_IDENT, _HAS_SEQUENCE = _is(*QUERIES, EXTENDED_ECHO, EXTENDED_REPLY), _is(*QUERIES)
 
 PROTOCOLS = (
     Protocol(
@@ -211,8 +212,10 @@ PROTOCOLS = (
             Field("icmp.checksum", "Checksum", Type.UINT16, 2, base="hex"),
             Field("icmp.ident", "Identifier (BE)", Type.UINT16, 4, base="dec_hex", when=_HAS_IDENT),
             Field("icmp.ident_le", "Identifier (LE)", Type.UINT16, 4, base="dec_hex", little=True, when=_HAS_IDENT),
-            Field("icmp.seq", "Sequence Number (BE)", Type.UINT16, 6, base="dec_hex", when=_HAS_IDENT),
-            Field("icmp.seq_le", "Sequence Number (LE)", Type.UINT16, 6, base="dec_hex", little=True, when=_HAS_IDENT),
+            Field("icmp.seq", "Sequence Number (BE)", Type.UINT16, 6, base="dec_hex", when=_HAS_SEQUENCE),
+            Field(
+                "icmp.seq_le", "Sequence Number (LE)", Type.UINT16, 6, base="dec_hex", little=True, when=_HAS_SEQUENCE
+            ),
             Field("icmp.pointer", "Pointer", Type.UINT32, 4, 1, when=_is(PARAMETER)),
             Field("icmp.redir_gw", "Gateway Address", Type.IPV4, 4, when=_is(REDIRECT)),
             Field(
@@ -240,6 +243,7 @@ PROTOCOLS = (
             ),
         ),
         keys=(("ip.proto", 1),),
+        accepts=lambda layer: layer.wire_end - layer.start >= MIN_BYTES,
         follow=_next,
         tables=("quoted",),
         size=HEADER_BYTES,

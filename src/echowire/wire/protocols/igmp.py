@@ -12,6 +12,8 @@ from echowire.wire.walk import Walk
 
 QUERY, REPORT_1, REPORT_2, LEAVE, REPORT_3 = 0x11, 0x12, 0x16, 0x17, 0x22
 DVMRP, PIM = 0x13, 0x14
+"""Routing protocols of their own, which once shared IGMP's number."""
+
 VERSION_3_QUERY_BYTES = 12
 
 TYPES = {
@@ -161,6 +163,7 @@ PROTOCOLS = (
             *WALKED,
         ),
         keys=(("ip.proto", 2),),
+        accepts=lambda layer: ~np.isin(layer.uint(0, 1), (DVMRP, PIM)),
         walk=_walk,
         info=_info,
     ),

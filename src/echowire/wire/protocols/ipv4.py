@@ -21,6 +21,8 @@ from echowire.wire.records import Rows
 MIN_HEADER_BYTES = 20
 MAX_HEADER_BYTES = 60
 
+END_OF_OPTIONS, NO_OPERATION, SOURCE_ROUTES = 0, 1, (131, 137)
+
 DSCP = {
     0: "Default",
     1: "Lower Effort",
@@ -88,6 +90,14 @@ def ends(layer: Layer) -> Rows:
     return np.where(total == 0, layer.wire_end, np.minimum(layer.start + total, layer.wire_end))
 
 
+def _total(layer: Layer) -> Picked:
+    """The total length; of a segment that says 0, what there is."""
+    index = np.flatnonzero(layer.has(4))
+    total = layer.uint(2, 2)[index].astype(np.uint32)
+    left = (layer.wire_end - layer.start)[index]
+    return Picked(index, np.where(total == 0, left, total).astype(np.uint32))
+
+
 def is_fragment(layer: Layer) -> NDArray[np.bool_]:
     """Those that are a part of a datagram."""
     return (layer.uint(6, 2) & 0x3FFF) != 0
@@ -136,6 +146,36 @@ def _status(layer: Layer) -> Column:
     return np.full(len(layer), UNVERIFIED, np.uint8)
 
 
+def _destination(layer: Layer) -> Picked:
+    """Where a packet is to go in the end: with a source route that is the route's last address (RFC 791, 3.1)."""
+    index = np.flatnonzero(layer.has(MIN_HEADER_BYTES))
+    found = layer.uint(16, 4)[index]
+    for place in np.flatnonzero(header_bytes(layer)[index] > MIN_HEADER_BYTES).tolist():
+        begin = int(layer.start[index[place]])
+        size = min(int(header_bytes(layer)[index[place]]), int(layer.end[index[place]]) - begin)
+        last = _route_end(layer.data[begin + MIN_HEADER_BYTES : begin + size].tobytes())
+        if last is not None:
+            found[place] = last
+    return Picked(index, found)
+
+
+def _route_end(options: bytes) -> int | None:
+    """The last address of a source route that is not at its end; None if there is none."""
+    at = 0
+    while at + 1 < len(options) and options[at] != END_OF_OPTIONS:
+        if options[at] == NO_OPERATION:
+            at += 1
+            continue
+        size = options[at + 1]
+        if size < 2 or at + size > len(options):
+            return None
+        if options[at] in SOURCE_ROUTES:
+            pointer = options[at + 2] if size > 2 else size
+            return int.from_bytes(options[at + size - 4 : at + size], "big") if size >= 7 and pointer < size else None
+        at += size
+    return None
+
+
 def _label(layer: Layer) -> list[str]:
     source, target = layer.uint(12, 4), layer.uint(16, 4)
     texts = zip(strings(_SOURCE, source).tolist(), strings(_DESTINATION, target).tolist(), strict=True)
@@ -166,7 +206,7 @@ def _info(layer: Layer) -> list[str | None]:
 
 
 _SOURCE = Field("ip.src", "Source Address", Type.IPV4, 12, when=is_sound)
-_DESTINATION = Field("ip.dst", "Destination Address", Type.IPV4, 16, when=is_sound)
+_DESTINATION = Field("ip.dst", "Destination Address", Type.IPV4, 16, make=_destination, when=is_sound)
 
 PROTOCOLS = (
     Protocol(
@@ -197,7 +237,7 @@ PROTOCOLS = (
                 under="ip.dsfield",
                 when=_has_length,
             ),
-            Field("ip.len", "Total Length", Type.UINT16, 2, when=_has_length),
+            Field("ip.len", "Total Length", Type.UINT16, 2, make=_total, when=_has_length),
             Field("ip.id", "Identification", Type.UINT16, 4, base="hex_dec", when=is_sound),
             Field("ip.flags", "Flags", Type.UINT8, 6, mask=0xE0, base="hex", when=is_sound),
             Field("ip.flags.rb", "Reserved bit", Type.BOOLEAN, 6, mask=0x80, under="ip.flags", when=is_sound),

@@ -13,13 +13,13 @@ from echowire.wire.columns import Type
 from echowire.wire.layers import Field, Layer, Next, Protocol
 from echowire.wire.records import Rows
 
-FDDI_BYTES, FRAME_RELAY_BYTES, ATM_BYTES, INFINIBAND_BYTES, IPNET_BYTES = 13, 4, 4, 44, 24
+FDDI_BYTES, ATM_BYTES, INFINIBAND_BYTES, IPNET_BYTES = 13, 4, 44, 24
 FDDI_LLC = (0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0xD0)
 """Frame control values of LLC frames, asynchronous with each priority, and synchronous."""
 
 UNNUMBERED = 0x03
 ARCNET_FRAGMENT_EXCEPTION = 0xFF
-NLPID_SNAP, NLPID_IPV6, NLPID_IPV4 = 0x80, 0x8E, 0xCC
+NLPID_SNAP, NLPIDS_OSI = 0x80, (0x81, 0x82, 0x83)
 PPI_MIN_BYTES, PKTAP_MIN_BYTES = 8, 12
 SOLARIS_FAMILIES = {2: "Solaris AF_INET", 26: "Solaris AF_INET6"}
 PF_ACTIONS = {0: "pass", 1: "block", 2: "scrub"}
@@ -71,23 +71,41 @@ def _arcnet(name: str, title: str, link_type: int, before: int) -> Protocol:
     )
 
 
-def _circuit(layer: Layer) -> NDArray[np.unsignedinteger]:
-    """The data link connection identifier (Q.922): six bits, then four."""
-    return (layer.uint(0, 1).astype(np.uint32) >> 2 << 4) | (layer.uint(1, 1) >> 4)
+def _address_bytes(layer: Layer) -> Rows:
+    """Two to four bytes: the lowest bit of the last is set (Q.922, 3.3.1)."""
+    size = np.full(len(layer), 4, np.int64)
+    for at in (2, 1):
+        size[layer.uint(at, 1) & 1 == 1] = at + 1
+    return size
+
+
+def _circuit(layer: Layer) -> NDArray[np.uint32]:
+    """The data link connection identifier: six bits, then four, then seven of a third byte and six of the last."""
+    size, first = _address_bytes(layer), [layer.uint(at, 1).astype(np.uint32) for at in range(4)]
+    short = first[0] >> 2 << 4 | first[1] >> 4
+    return np.where(
+        size == 2,
+        short,
+        np.where(size == 3, short << 6 | first[2] >> 2, (short << 7 | first[2] >> 1) << 6 | first[3] >> 2),
+    )
 
 
 def _relay_next(layer: Layer) -> Iterator[Next]:
-    """RFC 2427: an unnumbered frame names the protocol of the network layer, a pad byte may come before."""
-    at = np.where(layer.uint(3, 1) == 0, 4, 3)
+    """RFC 2427: an unnumbered frame names the protocol of the network layer, a pad byte may come before. Others are
+    Cisco's, with an Ethernet type; circuit 0 is the link's own."""
+    control = _address_bytes(layer)
+    unnumbered = layer.uint(control, 1) == UNNUMBERED
+    at = control + np.where(layer.uint(control + 1, 1) == 0, 2, 1)
     kind = layer.uint(at, 1)
-    is_plain = layer.has(at + 1) & (layer.uint(2, 1) == UNNUMBERED)
+    index = np.flatnonzero(layer.has(control + 2) & ~unnumbered & (_circuit(layer) != 0))
+    start = (layer.start + control)[index]
+    yield Next("chdlc.protocol", (layer.number(start, 2),), index, start + 2, layer.wire_end[index])
     snap = kind == NLPID_SNAP
-    index = np.flatnonzero(is_plain & ~snap)
+    index = np.flatnonzero(layer.has(at + 1) & unnumbered & ~snap)
     # ISO's protocols have the identifier as their own first byte.
-    inside = np.isin(kind, (0x81, 0x82, 0x83))
-    start = layer.start + at + np.where(inside, 0, 1)
-    yield Next("fr.nlpid", (kind[index],), index, start[index], layer.wire_end[index])
-    index = np.flatnonzero(is_plain & snap & layer.has(at + 6))
+    start = (layer.start + at + np.where(np.isin(kind, NLPIDS_OSI), 0, 1))[index]
+    yield Next("fr.nlpid", (kind[index],), index, start, layer.wire_end[index])
+    index = np.flatnonzero(layer.has(at + 6) & unnumbered & snap)
     oui, pid = layer.uint(at + 1, 3)[index], layer.uint(at + 4, 2)[index]
     start = (layer.start + at + 6)[index]
     for organization, table in ((0x000000, "ethertype"), (0x0080C2, "llc.bridged_pid")):
@@ -146,15 +164,11 @@ PROTOCOLS = (
         "fr",
         "Frame Relay",
         "FR",
-        fields=(
-            Field("fr.dlci", "DLCI", Type.UINT32, make=_circuit, when=lambda layer: layer.has(2)),
-            Field("fr.control", "Control Field", Type.UINT8, 2, base="hex"),
-            Field("fr.nlpid", "NLPID", Type.UINT8, 3, base="hex", when=lambda layer: layer.uint(2, 1) == UNNUMBERED),
-        ),
+        fields=(Field("fr.dlci", "DLCI", Type.UINT32, make=_circuit, when=lambda layer: layer.has(2)),),
         keys=(("link_type", 107), ("gre.proto", 0x6559)),
         follow=_relay_next,
-        tables=("fr.nlpid", "ethertype", "llc.bridged_pid"),
-        size=FRAME_RELAY_BYTES,
+        tables=("fr.nlpid", "chdlc.protocol", "ethertype", "llc.bridged_pid"),
+        size=_address_bytes,
         info=lambda layer: [f"DLCI {one}" for one in _circuit(layer).tolist()],
     ),
     Protocol(

@@ -187,7 +187,7 @@ PROTOCOLS = (
             ("802.3", 0),
             ("sll.ltype", 4),
             ("link_type", 100),
-            ("wlan", 0),
+            ("wlan.body", 0),
             ("fddi", 1),
             ("arcnet.protocol_id", 0xCD),
             ("atm.traffic", 2),

@@ -13,6 +13,9 @@ from echowire.wire.layers import Field, Layer, Next, Protocol
 from echowire.wire.records import Rows
 
 VXLAN_BYTES, GENEVE_BYTES = 8, 8
+GTP_0_BYTES = 20
+"""The header of GTP's version 0 (3GPP TS 09.60)."""
+
 USER_DATA = 0xFF
 """GTP's message type of a packet that is carried."""
 
@@ -59,8 +62,10 @@ def _gtp_bytes(layer: Layer) -> Rows:
 
     def made() -> Rows:
         flags = layer.uint(0, 1)
-        size = np.where(flags & 0x07, 12, 8).astype(np.int64)
-        following = np.where(flags & 0x04, layer.uint(11, 1), 0)
+        first = flags >> 5 == 0
+        size = np.where(first, GTP_0_BYTES, np.where(flags & 0x07, 12, 8)).astype(np.int64)
+        following = np.where(flags & 0x04 != 0, layer.uint(11, 1), 0)
+        following[first] = 0
         for _ in range(MAX_GTP_EXTENSIONS):
             more = np.flatnonzero(following)
             if not len(more):
@@ -77,14 +82,15 @@ def _gtp_bytes(layer: Layer) -> Rows:
 
 
 def _is_gtp(layer: Layer) -> NDArray[np.bool_]:
-    """Version 1 of GTP, not its charging variant."""
-    return layer.has(8) & (layer.uint(0, 1) >> 4 == 3)
+    """Versions 0 and 1 of GTP, not its charging variant."""
+    return layer.has(8) & np.isin(layer.uint(0, 1) >> 4, (1, 3))
 
 
 def _gtp_next(layer: Layer) -> Iterator[Next]:
     size = _gtp_bytes(layer)
     start = layer.start + size
-    end = np.minimum(layer.start + 8 + layer.uint(2, 2), layer.wire_end)
+    least = np.where(layer.uint(0, 1) >> 5 == 0, GTP_0_BYTES, 8)
+    end = np.minimum(layer.start + least + layer.uint(2, 2), layer.wire_end)
     index = np.flatnonzero((layer.uint(1, 1) == USER_DATA) & (size > 0) & (start < layer.end) & (start < end))
     yield Next("mpls.nibble", (layer.number(start[index], 1) >> 4,), index, start[index], end[index])
 
@@ -163,7 +169,14 @@ PROTOCOLS = (
             Field("gtp.flags", "Flags", Type.UINT8, 0, base="hex"),
             Field("gtp.message", "Message Type", Type.UINT8, 1, base="hex", names=MESSAGES),
             Field("gtp.length", "Length", Type.UINT16, 2),
-            Field("gtp.teid", "TEID", Type.UINT32, 4, base="hex_dec"),
+            Field(
+                "gtp.teid",
+                "TEID",
+                Type.UINT32,
+                4,
+                base="hex_dec",
+                when=lambda layer: layer.uint(0, 1) >> 5 == 1,
+            ),
             Field(
                 "gtp.seq_number",
                 "Sequence number",
@@ -173,7 +186,7 @@ PROTOCOLS = (
                 when=lambda layer: layer.uint(0, 1) & 0x02 != 0,
             ),
         ),
-        keys=(("udp.port", 2152), ("udp.port", 2123)),
+        keys=(("udp.port", 2152), ("udp.port", 2123), ("udp.port", 3386)),
         accepts=_is_gtp,
         follow=_gtp_next,
         tables=("mpls.nibble",),
