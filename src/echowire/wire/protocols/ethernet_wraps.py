@@ -118,7 +118,7 @@ PROTOCOLS = (
         "AVSP",
         fields=(
             Field("avsp.sub_type", "Sub Type", Type.UINT16, 0, names={ARISTA_TIMESTAMP: "timestamp"}),
-            Field("avsp.version", "Version", Type.UINT16, 2, base="hex"),
+            Field("avsp.ver", "Version", Type.UINT16, 2, base="hex"),
         ),
         keys=(("ethertype", 0xD28B),),
         follow=_arista_next,

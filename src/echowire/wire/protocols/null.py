@@ -102,7 +102,7 @@ PROTOCOLS = (
         "loop",
         "OpenBSD loopback",
         "LOOP",
-        fields=(Field("loop.family", "Family", Type.UINT32, 0, names=FAMILIES),),
+        fields=(Field("null.family", "Family", Type.UINT32, 0, names=FAMILIES),),
         keys=(("link_type", 108),),
         follow=_loop_next,
         tables=("null.family",),
