@@ -6,6 +6,8 @@ The header is columns; names and records are walked. Answers are told from what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -201,16 +203,20 @@ class _Reader:
         walk = self.walk
         flags, counts = walk.u16(2), [walk.u16(at) for at in (4, 6, 8, 10)]
         update = (flags >> 11) & 0xF == UPDATE
+        titles = ("Zone", *_UPDATE_SECTIONS) if update else ("Queries", *_SECTIONS)
         at = HEADER_BYTES
-        if counts[0]:
-            with walk.subtree("Zone" if update else "Queries", at, walk.size - at):
-                for _ in range(counts[0]):
-                    at = self.question(at)
-        for title, count in zip(_UPDATE_SECTIONS if update else _SECTIONS, counts[1:], strict=True):
+        for number, (title, count) in enumerate(zip(titles, counts, strict=True)):
             if count:
-                with walk.subtree(title, at, walk.size - at):
-                    for _ in range(count):
-                        at = self.record(at)
+                at = self.section(title, count, at, self.record if number else self.question)
+
+    def section(self, title: str, count: int, at: int, read: Callable[[int], int]) -> int:
+        """So many questions or records; gives where the next section begins."""
+        items, line, begin = self.walk.items, len(self.walk.items), at
+        with self.walk.subtree(title, begin, max(self.walk.size - begin, 0)):
+            for _ in range(count):
+                at = read(at)
+        items[line] = items[line]._replace(size=at - begin)
+        return at
 
     def question(self, at: int) -> int:
         """One question; gives where the next one begins."""
@@ -242,7 +248,7 @@ class _Reader:
         short = type_short(kind)
         if kind == dns_options.OPT:
             self.told.append(" OPT")
-            with walk.subtree(f"{name.text}: type OPT", begin, walk.size - begin):
+            with walk.subtree(f"{name.text}: type OPT", begin, at + 10 + walk.u16(at + 8) - begin):
                 walk.add(_RR_NAME, name.text, begin, at - begin)
                 walk.add(RR_TYPE, kind, at, 2)
                 return dns_options.read_opt(walk, at + 2, self.multicast)

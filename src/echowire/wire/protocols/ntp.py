@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from echowire.wire.columns import Type, objects
 from echowire.wire.layers import Field, Layer, Picked, Protocol
 from echowire.wire.layout import add_at
-from echowire.wire.walk import Walk
+from echowire.wire.walk import MalformedError, Walk
 
 HEADER_BYTES = 48
 CONTROL_BYTES = 12
@@ -234,12 +234,12 @@ def _behind(walk: Walk) -> None:
     at = HEADER_BYTES
     while walk.wire_size - at > MAX_MAC_BYTES:
         size = walk.u16(at + 2)
-        walk.add(_EXTENSION, 1, at, max(size, 4))
+        if size < 4:
+            raise MalformedError("an extension field of less than its header")
+        walk.add(_EXTENSION, 1, at, size)
         with walk.subtree():
             walk.add_uint(_EXTENSION_TYPE, at)
             walk.add_uint(_EXTENSION_LENGTH, at + 2)
-            if size < 4:
-                return
             add_at(walk, _EXTENSION_VALUE, at + 4, size - 4)
         at += size
     if walk.wire_size - at >= 4:
@@ -279,7 +279,7 @@ def _info(layer: Layer) -> list[str]:
     whole, first, requests = layer.has(4).tolist(), layer.uint(0, 1).tolist(), layer.uint(3, 1).tolist()
     for entry in np.flatnonzero(_is_private(layer)).tolist():
         if whole[entry]:
-            name = _REQUESTS.get(requests[entry], f"Unknown ({requests[entry]})")
+            name = _REQUESTS.get(requests[entry], "Unknown")
             out[entry] += f", {'Response' if first[entry] & 0x80 else 'Request'}, {name}"
     return out
 
