@@ -19,7 +19,7 @@ from echowire.wire.layers import Field, Layer, Memory, Protocol
 from echowire.wire.protocols.quic_frames import FRAME_FIELDS, FrameReader
 from echowire.wire.protocols.quic_keys import SALTS, VERSION_2, Opened, initial_keys, open_header, open_initial
 from echowire.wire.records import Rows
-from echowire.wire.summary import column_where_said, infos
+from echowire.wire.summary import column_where_said, infos, say
 from echowire.wire.walk import MalformedError, Walk
 
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = range(4)
@@ -152,15 +152,16 @@ def _walk(w: Walk) -> None:
     source = w.layer.once("source", lambda: _ports(w.layer, 0))
     target = w.layer.once("target", lambda: _ports(w.layer, 2))
     here = Datagram(known, int(source[w.entry]), int(target[w.entry]))
-    at = 0
+    at, before = 0, list[str]()
     try:
         for _ in range(MAX_PACKETS):
             if at >= w.wire_size:
                 break
-            here.said = []
+            before, here.said = here.said, []
             at = _packet(w, here, at)
     finally:
-        w.layer.once("said", dict[int, list[str]])[w.entry] = here.said
+        for text in here.said or before:
+            say(w, text)
 
 
 def _packet(w: Walk, here: Datagram, at: int) -> int:
