@@ -83,6 +83,8 @@ class HandshakeFields:
         )
         self.cookie_length = add(f"{extension}s.cookie_len", "Cookie length", u16)
         self.cookie = add(f"{extension}s.cookie", "Cookie", raw)
+        self.hello_cookie_length = add("handshake.cookie_length", "Cookie Length", u8)
+        self.hello_cookie = add("handshake.cookie", "Cookie", raw)
         self.ticket_lifetime = add("handshake.session_ticket_lifetime_hint", "Session Ticket Lifetime Hint", u32)
         self.ticket_length = add("handshake.session_ticket_length", "Session Ticket Length", u16)
         self.ticket = add("handshake.session_ticket", "Session Ticket", raw)

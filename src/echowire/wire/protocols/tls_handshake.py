@@ -61,7 +61,7 @@ class Reader:
         elif message.type in (SERVER_HELLO, HELLO_RETRY):
             self._server_hello(w, message)
         elif message.type == HELLO_VERIFY and self.transport == "d":
-            w.add_uint(self.fields.version, 0)
+            message.version = w.add_uint(self.fields.version, 0)
             self._cookie(w, 2)
         elif message.type == TICKET and w.size >= 6:
             w.add_uint(self.fields.ticket_lifetime, 0)
@@ -77,9 +77,9 @@ class Reader:
 
     def _cookie(self, w: Walk, at: int) -> int:
         size = w.u8(at)
-        w.add(self.fields.cookie_length, size, at, 1)
+        w.add(self.fields.hello_cookie_length, size, at, 1)
         if size:
-            w.add(self.fields.cookie, w.take(at + 1, size), at + 1, size)
+            w.add(self.fields.hello_cookie, w.take(at + 1, size), at + 1, size)
         return at + 1 + size
 
     def _random(self, w: Walk, has_session: bool = True) -> int:
