@@ -30,6 +30,7 @@ _HOME = {
     "Stopped": "model",
     "Summary": "model",
     "EchowireError": "errors",
+    "FilterError": "errors",
     "NameResolutionError": "errors",
     "NoReplyError": "errors",
     "OperationError": "errors",
@@ -69,6 +70,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.errors import (
         EchowireError,
+        FilterError,
         NameResolutionError,
         NoReplyError,
         OperationError,
@@ -117,6 +119,7 @@ __all__ = [
     "Event",
     "Exchange",
     "FieldLines",
+    "FilterError",
     "Limits",
     "LineFormat",
     "Listening",

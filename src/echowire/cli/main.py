@@ -9,7 +9,7 @@ from importlib import import_module
 
 import click
 
-from echowire import EchowireError, __version__
+from echowire import EchowireError, FilterError, __version__
 from echowire.cli.common import Environment, printable
 
 VERBS = ("serve", "call", "bench", "read")
@@ -70,6 +70,8 @@ def run(arguments: list[str], environment: Environment | None = None) -> int:
         if debug:
             traceback.print_exc(file=env.stderr)
         env.say(f"echowire: {printable(str(error))}")
+        if isinstance(error, FilterError) and error.text:
+            env.say(error.pointed)
         return error.exit_status
     except BrokenPipeError:
         # Whoever read the answer has left (`| head`). Nothing more can be written, not even by the interpreter at exit.

@@ -20,6 +20,7 @@ QUOTES = {"d": '"', "s": "'", "n": ""}
 @click.command("read")
 @click.argument("file", required=False)
 @click.option("-r", "--read-file", "read_file", metavar="FILE", help="The same as the argument, as tshark has it.")
+@click.option("-Y", "--filter", "display_filter", metavar="FILTER", help="Only packets that pass: tcp.port == 443.")
 @click.option("-T", "form", type=click.Choice(["text", "fields"]), default="text", help="What to print of a packet.")
 @click.option("-e", "--field", "fields", multiple=True, metavar="FIELD", help="A field to print; may be repeated.")
 @click.option("-E", "settings", multiple=True, metavar="NAME=VALUE", help="How -T fields prints; see below.")
@@ -45,6 +46,8 @@ def command(env: Environment, /, **options: Any) -> int:
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Read, and print; the exit status."""
     capture = echowire.read(_path(options))
+    if options["display_filter"]:
+        capture = capture.filter(options["display_filter"])
     if options["count"]:
         capture = capture.head(options["count"])
     if options["form"] == "fields":

@@ -11,21 +11,29 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from echowire.kernel.capture_files import CHUNK_BYTES, CaptureFile
 from echowire.wire.chosen import Chosen
+from echowire.wire.display_filter import parse_filter
 from echowire.wire.dissect import Dissector
 from echowire.wire.field_lines import FieldLines, LineFormat
+from echowire.wire.filter_tree import Both
 from echowire.wire.records import Problem
+
+if TYPE_CHECKING:
+    from echowire.analysis.packet_filter import PacketFilter
 
 
 class Reading(Iterator[Chosen]):
     """One pass over a capture: its chosen packets, chunk by chunk, with the fields that were asked for."""
 
-    def __init__(self, capture: Capture, names: Sequence[str], *, chunk_bytes: int = CHUNK_BYTES) -> None:
-        self._dissector = Dissector(names)  # first, as it refuses a field that is not known
-        self._file = CaptureFile(capture.path, chunk_bytes=chunk_bytes)
+    def __init__(self, capture: Capture, names: Sequence[str]) -> None:
+        self._filter = _compiled(capture.filters)
+        fields = self._filter.fields if self._filter else frozenset()
+        self._dissector = Dissector([*names, *fields])  # first, as it refuses a field that is not known
+        # An expression costs as much for a few thousand values as for some more.
+        self._file = CaptureFile(capture.path, chunk_bytes=2 * CHUNK_BYTES if self._filter else CHUNK_BYTES)
         self._left = capture.limit
 
     @property
@@ -56,7 +64,7 @@ class Reading(Iterator[Chosen]):
         if self._left is not None:
             chosen = chosen.head(self._left)
             self._left -= len(chosen)
-        return chosen
+        return chosen if self._filter is None else chosen.only(self._filter.mask(chosen.packets))
 
     def __enter__(self) -> Self:
         return self
@@ -74,8 +82,18 @@ class Capture:
     """The packets of a capture file that pass, to be asked for what one wants to know of them."""
 
     path: str | Path | BinaryIO
+    filters: tuple[str, ...] = ()
+    """Display filters, all of which must hold."""
     limit: int | None = None
     """Packets of the file that are looked at, at most."""
+
+    def filter(self, text: str) -> Capture:
+        """Those packets only for which a display filter holds, in Wireshark's language: `tcp.port == 443`.
+
+        Raises `FilterError`, which says where the filter is wrong.
+        """
+        parse_filter(text)
+        return replace(self, filters=(*self.filters, text))
 
     def head(self, count: int) -> Capture:
         """Of the first `count` packets of the file only."""
@@ -92,6 +110,18 @@ class Capture:
             yield made.begin()
             for chosen in reading:
                 yield made.lines(chosen)
+
+
+def _compiled(filters: Sequence[str]) -> PacketFilter | None:
+    """What says of packets whether they pass."""
+    if not filters:
+        return None
+    from echowire.analysis.packet_filter import PacketFilter  # Polars, which only they need who filter
+
+    tree, *others = map(parse_filter, filters)
+    for one in others:
+        tree = Both("&&", tree, one)
+    return PacketFilter(tree)
 
 
 def read(path: str | Path | BinaryIO) -> Capture:

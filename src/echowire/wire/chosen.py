@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Values
@@ -27,6 +28,10 @@ class Chosen:
         if count >= len(self):
             return self
         return Chosen(self.packets, np.arange(count) if self.rows is None else self.rows[:count])
+
+    def only(self, mask: NDArray[np.bool_]) -> Chosen:
+        """Those of them for which `mask`, of all packets of the chunk, holds."""
+        return Chosen(self.packets, np.flatnonzero(mask) if self.rows is None else self.rows[mask[self.rows]])
 
     def values(self, name: str) -> Values:
         """All occurrences of a field in the chosen packets."""

@@ -238,22 +238,26 @@ class Packets:
             self._values[name] = self._found(name)
         return self._values[name]
 
-    def _found(self, name: str) -> Values:
-        described = self._registry.described(name)
-        kind = described[0][1].type
+    def pieces(self, name: str) -> list[tuple[Layer, Picked]]:
+        """All occurrences of a field, as they are found: layer by layer, the outer first."""
         places = [
             place
-            for protocol, field in described
+            for protocol, field in self._registry.described(name)
             for place in ([(protocol, field)] if not field.either else self._either(field.either))
         ]
-        pieces: list[tuple[Layer, Picked]] = []
+        found: list[tuple[Layer, Picked]] = []
         for layer in self.layers:
             for protocol, field in places:
                 if protocol is layer.protocol:
                     picked = layer.pick(field)
                     if len(picked.index):
-                        pieces.append((layer, picked))
+                        found.append((layer, picked))
+        return found
+
+    def _found(self, name: str) -> Values:
+        pieces = self.pieces(name)
         if not pieces:
+            kind = self._registry.described(name)[0][1].type
             return Values(np.zeros(0, np.int64), empty_column(kind))
         rows = [layer.rows if p.index is layer.every else layer.rows[p.index] for layer, p in pieces]
         if len(pieces) == 1:
