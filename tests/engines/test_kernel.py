@@ -280,10 +280,27 @@ def test_a_process_that_is_slow_to_come_lets_nobody_run_ahead() -> None:
         assert held == released != bytes(8)
 
 
+def test_nothing_is_taken_out_of_the_map_but_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the kernel has sent all just between one question and the next."""
+    answers = [False, True, False, True, True]
+    monkeypatch.setattr(KernelConnection, "_is_all_sent", lambda self: not answers or answers.pop(0))
+    monkeypatch.setattr(KernelConnection, "_is_nothing_lost", lambda self: True)
+    held: list[bool] = []
+    take_out = echo_map.EchoMap.take_out
+
+    def noted(self: echo_map.EchoMap, key: bytes) -> None:
+        held.append(self._held.lookup(key) is not None)
+        take_out(self, key)
+
+    monkeypatch.setattr(echo_map.EchoMap, "take_out", noted)
+    with suite.serving() as at_work, suite.connect(at_work) as peer:
+        fill(peer)
+        assert held == [True]
+
+
 def test_what_comes_in_while_the_process_takes_over_is_not_lost_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot come in, as the socket is held; if it does, the peer is told that not all went well."""
-    looks = iter([True, True, False])
-    monkeypatch.setattr(KernelConnection, "_is_all_sent", lambda self: next(looks))
+    monkeypatch.setattr(KernelConnection, "_is_nothing_lost", lambda self: False)
     with suite.serving() as at_work, suite.connect(at_work) as peer:
         with pytest.raises(ConnectionResetError):
             fill(peer)

@@ -203,17 +203,14 @@ class KernelConnection(Connection):
         if self._ended:
             take_at_once(self.sock)
             return
-        echo_map, key = self._engine.echo_map, self._key
         leave_in_queue(self.sock)
-        if self._is_all_sent():
-            echo_map.hold(key)
-        if not self._is_all_sent():
+        if not self._is_all_sent() or not self._is_held_with_all_sent():
             self._look_again(self.overtake)
             return
-        echo_map.take_out(key)
+        self._engine.echo_map.take_out(self._key)
         # Looked at once more: a processor that was stopped just between the filter and the socket, by whoever runs
-        # this machine, may have let something in since.
-        if not self._is_all_sent() or self.received - self._sent != bytes_in(self.fd, SIOCINQ):
+        # this machine, may have let something in since. What it lets in now is not lost, and found the next time.
+        if not any(self._is_nothing_lost() for _ in range(3)):
             self.abort()
             return
         self._leave()
@@ -246,6 +243,15 @@ class KernelConnection(Connection):
     def _leave(self) -> None:
         self._engine.joined.pop(self._key, None)
         self._engine.echo_map.leave(self._key)
+
+    def _is_held_with_all_sent(self) -> bool:
+        """Hold it, and ask again. If something came in between it stays held, and is through soon."""
+        self._engine.echo_map.hold(self._key)
+        return self._is_all_sent()
+
+    def _is_nothing_lost(self) -> bool:
+        """Whether, out of the map, all that came is sent or in the receive queue."""
+        return self._is_all_sent() and self.received - self._sent == bytes_in(self.fd, SIOCINQ)
 
     def _is_all_sent(self) -> bool:
         """Whether all that the program took was given to TCP to send. The rest of what came is in the receive queue."""
