@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from echowire.wire.columns import Type, objects
 from echowire.wire.layers import Field, Layer, Picked, Protocol
 from echowire.wire.layout import add_at
+from echowire.wire.records import Rows
 from echowire.wire.walk import MalformedError, Walk
 
 HEADER_BYTES = 48
@@ -147,15 +148,19 @@ def _is_not_private(layer: Layer) -> NDArray[np.bool_]:
     return ~_is_private(layer)
 
 
-def _stamp(at: int) -> Callable[[Layer], Picked]:
-    """A timestamp: seconds since 1900 and their fraction, both in 32 bits. None is 0, in the column, too."""
+def stamp_ns(layer: Layer, at: int, which: Rows) -> NDArray[np.int64]:
+    """Timestamps as nanoseconds since 1970: seconds since 1900 and their fraction, in 32 bits each. None is 0, as it is
+    in the packet."""
+    seconds, fraction = (layer.uint(a, 4)[which].astype(np.int64) for a in (at, at + 4))
+    since = seconds - SECONDS_1900_TO_1970 + np.where(seconds >> 31, 0, ERA_SECONDS)
+    known = (seconds != 0) | (fraction != 0)
+    return np.where(known, since * NS_PER_S + (fraction * NS_PER_S >> 32), 0)
 
+
+def _stamp(at: int) -> Callable[[Layer], Picked]:
     def make(layer: Layer) -> Picked:
         which = np.flatnonzero(_is_time(layer) & layer.has(at + 8))
-        seconds, fraction = (layer.uint(a, 4)[which].astype(np.int64) for a in (at, at + 4))
-        since = seconds - SECONDS_1900_TO_1970 + np.where(seconds >> 31, 0, ERA_SECONDS)
-        known = (seconds != 0) | (fraction != 0)
-        return Picked(which, np.where(known, since * NS_PER_S + (fraction * NS_PER_S >> 32), 0))
+        return Picked(which, stamp_ns(layer, at, which))
 
     return make
 

@@ -55,7 +55,8 @@ _OLD = re.compile(
 )
 """RFC 3164, 4.1: a time without a year, a host and a tag."""
 _NEW = re.compile(
-    rb"(?P<version>[1-9]\d{0,2}) (?P<time>[^ ]+) (?P<host>[^ ]+) (?P<application>[^ ]+) (?P<process>[^ ]+) (?P<id>[^ ]+)"
+    rb"(?P<version>[1-9]\d{0,2}) (?P<time>[^ ]+) (?P<host>[^ ]+) (?P<application>[^ ]+) (?P<process>[^ ]+) "
+    rb"(?P<id>[^ ]+)"
 )
 """RFC 5424, 6."""
 
