@@ -405,7 +405,7 @@ def _remote(walk: Walk, at: int, end: int) -> None:
 def _fqdn(walk: Walk, at: int, end: int) -> None:
     walk.add_uint(_FQDN_FLAGS, at)
     names = read_labels(walk.take(at + 1, end - at - 1))
-    walk.add(_FQDN, names[0][0] if names else "", at + 1, end - at - 1)
+    walk.add(_FQDN, f"{names[0][0]}." if names else "", at + 1, end - at - 1)
 
 
 def _vendor(walk: Walk, at: int, end: int) -> None:

@@ -176,7 +176,7 @@ def _record(walk: Walk, at: int, told: list[str]) -> int:
     data = end + 10
     told.append(f" {kind}")
     with walk.subtree(f"{name}: type {kind}, class {group}", at, data + size - at):
-        walk.add(_NAME, name, at, end - at, f"Name: {_service(name)}")
+        walk.add(_NAME, _service(name), at, end - at)
         walk.add_uint(_TYPE, end)
         walk.add_uint(_CLASS, end + 2)
         walk.add_uint(_TTL, end + 4)

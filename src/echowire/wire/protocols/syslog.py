@@ -56,18 +56,21 @@ _OLD = re.compile(
 """RFC 3164, 4.1: a time without a year, a host and a tag."""
 _NEW = re.compile(
     rb"(?P<version>[1-9]\d{0,2}) (?P<time>[^ ]+) (?P<host>[^ ]+) (?P<application>[^ ]+) (?P<process>[^ ]+) "
-    rb"(?P<id>[^ ]+)"
+    rb"(?P<id>.*)",
+    re.S,
 )
 """RFC 5424, 6."""
 
 
 def _walk(walk: Walk) -> None:
-    at, priority = 0, None
+    at = 0
+    priority: int | None = None
     if walk.wire_size and walk.u8(0) == ord("<"):
-        digits = walk.data[1 : 2 + MAX_PRIORITY_DIGITS].split(b">", 1)[0][:MAX_PRIORITY_DIGITS]
-        if digits.isdigit():
-            priority, at = int(digits), 1 + len(digits)
-            at += walk.data[at : at + 1] == b">"
+        at, priority = 1, 0
+        while at <= MAX_PRIORITY_DIGITS and chr(walk.u8(at)) in "0123456789":
+            priority = 10 * priority + walk.u8(at) - ord("0")
+            at += 1
+        at += walk.u8(at) == ord(">")
     text = walk.data[at:].decode("utf-8", "replace")
     said = text.replace("\0", "\\000") if "\0" in text else text
     if priority is not None:

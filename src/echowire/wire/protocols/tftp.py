@@ -119,8 +119,7 @@ def _walk(walk: Walk) -> None:
         return
     transfer = next((found for key in _keys(source, destination) if (found := _transfers(walk.memory).get(key))), None)
     if transfer is not None:
-        uploaded = transfer.opcode == WRITE and (source, destination[0]) not in _transfers(walk.memory)
-        walk.add(_SOURCE if uploaded else _DESTINATION, transfer.file, 0, 0)
+        walk.add(_DESTINATION, transfer.file, 0, 0)
         asked = _OPCODES[transfer.opcode]
         walk.add(_REQUEST, transfer.frame, 0, 0, f"[{asked} in frame {transfer.frame}]")
     block_bytes = transfer.block_bytes if transfer else DEFAULT_BLOCK_BYTES
