@@ -20,8 +20,8 @@ PORT = 6379
 MAX_DEPTH = 100
 """Arrays within each other."""
 
-MAX_SAID = 60
-"""Elements that the packet list names."""
+MAX_SAID = 4_000
+"""Characters that the packet list is told at most."""
 
 STRING = Field("resp.string", "String", Type.STRING)
 ERROR = Field("resp.error", "Error", Type.STRING)
@@ -38,7 +38,8 @@ def _is_request(layer: Layer) -> NDArray[np.bool_]:
     outer = layer.outer("tcp")
     if outer is None:
         return np.ones(len(layer), np.bool_)
-    return outer[0].uint(2, 2)[outer[1]] == PORT
+    to_server: NDArray[np.bool_] = outer[0].uint(2, 2)[outer[1]] == PORT
+    return to_server
 
 
 def _walk(w: Walk) -> None:
@@ -50,7 +51,7 @@ def _walk(w: Walk) -> None:
     while at < w.size:
         # A command of a client is an array; the packet list leaves its own line out.
         at, text, count = _element(w, at, is_command=bool(is_request))
-        if text:
+        if text and not (open_arrays and text.removeprefix("-").isdigit()):
             said.append(text)
         if open_arrays:
             open_arrays[-1] -= 1
@@ -59,7 +60,11 @@ def _walk(w: Walk) -> None:
         while open_arrays and open_arrays[-1] <= 0:
             open_arrays.pop()
         w.level = len(open_arrays)
-    for text in said[:MAX_SAID]:
+    size = 0
+    for text in said:
+        size += len(text)
+        if size > MAX_SAID:
+            break
         say(w, text)
 
 

@@ -52,38 +52,14 @@ def _address(side: str, of: str) -> tuple[Field, Field, Field, Field]:
 
 FROM, TO = _address("from", "from"), _address("to", "to")
 
-_TEXTS = [
-    "Accept",
-    "Allow",
-    "Authorization",
-    "Call-ID",
-    "Contact",
-    "Content-Encoding",
-    "Content-Type",
-    "CSeq",
-    "Date",
-    "Event",
-    "Expires",
-    "From",
-    "Record-Route",
-    "Reason",
-    "Require",
-    "Route",
-    "Server",
-    "Session-Expires",
-    "Subject",
-    "Supported",
-    "To",
-    "User-Agent",
-    "Via",
-    "Warning",
-    "WWW-Authenticate",
-]
+_TEXTS = """Accept Allow Authorization Call-ID Contact Content-Encoding Content-Type CSeq Date Event Expires From
+    Record-Route Reason Require Route Server Session-Expires Subject Supported To User-Agent Via Warning
+    WWW-Authenticate"""
 
 _NUMBERS = ("Content-Length", "Max-Forwards")
 
 HEADERS = {
-    **{name.lower(): Field(f"sip.{name}", name, Type.STRING) for name in _TEXTS},
+    **{name.lower(): Field(f"sip.{name}", name, Type.STRING) for name in _TEXTS.split()},
     **{name.lower(): Field(f"sip.{name}", name, Type.UINT32) for name in _NUMBERS},
 }
 
@@ -103,7 +79,7 @@ SHORT_NAMES = {
 """RFC 3261, section 7.3.3."""
 
 _URI = re.compile(r"(?:sips?|tel):(?:([^@;>?]*)@)?(\[[^\]]*\]|[^:;>?\s]*)(?::(\d+))?")
-_ADDRESS = re.compile(r"<([^>]*)>|^\s*([^;\s]+)")
+_ADDRESS = re.compile(r"[^<]*<([^>]*)>|\s*([^;\s]+)")
 _TAG = re.compile(r";\s*tag=([^;\s]*)")
 
 
@@ -142,8 +118,8 @@ def _message(w: Walk, at: int) -> int:
     said = _start_line(w, at, line)
     at = _headers(w, end + 2, headers)
     method = headers.get("cseq", "").partition(" ")[2].strip()
-    if line.startswith(b"SIP/2.0") and method in ("INVITE", "UPDATE", "PRACK", "BYE", "CANCEL", "MESSAGE") + ():
-        said += f" ({method})" if line[8:11] == b"200" else ""
+    if line.startswith(b"SIP/2.0 200") and method:
+        said += f" ({method})"
     say(w, f"{said} | ")
     length = headers.get("content-length", "")
     size = int(length) if length.isdecimal() and len(length) < 9 else w.size - at
@@ -224,7 +200,7 @@ def _header(w: Walk, at: int, line: bytes, headers: dict[str, str]) -> None:
 
 
 def _party(w: Walk, value: str, fields: tuple[Field, Field, Field, Field], at: int) -> None:
-    found, tag = _ADDRESS.search(value), _TAG.search(value.rpartition(">")[2])
+    found, tag = _ADDRESS.match(value), _TAG.search(value.rpartition(">")[2])
     if found:
         address = found[1] or found[2] or ""
         w.add(fields[0], address, at, 0)
