@@ -21,7 +21,7 @@ from echowire.wire.protocols.tls_handshake import CLIENT_HELLO, SERVER_HELLO, Me
 from echowire.wire.protocols.tls_ssl2 import is_ssl2_hello, ssl2_record
 from echowire.wire.records import Rows
 from echowire.wire.summary import call, columns, infos, say
-from echowire.wire.walk import Walk
+from echowire.wire.walk import MalformedError, Walk
 
 PORTS = (
     *(324, 443, 465, 636, 802, 853, 993, 995, 1300, 2221, 2443, 3249, 3250, 3251, 3252, 3496, 5061, 5671, 5684),
@@ -274,10 +274,12 @@ def _handshake(w: Walk, here: Segment, at: int, size: int) -> None:
         if len(joined) >= 4 and len(joined) < 4 + int.from_bytes(joined[1:4], "big"):
             here.session.pending[here.source] = joined
             return
-        w.within_bytes(joined, at, lambda part: _split(part, here))
+        is_whole = w.within_bytes(joined, at, lambda part: _split(part, here))
     else:
-        w.within(at, min(size, w.size - at), lambda part: _split(part, here))
+        is_whole = w.within(at, min(size, w.size - at), lambda part: _split(part, here))
     w.need(at, size)
+    if not is_whole:
+        raise MalformedError("a message that runs past its end")
 
 
 def _split(w: Walk, here: Segment) -> None:
