@@ -16,6 +16,11 @@ def say(w: Walk, text: str) -> None:
     _said(w.layer).setdefault(w.entry, []).append(text)
 
 
+def has_said(w: Walk) -> bool:
+    """Whether anything was said of this packet."""
+    return w.entry in _said(w.layer)
+
+
 def call(w: Walk, name: str) -> None:
     """Set what the column Protocol says of this packet."""
     _called(w.layer)[w.entry] = name

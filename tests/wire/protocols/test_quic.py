@@ -57,7 +57,7 @@ def sealed(
     head += b"\0" + struct.pack(">H", 0x4000 | len(frames) + 16 + 4)
     plain = head + struct.pack(">I", number)
     nonce = (int.from_bytes(keys.iv, "big") ^ number).to_bytes(12, "big")
-    body = aead.AESGCM(keys.key).encrypt(nonce, frames, plain)
+    body: bytes = aead.AESGCM(keys.key).encrypt(nonce, frames, plain)
     mask = encrypt(keys.header, np.frombuffer(body[:16], np.uint8).reshape(1, 16))[0].tobytes()
     protected = bytes(a ^ b for a, b in zip(plain[-4:], mask[1:5], strict=True))
     return bytes([first ^ mask[0] & 0x0F]) + plain[1:-4] + protected + body

@@ -23,7 +23,7 @@ def test_commands_and_answers() -> None:
         "Request: SET k \\r\\n SET k \\r\\n",
         "Response: OK -7",
         "Response: ERR no",
-        "Response: [null] Array(2) a",
+        "Response: Array(2) a",
     ]
     assert set(columns(layer)) == {"RESP"}
 

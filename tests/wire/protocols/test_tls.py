@@ -138,10 +138,10 @@ def test_what_goes_on_in_the_next_segment_is_not_shown() -> None:
     hello = record(22, SERVER_HELLO, 0x0303)
     layer = tls(b"<" + hello + record(22, b"\x0b\0\x10\0" + bytes(4096), 0x0303)[:900], b"<" + b"\x99" * 30, b"<\x16")
     assert values(layer, "tls.record.length") == [[len(SERVER_HELLO)], [], []]
-    assert infos(layer) == ["Server Hello", "Ignored Unknown Record", None]
+    assert infos(layer) == ["Server Hello", "Ignored Unknown Record", ""]
     layer = tls(b">" + record(22, CLIENT_HELLO)[:60], b">" + b"\x99" * 30)
     assert values(layer, "tls.record.length") == [[], []]
-    assert (infos(layer), columns(layer)) == ([None, "Continuation Data"], ["SSL", "SSL"])
+    assert (infos(layer), columns(layer)) == (["", "Continuation Data"], ["SSL", "SSL"])
 
 
 def test_a_message_of_several_records_is_put_together() -> None:
@@ -149,7 +149,7 @@ def test_a_message_of_several_records_is_put_together() -> None:
     apart = tls(*(b">" + piece for piece in pieces))
     assert values(apart, "tls.handshake.type") == [[], [], [1]]
     assert values(apart, "tls.handshake.extensions_server_name") == [[], [], ["www.example.org"]]
-    assert infos(apart) == ["[Client Hello Fragment]", None, "Client Hello"]
+    assert infos(apart) == ["[Client Hello Fragment]", "", "Client Hello"]
     together = tls(b">" + b"".join(pieces))
     assert infos(together) == ["[Client Hello Fragment], Client Hello"]
 

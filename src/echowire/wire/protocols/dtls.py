@@ -90,6 +90,9 @@ def _walk(w: Walk) -> None:
 
 def _record(w: Walk, session: Session, at: int, size: int) -> None:
     kind, epoch, body = w.data[at], w.u16(at + 3), at + HEADER_BYTES
+    if kind != HANDSHAKE:
+        session.version = session.version or w.u16(at + 1)
+        call(w, names.COLUMNS.get(session.version, "DTLS"))
     w.add(RECORD, True, at, HEADER_BYTES + size)
     with w.subtree():
         w.add_uint(CONTENT_TYPE, at)

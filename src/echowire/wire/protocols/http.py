@@ -67,7 +67,9 @@ class Conversation:
     """What is remembered of a TCP connection."""
 
     requests: int = 0
-    responses: int = 0
+    number: int = 0
+    """Of the last exchange, which is a request or an answer or both."""
+    is_answered: bool = True
     method: bytes = b""
     uri: str = ""
     """The last request's, with its host."""
@@ -86,7 +88,7 @@ class Message:
     """`request`, `notification`, `response`, or nothing where its start was not seen."""
     method: bytes = b""
     uri: str = ""
-    host: str = ""
+    host: str | None = None
     code: int = 0
     content_type: str | None = None
     content_length: int | None = None
@@ -187,11 +189,14 @@ def _message(w: Walk, known: Conversation, begin: int) -> int:
         say(w, shown(_line(w.data, begin)[0]) + " ")
     elif known.requests:
         say(w, "Continuation")
+    is_cut = at < w.size and not said.is_whole and not _END_OF_LINE.search(w.data, at)
     if said.kind:
-        _conclude(w, said, known, begin)
+        _remember(w, said, known)
+        if not is_cut:
+            _conclude(w, said, known, begin)
     if at > begin and not said.is_whole:
         # The headers go on in the next segment, unless there is a line that is none.
-        return at if _END_OF_LINE.search(w.data, at) else w.wire_size
+        return w.wire_size if is_cut else at
     if known.tunnel or known.upgrade:
         return at
     if said.is_chunked:
@@ -274,8 +279,9 @@ def _header(w: Walk, said: Message, at: int, colon: int, line: bytes, size: int)
         w.add(known, text, at, size, shown(whole))
     else:
         w.add_text(shown(whole), at, size)
-    if said.kind:
-        w.add(f.RESPONSE_LINE if said.kind == "response" else f.REQUEST_LINE, ascii_text(whole), at, size)
+    line_field = {"request": f.REQUEST_LINE, "response": f.RESPONSE_LINE}.get(said.kind)
+    if line_field:
+        w.add(line_field, ascii_text(whole), at, size)
     if name == b"host":
         said.host = text
     elif name == b"content-type":
@@ -296,31 +302,42 @@ def _header(w: Walk, said: Message, at: int, colon: int, line: bytes, size: int)
                 w.add(f.COOKIE_PAIR, pair.strip(" "), at, size)
 
 
-def _conclude(w: Walk, said: Message, known: Conversation, at: int) -> None:
-    """What a message says as a whole, and what of it is remembered."""
-    number = int(w.layer.records.number[w.layer.rows[w.entry]])
-    if said.kind == "response":
-        w.add(f.RESPONSE_FLAG, True, at, 0)
-        known.responses += 1
-        w.add(f.RESPONSE_NUMBER, known.responses, at, 0)
-        if known.frame:
-            w.add(f.REQUEST_IN, known.frame, at, 0)
-        if known.uri:
-            w.add(f.RESPONSE_FOR, known.uri, at, 0)
+def _remember(w: Walk, said: Message, known: Conversation) -> None:
+    """What the messages after this one depend on."""
+    if said.kind == "request":
+        known.requests += 1
+        known.number += 1
+        known.is_answered = False
+        known.method, known.uri = said.method, said.uri
+        known.frame = int(w.layer.records.number[w.layer.rows[w.entry]])
+    elif said.kind == "response":
+        known.number += known.is_answered
+        known.is_answered = True
         if known.method == b"CONNECT" and 200 <= said.code < 300:
             known.tunnel = known.uri
         elif said.code == 101:
             known.upgrade = UPGRADES.get(said.upgrade.split(",")[0].strip(), 0)
+
+
+def _conclude(w: Walk, said: Message, known: Conversation, at: int) -> None:
+    """What a message says as a whole."""
+    if said.kind == "response":
+        w.add(f.RESPONSE_FLAG, True, at, 0)
+        w.add(f.RESPONSE_NUMBER, known.number, at, 0)
+        if known.frame:
+            w.add(f.REQUEST_IN, known.frame, at, 0)
+        if known.uri:
+            w.add(f.RESPONSE_FOR, known.uri, at, 0)
         return
-    is_whole = said.uri.lower().startswith(("http://", "https://")) or said.method == b"CONNECT"
-    uri = said.uri if is_whole or not said.host else f"http://{said.host}{said.uri}"
-    if said.host or is_whole:
-        w.add(f.FULL_URI, uri, at, 0)
+    if said.uri.lower().startswith(("http://", "https://")) or said.method == b"CONNECT":
+        w.add(f.FULL_URI, said.uri, at, 0)
+    elif said.host is not None:
+        w.add(f.FULL_URI, f"http://{said.host}{said.uri}", at, 0)
+        if said.kind == "request":
+            known.uri = f"http://{said.host}{said.uri}"
     w.add(f.REQUEST_FLAG if said.kind == "request" else f.NOTIFICATION_FLAG, True, at, 0)
     if said.kind == "request":
-        known.requests += 1
-        w.add(f.REQUEST_NUMBER, known.requests, at, 0)
-        known.method, known.uri, known.frame = said.method, uri, number
+        w.add(f.REQUEST_NUMBER, known.number, at, 0)
 
 
 def _has_no_body(code: int) -> bool:

@@ -109,7 +109,7 @@ def _bulk(w: Walk, at: int, after: int, size: int) -> tuple[int, str, int]:
     if size < 0:
         w.add(BULK, True, at, after - at)
         w.add(BULK_LENGTH, -1, at, after - at)
-        return after, "[null]", 0
+        return after, "", 0
     if after + size > w.size:
         w.add(FRAGMENT, True, at, w.size - at)
         return w.size, "[fragment]", 0

@@ -20,7 +20,7 @@ from echowire.wire.protocols.tls_fields import TLS
 from echowire.wire.protocols.tls_handshake import CLIENT_HELLO, SERVER_HELLO, Message, Reader
 from echowire.wire.protocols.tls_ssl2 import is_ssl2_hello, ssl2_record
 from echowire.wire.records import Rows
-from echowire.wire.summary import call, columns, infos, say
+from echowire.wire.summary import call, columns, has_said, infos, say
 from echowire.wire.walk import MalformedError, Walk
 
 PORTS = (
@@ -151,6 +151,8 @@ def _walk(w: Walk) -> None:
         _name(w, here, 0)
         at = _next(w, here, at)
     _name(w, here, 0)
+    if not has_said(w):
+        say(w, "")  # there is nothing to show of it, but it is not TCP's to tell
 
 
 def _name(w: Walk, here: Segment, version: int) -> None:
@@ -200,7 +202,8 @@ def _record(w: Walk, here: Segment, at: int, size: int) -> int:
         w.add(f.RECORD_LENGTH, size, at + 3, 2)
         _name(w, here, version)
         w.need(body, min(size, 1) or 1)
-        if kind != HANDSHAKE or w.data[body] != CLIENT_HELLO:
+        begun = here.session.pending.get(here.source, b"")[:1] or w.data[body : body + 1]
+        if kind != HANDSHAKE or begun[0] != CLIENT_HELLO:
             here.session.version = here.session.version or version
         if kind == HANDSHAKE:
             _handshake(w, here, body, size)
