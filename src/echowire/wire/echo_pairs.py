@@ -48,10 +48,9 @@ class Pairs:
     request: NDArray[np.uint32]
     after_ns: NDArray[np.int64]
 
-    def note(self, entry: int) -> str:
-        """What Info says of it."""
-        number = int(self.request[entry])
-        return f" (request in {number})" if number else ""
+    def notes(self) -> list[str]:
+        """What Info says of each."""
+        return [f" (request in {number})" if number else "" for number in self.request.tolist()]
 
 
 def pairs(layer: Layer, request: int, reply: int) -> Pairs:

@@ -393,6 +393,11 @@ class Layer:
         return Picked(np.array(found[0], np.int64), column_of(field.type, found[1]))
 
 
+def present(layer: Layer) -> Column:
+    """The values of a field that says no more than that the layer is there."""
+    return np.ones(len(layer), np.uint8)
+
+
 def extract(field: Field, data: Bytes, at: Rows) -> Column:
     """The values of a field that stands at the offsets `at`, by its description alone."""
     kind, size = field.type, field.width

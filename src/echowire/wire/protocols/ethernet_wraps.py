@@ -66,7 +66,8 @@ def _typed(layer: Layer, size: Rows, which: NDArray[np.bool_], end: Rows) -> Ite
 
 
 def _has_channel(layer: Layer) -> NDArray[np.bool_]:
-    return layer.uint(0, 1) & WITH_CHANNEL != 0
+    found: NDArray[np.bool_] = layer.uint(0, 1) & WITH_CHANNEL != 0
+    return found
 
 
 PROTOCOLS = (
@@ -100,9 +101,6 @@ PROTOCOLS = (
         "CFP",
         fields=(
             Field("cfp.d_hmac_mc", "MC Destination", Type.ETHER, 0, when=lambda layer: layer.uint(0, 1) & 1 == 1),
-            Field("cfp.swid", "switch-id", Type.UINT24, 6, mask=0x000FFF, base="dec_hex"),
-            Field("cfp.sswid", "sub-switch-id", Type.UINT8, 9, base="dec_hex"),
-            Field("cfp.lid", "Source LID", Type.UINT16, 10, base="dec_hex"),
             Field("cfp.etype", "FP Ethertype", Type.UINT16, 12, base="hex", names=ETHERTYPES),
             Field("cfp.ftag", "FTAG", Type.UINT16, 14, mask=0xFFC0),
             Field("cfp.ttl", "TTL", Type.UINT16, 14, mask=0x003F),

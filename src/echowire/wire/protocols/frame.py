@@ -16,6 +16,9 @@ from echowire.wire.ticks import NO_TIME
 BY_TYPE = frozenset({"eth", "vlan", "ieee8021ad", "ieee8021ah", "avsp", "macsec", "sll", "sll2"})
 """Protocols between which and the next one Wireshark counts the Ethernet type as a layer of its own."""
 
+ONE_NAME = {"sll2": "sll", "arcnet_linux": "arcnet"}
+"""Protocols that Wireshark calls the same, whose headers are laid out differently."""
+
 SUN_ATM, SUN_ATM_BYTES = 123, 4
 """A link type whose packets have a header that Wireshark takes for a part of the file, not of the packet."""
 
@@ -126,7 +129,8 @@ def _numbered(layer: Layer) -> NDArray[np.bool_]:
     records = layer.records
     if not any(section.is_pcapng for section in records.sections):
         return np.zeros(len(records), np.bool_)
-    return records.interface != NO_INTERFACE
+    found: NDArray[np.bool_] = records.interface != NO_INTERFACE
+    return found
 
 
 def _interface(layer: Layer) -> Picked:
@@ -184,7 +188,7 @@ def _protocols(layer: Layer) -> Column:
     for inner in layer.chunk[1:]:
         if inner.protocol.is_part:
             continue
-        name = inner.protocol.name
+        name = ONE_NAME.get(inner.protocol.name, inner.protocol.name)
         if inner.table == "ethertype" and inner.parent is not None and inner.parent.protocol.name in BY_TYPE:
             name = f"ethertype:{name}"
         before, number = np.unique(path_of[inner.rows], return_inverse=True)

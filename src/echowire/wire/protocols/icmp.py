@@ -140,7 +140,8 @@ def _stamps(layer: Layer) -> Rows:
 
 
 def _stamped(layer: Layer) -> NDArray[np.bool_]:
-    return _stamps(layer) != NO_TIME
+    found: NDArray[np.bool_] = _stamps(layer) != NO_TIME
+    return found
 
 
 def _stamp(layer: Layer) -> Picked:
@@ -162,20 +163,12 @@ def _info(layer: Layer) -> list[str | None]:
     around = layer.outer("ip")
     lives = [0] * len(layer) if around is None else around[0].uint(8, 1)[around[1]].tolist()
     found = pairs(layer, ECHO, ECHO_REPLY)
-    columns = (layer.uint(0, 1), layer.uint(1, 1), layer.uint(4, 2), layer.uint(6, 2), layer.has(2), layer.has(8))
-    return [
-        _sentence(*row, life, found.note(entry))
-        for entry, (row, life) in enumerate(
-            zip(zip(*(one.tolist() for one in columns), strict=True), lives, strict=True)
-        )
-    ]
+    columns = (layer.uint(0, 1), layer.uint(1, 1), layer.uint(4, 2), layer.uint(6, 2), layer.has(8))
+    rows = zip(*(one.tolist() for one in columns), lives, found.notes(), strict=True)
+    return [_sentence(*row) if has else None for row, has in zip(rows, layer.has(2).tolist(), strict=True)]
 
 
-def _sentence(
-    kind: int, code: int, ident: int, sequence: int, has: bool, whole: bool, life: int, note: str
-) -> str | None:
-    if not has:
-        return None
+def _sentence(kind: int, code: int, ident: int, sequence: int, whole: bool, life: int, note: str) -> str:
     name = f"{TYPES.get(kind, 'Unknown ICMP (obsolete or malformed?)'):<20}"
     if kind in (ECHO, ECHO_REPLY):
         swapped = sequence >> 8 | (sequence & 0xFF) << 8

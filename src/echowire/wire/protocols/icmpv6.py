@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from echowire.wire.cells import ipv6_text
+from echowire.wire.cells import ipv6_text, text_of
 from echowire.wire.columns import Type
 from echowire.wire.echo_pairs import pair_fields, pairs
 from echowire.wire.layers import Field, Item, Layer, Next, Protocol
@@ -132,9 +132,9 @@ PREFERENCES = {0: "Medium", 1: "High", 2: "Reserved", 3: "Low"}
 
 OPTION = Field("icmpv6.opt.type", "Type", Type.UINT8, names=OPTIONS)
 OPTION_LENGTH = Field("icmpv6.opt.length", "Length", Type.UINT8)
-ADDRESS = Field("icmpv6.opt.linkaddr", "Link-layer address", Type.BYTES)
-SOURCE_ADDRESS = Field("icmpv6.opt.src_linkaddr", "Source Link-layer address", Type.BYTES, hidden=True)
-TARGET_ADDRESS = Field("icmpv6.opt.target_linkaddr", "Target Link-layer address", Type.BYTES, hidden=True)
+ADDRESS = Field("icmpv6.opt.linkaddr", "Link-layer address", Type.ETHER)
+SOURCE_ADDRESS = Field("icmpv6.opt.src_linkaddr", "Source Link-layer address", Type.ETHER, hidden=True)
+TARGET_ADDRESS = Field("icmpv6.opt.target_linkaddr", "Target Link-layer address", Type.ETHER, hidden=True)
 PREFIX_LENGTH = Field("icmpv6.opt.prefix.length", "Prefix Length", Type.UINT8)
 ON_LINK = Field("icmpv6.opt.prefix.flag.l", "On-link flag(L)", Type.BOOLEAN, size=1, mask=0x80)
 AUTONOMOUS = Field("icmpv6.opt.prefix.flag.a", "Autonomous address-configuration flag(A)", Type.BOOLEAN, mask=0x40)
@@ -211,10 +211,9 @@ def _walk_options(walk: Walk, at: int) -> None:
 
 
 def _walk_option(walk: Walk, kind: int, at: int, size: int) -> None:
-    if kind in (1, 2):
-        value = walk.take(at + 2, 6 if size == 8 else size - 2)
-        walk.add(ADDRESS, value, at + 2, len(value))
-        walk.add(SOURCE_ADDRESS if kind == 1 else TARGET_ADDRESS, value, at + 2, len(value))
+    if kind in (1, 2) and size == 8:
+        walk.add_uint(ADDRESS, at + 2)
+        walk.add_uint(SOURCE_ADDRESS if kind == 1 else TARGET_ADDRESS, at + 2)
     elif kind == 3:
         walk.add_uint(PREFIX_LENGTH, at + 2)
         walk.add_uint(ON_LINK, at + 3)
@@ -258,12 +257,12 @@ def _code_text(kind: int, code: int) -> str | None:
 
 
 def _info(layer: Layer) -> list[str | None]:
-    around, found = layer.outer("ipv6"), pairs(layer, ECHO, ECHO_REPLY)
+    around, notes = layer.outer("ipv6"), pairs(layer, ECHO, ECHO_REPLY).notes()
     limits = [0] * len(layer) if around is None else around[0].uint(7, 1)[around[1]].tolist()
     walked = layer.walked.items if layer.walked else [[] for _ in range(len(layer))]
     has = layer.has(4).tolist()
     return [
-        _sentence(layer, entry, limits[entry], found.note(entry), walked[entry]) if has[entry] else None
+        _sentence(layer, entry, limits[entry], notes[entry], walked[entry]) if has[entry] else None
         for entry in range(len(layer))
     ]
 
@@ -276,7 +275,7 @@ def _sentence(layer: Layer, entry: int, limit: int, note: str, items: list[Item]
             return name
         ident, sequence = int.from_bytes(message[4:6], "big"), int.from_bytes(message[6:8], "big")
         return f"{name} id=0x{ident:04x}, seq={sequence}, hop limit={limit}{note}"
-    link = next((one.value.hex(":") for one in items if one.field is ADDRESS), "")
+    link = next((text_of(ADDRESS, one.value) for one in items if one.field is ADDRESS), "")
     if kind in (NEIGHBOR_ASKS, NEIGHBOR) and len(message) >= 24:
         name = f"{name}{' for' if kind == NEIGHBOR_ASKS else ''} {ipv6_text(message[8:24])}"
         if kind == NEIGHBOR:

@@ -237,7 +237,8 @@ def _network(items: list[Item]) -> str:
 
 
 def _is_long(layer: Layer) -> NDArray[np.bool_]:
-    return _kind(layer).is_long
+    found: NDArray[np.bool_] = _kind(layer).is_long
+    return found
 
 
 def _bit(name: str, label: str, mask: int) -> Field:

@@ -1,4 +1,4 @@
-"""IGMP, versions 1 to 3 (RFC 1112, RFC 2236, RFC 3376). The type 0x11 is a query in all of them: the length tells which."""
+"""IGMP, versions 1 to 3 (RFC 1112, RFC 2236, RFC 3376). All have the same query: its length tells the version."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SOURCES = Field("igmp.num_src", "Num Src", Type.UINT16)
 RECORD_COUNT = Field("igmp.num_grp_recs", "Num Group Records", Type.UINT16)
 RECORD = Field("igmp.record_type", "Record Type", Type.UINT8, names=RECORDS)
 EXTRA = Field("igmp.aux_data_len", "Aux Data Len", Type.UINT8)
-RESPONSE = Field("igmp.max_resp", "Max Resp Time", Type.UINT8)
+RESPONSE = Field("igmp.max_resp", "Max Resp Time", Type.UINT16)
 WALKED = (RESPONSE, RECORD_COUNT, RECORD, EXTRA, SUPPRESS, ROBUSTNESS, INTERVAL, SOURCES, GROUP, SOURCE)
 
 
@@ -72,15 +72,22 @@ def _walk(walk: Walk) -> None:
     if kind == REPORT_3:
         _walk_report(walk)
     elif kind in (QUERY, REPORT_1, REPORT_2, LEAVE):
-        if kind != REPORT_1:
-            walk.add_uint(RESPONSE, 1)
+        third = kind == QUERY and walk.wire_size >= VERSION_3_QUERY_BYTES
+        code = walk.u8(1)
+        if kind in (REPORT_2, LEAVE) or third or code:
+            walk.add(RESPONSE, _response_time(code) if third else code, 1, 1)
         walk.add_uint(GROUP, 4)
-        if kind == QUERY and walk.wire_size >= VERSION_3_QUERY_BYTES:
+        if third:
             walk.add_uint(SUPPRESS, 8)
             walk.add_uint(ROBUSTNESS, 8)
             walk.add_uint(INTERVAL, 9)
             for number in range(walk.add_uint(SOURCES, 10)):
                 walk.add_uint(SOURCE, 12 + 4 * number)
+
+
+def _response_time(code: int) -> int:
+    """Tenths of a second; from 128 up a floating-point number (RFC 3376, section 4.1.1)."""
+    return code if code < 128 else (code & 0x0F | 0x10) << ((code >> 4 & 0x07) + 3)
 
 
 def _walk_report(walk: Walk) -> None:

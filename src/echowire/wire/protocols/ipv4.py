@@ -100,7 +100,8 @@ def _total(layer: Layer) -> Picked:
 
 def is_fragment(layer: Layer) -> NDArray[np.bool_]:
     """Those that are a part of a datagram."""
-    return (layer.uint(6, 2) & 0x3FFF) != 0
+    found: NDArray[np.bool_] = (layer.uint(6, 2) & 0x3FFF) != 0
+    return found
 
 
 def _next(layer: Layer) -> Iterator[Next]:
@@ -129,7 +130,8 @@ def checksum_sums(layer: Layer) -> NDArray[np.uint32]:
         words[np.arange(MAX_HEADER_BYTES // 2) * 2 >= header_bytes(layer)[:, None]] = 0
         total = words.sum(axis=1, dtype=np.uint32)
         total = (total & 0xFFFF) + (total >> 16)
-        return (total & 0xFFFF) + (total >> 16)
+        folded: NDArray[np.uint32] = (total & 0xFFFF) + (total >> 16)
+        return folded
 
     return layer.once("checksum", made)
 

@@ -209,7 +209,14 @@ PROTOCOLS = (
         fields=(
             Field("ipv6.fraghdr.nxt", "Next header", Type.UINT8, 0, names=IP_PROTOCOLS),
             Field("ipv6.fraghdr.reserved_octet", "Reserved octet", Type.UINT8, 1, base="hex"),
-            Field("ipv6.fraghdr.offset", "Offset", Type.UINT16, 2, mask=0xFFF8, scale=8),
+            Field(
+                "ipv6.fraghdr.offset",
+                "Offset",
+                Type.UINT16,
+                2,
+                mask=0xFFF8,
+                show=lambda layer: [f"{at >> 3} ({at & 0xFFF8} bytes)" for at in layer.uint(2, 2).tolist()],
+            ),
             Field("ipv6.fraghdr.reserved_bits", "Reserved bits", Type.UINT16, 2, mask=0x0006),
             Field("ipv6.fraghdr.more", "More Fragments", Type.BOOLEAN, 2, 2, mask=0x0001),
             Field("ipv6.fraghdr.ident", "Identification", Type.UINT32, 4, base="hex"),

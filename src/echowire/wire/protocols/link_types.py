@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from echowire.wire.assigned import ETHERTYPES
 from echowire.wire.columns import Type
-from echowire.wire.layers import Field, Layer, Next, Protocol
+from echowire.wire.layers import Field, Layer, Next, Protocol, present
 from echowire.wire.records import Rows
 
 FDDI_BYTES, ATM_BYTES, INFINIBAND_BYTES, IPNET_BYTES = 13, 4, 44, 24
@@ -18,7 +18,7 @@ FDDI_LLC = (0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0xD0)
 """Frame control values of LLC frames, asynchronous with each priority, and synchronous."""
 
 UNNUMBERED = 0x03
-ARCNET_FRAGMENT_EXCEPTION = 0xFF
+ARCNET_FRAGMENT_EXCEPTION, ARCNET_BACNET = 0xFF, 0xCD
 NLPID_SNAP, NLPIDS_OSI = 0x80, (0x81, 0x82, 0x83)
 PPI_MIN_BYTES, PKTAP_MIN_BYTES = 8, 12
 SOLARIS_FAMILIES = {2: "Solaris AF_INET", 26: "Solaris AF_INET6"}
@@ -37,10 +37,15 @@ def _follow(
     return follow
 
 
+def _is_llc(layer: Layer) -> NDArray[np.unsignedinteger]:
+    return np.isin(layer.uint(0, 1), FDDI_LLC).astype(np.uint8)
+
+
 def _arcnet_bytes(layer: Layer, before: int) -> Rows:
-    """A frame with an exception flag has its header twice."""
+    """A frame with an exception flag has its header twice; BACnet's have no fragments."""
     exception = layer.uint(before + 1, 1) == ARCNET_FRAGMENT_EXCEPTION
-    return np.where(exception, before + 8, before + 4).astype(np.int64)
+    size = np.where(exception, before + 8, before + 4)
+    return np.where(layer.uint(before, 1) == ARCNET_BACNET, before + 1, size).astype(np.int64)
 
 
 def _arcnet_next(before: int) -> Callable[[Layer], Iterable[Next]]:
@@ -60,6 +65,7 @@ def _arcnet(name: str, title: str, link_type: int, before: int) -> Protocol:
         title,
         "ARCNET",
         fields=(
+            *([] if name == "arcnet" else [Field("arcnet", title, Type.PROTOCOL, make=present, hidden=True)]),
             Field("arcnet.src", "Source", Type.UINT8, 0, base="hex"),
             Field("arcnet.dst", "Dest", Type.UINT8, 1, base="hex"),
             Field("arcnet.protID", "Protocol ID", Type.UINT8, before, base="hex"),
@@ -153,7 +159,7 @@ PROTOCOLS = (
             Field("fddi.addr", "Source or Destination Address", Type.ETHER, either=("fddi.dst", "fddi.src")),
         ),
         keys=(("link_type", 10),),
-        follow=_follow("fddi", FDDI_BYTES, lambda layer: np.isin(layer.uint(0, 1), FDDI_LLC).astype(np.uint8)),
+        follow=_follow("fddi", FDDI_BYTES, _is_llc),
         addresses=("fddi.src", "fddi.dst"),
         tables=("fddi",),
         size=FDDI_BYTES,
@@ -180,7 +186,7 @@ PROTOCOLS = (
             Field("atm.vci", "VCI", Type.UINT16, 2),
         ),
         keys=(("link_type", 123),),
-        follow=_follow("atm.traffic", ATM_BYTES, lambda layer: layer.uint(0, 1) & 0x0F),
+        follow=_follow("atm.traffic", ATM_BYTES, lambda layer: (layer.uint(0, 1) & 0x0F).astype(np.uint8)),
         tables=("atm.traffic",),
         size=ATM_BYTES,
         info=_atm_info,

@@ -69,7 +69,8 @@ def _control_bytes(layer: Layer) -> Rows:
 
 
 def _is_snap(layer: Layer) -> NDArray[np.bool_]:
-    return (layer.uint(0, 1) & 0xFE == SNAP) & (layer.uint(1, 1) & 0xFE == SNAP) & layer.has(8)
+    found: NDArray[np.bool_] = (layer.uint(0, 1) & 0xFE == SNAP) & (layer.uint(1, 1) & 0xFE == SNAP) & layer.has(8)
+    return found
 
 
 def header_bytes(layer: Layer) -> Rows:

@@ -44,7 +44,8 @@ def _family(layer: Layer) -> NDArray[np.int64]:
 
 
 def _is_ppp(layer: Layer) -> NDArray[np.bool_]:
-    return layer.has(2) & (layer.uint(0, 2) == PPP_HEADER)
+    found: NDArray[np.bool_] = layer.has(2) & (layer.uint(0, 2) == PPP_HEADER)
+    return found
 
 
 def _whole(layer: Layer) -> NDArray[np.bool_]:

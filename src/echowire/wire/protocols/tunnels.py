@@ -1,4 +1,4 @@
-"""What carries packets over UDP: VXLAN (RFC 7348), Geneve (RFC 8926), GTP (3GPP TS 29.281), Teredo (RFC 4380), AYIYA."""
+"""Packets over UDP: VXLAN (RFC 7348), Geneve (RFC 8926), GTP (3GPP TS 29.281), Teredo (RFC 4380), AYIYA."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ PROTOCOLS = (
                 Type.UINT16,
                 8,
                 base="hex_dec",
-                when=lambda layer: layer.uint(0, 1) & 0x02 != 0,
+                when=lambda layer: layer.uint(0, 1) & 0xE2 == 0x22,
             ),
         ),
         keys=(("udp.port", 2152), ("udp.port", 2123), ("udp.port", 3386)),
