@@ -19,6 +19,9 @@ BY_TYPE = frozenset({"eth", "vlan", "ieee8021ad", "ieee8021ah", "avsp", "macsec"
 ONE_NAME = {"sll2": "sll", "arcnet_linux": "arcnet"}
 """Protocols that Wireshark calls the same, whose headers are laid out differently."""
 
+UNNAMED = frozenset({"isl"})
+"""Protocols that Wireshark leaves out of a frame's list."""
+
 SUN_ATM, SUN_ATM_BYTES = 123, 4
 """A link type whose packets have a header that Wireshark takes for a part of the file, not of the packet."""
 
@@ -186,7 +189,7 @@ def _protocols(layer: Layer) -> Column:
     paths: list[str] = [""]
     path_of = np.zeros(len(layer), np.int64)
     for inner in layer.chunk[1:]:
-        if inner.protocol.is_part:
+        if inner.protocol.is_part or inner.protocol.name in UNNAMED:
             continue
         name = ONE_NAME.get(inner.protocol.name, inner.protocol.name)
         if inner.table == "ethertype" and inner.parent is not None and inner.parent.protocol.name in BY_TYPE:
