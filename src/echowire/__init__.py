@@ -7,6 +7,7 @@ The public names, and the room that each lives in:
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
+    fields                              verbs/fields.py     the reference of all fields
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -55,7 +56,10 @@ _HOME = {
     "Capture": "verbs.read",
     "Reading": "verbs.read",
     "read": "verbs.read",
-    "FieldLines": "wire.field_lines",
+    "CaptureWarning": "verbs.read",
+    "default_columns": "verbs.read",
+    "FieldReference": "verbs.fields",
+    "fields": "verbs.fields",
     "LineFormat": "wire.field_lines",
     "Conversation": "verbs.conversation",
     "RelaySummary": "verbs.conversation",
@@ -103,22 +107,24 @@ if TYPE_CHECKING:
         relay,
         scan,
     )
-    from echowire.verbs.read import Capture, Reading, read
+    from echowire.verbs.fields import FieldReference, fields
+    from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
-    from echowire.wire.field_lines import FieldLines, LineFormat
+    from echowire.wire.field_lines import LineFormat
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 __all__ = [
     "DEFAULT_PORT",
     "Accepted",
     "Capture",
+    "CaptureWarning",
     "Closed",
     "Conversation",
     "EchowireError",
     "Endpoint",
     "Event",
     "Exchange",
-    "FieldLines",
+    "FieldReference",
     "FilterError",
     "Limits",
     "LineFormat",
@@ -142,6 +148,8 @@ __all__ = [
     "bench",
     "call",
     "converse",
+    "default_columns",
+    "fields",
     "format_duration",
     "format_size",
     "generate_payloads",

@@ -23,6 +23,11 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.packets) if self.rows is None else len(self.rows)
 
+    def time_ns(self) -> Rows:
+        """When each was captured; see `Records.time_ns`."""
+        time_ns = self.packets.records.time_ns
+        return time_ns if self.rows is None else time_ns[self.rows]
+
     def head(self, count: int) -> Chosen:
         """The first `count` of them."""
         if count >= len(self):
