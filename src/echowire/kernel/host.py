@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from echowire.errors import NameResolutionError, OperationError
-from echowire.kernel import procfs
+from echowire.kernel import processes, procfs
 from echowire.model import Endpoint, HostFacts, SocketEntry, is_address
 
 DISCARD_PORT = 9
@@ -199,7 +199,7 @@ LOOKUPS: Mapping[str, Callable[[_Inquiry], Any]] = {
     "path_mtu": lambda inquiry: _route(inquiry)[1],
     "ping_group_range": lambda _: _pair("net.ipv4.ping_group_range"),
     "route_number": lambda inquiry: _route(inquiry)[0],
-    "sees_all_processes": lambda _: procfs.sees_all_processes(),
+    "sees_all_processes": lambda _: processes.sees_all_processes(),
     "sockets": _sockets,
     "unprivileged_port_start": lambda _: _number("net.ipv4.ip_unprivileged_port_start"),
 }

@@ -1,0 +1,297 @@
+"""The socket table: asks the kernel for its sockets, joins names and processes to them, and gives a table.
+
+`sockets()` is the public name. An `Inquiry` gives the same block by block, while the kernel is still at it: so 40,000
+sockets are printed while they are listed.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from contextlib import closing
+
+from echowire.analysis.socket_table import Holder, Names, Reader, SocketTable
+from echowire.errors import OperationError, UsageError
+from echowire.kernel import namespaces, processes, socket_names
+from echowire.kernel.boundary import operation
+from echowire.kernel.netlink import NetlinkSocket, read_ahead
+from echowire.kernel.raw_sockets import raw_messages
+from echowire.kernel.tcp_info import kernel_release
+from echowire.wire import sock_diag as diag
+from echowire.wire.sock_diag import Block, Splitter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from typing import TypeVar
+
+    from echowire.wire.socket_filter import Parsed
+
+    _T = TypeVar("_T")
+
+KINDS = ("netlink", "packet", "unix", "raw", "udp", "udplite", "tcp", "mptcp", "vsock")
+"""What is listed, in the order in which ss lists it."""
+
+_PROTOCOLS = {
+    "tcp": diag.IPPROTO_TCP,
+    "udp": diag.IPPROTO_UDP,
+    "udplite": diag.IPPROTO_UDPLITE,
+    "mptcp": diag.IPPROTO_MPTCP,
+    "raw": diag.IPPROTO_RAW,
+}
+_NETIDS = {"netlink": "nl", "udplite": "udpl", "unix": "", "packet": "", "vsock": ""}
+
+BOUND = 1 << 13
+"""TCP_BOUND_INACTIVE, from Linux 6.8: bound, and neither listening nor connected. An older kernel passes it over."""
+
+ALL_STATES = diag.ALL_STATES | BOUND
+_CLOSED, _LISTENING = 1 << 7, 1 << 10
+LISTENING = _LISTENING | _CLOSED
+CONNECTED = diag.ALL_STATES & ~(LISTENING | 1 << 6 | 1 << 3)
+DEFAULT_STATES = {"netlink": _CLOSED, "packet": _CLOSED, "raw": 1 << 1, "udp": 1 << 1, "udplite": 1 << 1}
+"""As in ss: what has a peer; where there is none, what there is."""
+
+
+class Inquiry:
+    """What is asked of the kernel, and what came of it.
+
+    `states` are bits; None is ss's choice. After `blocks` has ended, `notes` says what could not be seen.
+    """
+
+    def __init__(
+        self,
+        filter: str = "",
+        *,
+        kinds: Collection[str] = KINDS,
+        states: int | None = ALL_STATES,
+        family: int | None = None,
+        memory: bool = True,
+        info: bool = True,
+        with_processes: bool = False,
+        namespace: str | None = None,
+    ) -> None:
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            raise UsageError(f"no sockets are called '{unknown[0]}'; one of {', '.join(KINDS)}")
+        self.kinds = [kind for kind in KINDS if kind in kinds]
+        self.families = [diag.AF_INET, diag.AF_INET6] if family is None else [{4: 2, 6: 10}[family]]
+        self.states = states
+        self.extensions = diag.EXTENSIONS["tos"] if memory and info else 0
+        self.extensions |= (diag.EXTENSIONS["memory"] if memory else 0) | (diag.EXTENSIONS["info"] if info else 0)
+        self.namespace = namespaces.path_of(namespace) if namespace else None
+        self.notes: list[str] = []
+        self.parsed = _parsed(filter) if filter else None
+        if self.parsed is not None and self.parsed.states is not None:
+            self.states = self.parsed.states
+        self._expression = self.parsed.expression if self.parsed else None
+        self.hidden = 0
+        self.names = self._in_namespace(self._names)
+        self._reader = Reader(self.names)
+        if with_processes or (self.parsed and self.parsed.needs_processes):
+            self.look_for_processes()
+        self._bytecode, self._is_exact = self._in_namespace(self._compiled)
+
+    def _in_namespace(self, function: Callable[[], _T]) -> _T:
+        if self.namespace is None:
+            return function()
+        with operation("enter", self.namespace):
+            return namespaces.within(self.namespace, function)
+
+    def _names(self) -> Names:
+        interfaces: dict[int, str] = {} if self.namespace is None else socket_names.interface_names()
+        return Names(
+            interface=_Late(socket_names.interface_names, interfaces),
+            cgroup=_Late(socket_names.cgroup_paths, {}, "unreachable:{:x}"),
+            user=processes.user_name,
+            release=kernel_release(),
+            netns=namespaces.inode_of(),
+        )
+
+    def look_for_processes(self) -> None:
+        """Join the processes that hold each socket. Those that may not be seen are counted in `hidden`."""
+        pairs, self.hidden = processes.socket_holders()
+        self.names.holders = Holders(pairs, self.names)
+        self.names.sees_all = bool(processes.sees_all_processes())
+
+    def _compiled(self) -> tuple[bytes, bool]:
+        if self._expression is None:
+            return b"", True
+        from echowire.wire.diag_bytecode import compile_bytecode
+
+        groups = {str(test.value) for test in self.parsed.tests() if test.subject == "cgroup"} if self.parsed else set()
+        numbers = {path: number for path in groups if (number := socket_names.cgroup_number(path)) is not None}
+        return compile_bytecode(
+            self._expression,
+            interfaces={name: index for index, name in socket_names.interface_names().items()},
+            cgroups=numbers,
+            may_mark=bool(processes.has_capability(processes.CAP_NET_ADMIN)),
+        )
+
+    def blocks(self, *, ahead: bool = False) -> Iterator[Block]:
+        """The sockets that the filter chooses, as they come. With `ahead`, a thread reads while the caller works.
+
+        Raises `OperationError` where the kernel refuses altogether.
+        """
+        with operation("open", "sock_diag"):
+            sock = self._in_namespace(NetlinkSocket)
+        with sock:
+            splitter = Splitter()
+            for kind in self.kinds:
+                yield from self._of_kind(sock, splitter, kind, ahead)
+
+    def _of_kind(self, sock: NetlinkSocket, splitter: Splitter, kind: str, ahead: bool) -> Iterator[Block]:
+        states = DEFAULT_STATES.get(kind, CONNECTED) if self.states is None else self.states
+        netid = _NETIDS.get(kind, kind)
+        if kind not in _PROTOCOLS:
+            if kind in ("netlink", "packet") and not states & _CLOSED:
+                return
+            yield from self._dump(sock, splitter, kind, _requests()[kind](states), netid, False, ahead)
+            return
+        for family in self.families:
+            request = diag.inet_request(
+                family, _PROTOCOLS[kind], states=states, extensions=self.extensions, bytecode=self._bytecode
+            )
+            yield from self._dump(sock, splitter, kind, request, netid, self._is_exact, ahead, family, states)
+
+    def _dump(
+        self,
+        sock: NetlinkSocket,
+        splitter: Splitter,
+        kind: str,
+        request: bytes,
+        netid: str,
+        is_exact: bool,
+        ahead: bool,
+        family: int = 0,
+        states: int = 0,
+    ) -> Iterator[Block]:
+        buffers = sock.dump(diag.SOCK_DIAG_BY_FAMILY, request)
+        is_complete = False
+        try:
+            for buffer in read_ahead(buffers) if ahead else buffers:
+                for block in splitter.split(buffer, netid):
+                    if (kept := self._kept(block, is_exact)) is not None:
+                        yield kept
+            is_complete = True
+        except OSError as error:
+            is_complete = True
+            if error.errno == errno.ENOENT:
+                yield from self._without_table(kind, family, states, splitter, netid)
+            elif error.errno == errno.EINVAL and self._bytecode and family:
+                # An older kernel does not know each instruction: it lists all, and the choice is made here.
+                request = diag.inet_request(family, _PROTOCOLS[kind], states=states, extensions=self.extensions)
+                self._bytecode, self._is_exact = b"", False
+                yield from self._dump(sock, splitter, kind, request, netid, False, ahead, family, states)
+            elif error.errno == errno.EINVAL and kind in ("mptcp", "netlink", "vsock"):
+                self._note(f"this kernel cannot list {kind} sockets")
+            else:
+                raise OperationError("list", f"{kind} sockets", error.errno or 0, error.strerror or "failed") from error
+        finally:
+            if not is_complete:
+                # Whoever stopped asking: the rest of the dump would be in the way of the next.
+                sock.close()
+
+    def _without_table(self, kind: str, family: int, states: int, splitter: Splitter, netid: str) -> Iterator[Block]:
+        """What another table tells where sock_diag has no module for `kind`."""
+        if kind != "raw":
+            self._note(f"this kernel cannot list {kind} sockets: it has no {kind}_diag")
+            return
+        try:
+            messages = self._in_namespace(lambda: raw_messages(family))
+        except (OSError, OperationError):
+            return
+        for block in splitter.split(messages, netid):
+            rows = block.unpack([(17, "B")])
+            if wanted := block.take([states >> state & 1 for (state,) in rows]):  # type: ignore[operator]
+                if (kept := self._kept(wanted, False)) is not None:
+                    yield kept
+
+    def _kept(self, block: Block, is_exact: bool) -> Block | None:
+        if self._expression is None or is_exact:
+            return block
+        from echowire.analysis.socket_filter import apply
+
+        return apply(self._reader, block, self._expression)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def table(self) -> SocketTable:
+        """All of it. Raises `OperationError`."""
+        moment = time.time_ns()
+        with closing(self.blocks()) as blocks:
+            found = list(blocks)
+        return SocketTable(found, self.names, time_ns=moment, notes=self.notes)
+
+
+class Holders:
+    """The processes that hold each socket inode, described when they are asked for."""
+
+    def __init__(self, pairs: dict[int, list[tuple[int, int]]], names: Names) -> None:
+        self._pairs = pairs
+        self._names = names
+        self._people: dict[int, tuple[str, str, str]] = {}
+
+    def get(self, inode: int, default: Sequence[Holder] = ()) -> Sequence[Holder]:
+        """Who holds the socket `inode`."""
+        pairs = self._pairs.get(inode)
+        return default if pairs is None else [Holder(pid, fd, *self._person(pid)) for pid, fd in pairs]
+
+    def _person(self, pid: int) -> tuple[str, str, str]:
+        if pid not in self._people:
+            uid = processes.user_of(pid)
+            user = "?" if uid is None else self._names.user[uid]
+            self._people[pid] = (processes.name_of(pid), user, processes.unit_of(pid))
+        return self._people[pid]
+
+
+class _Late:
+    """A table as a function, read when its first name is asked for, and again when a name is not in it."""
+
+    def __init__(self, read: Callable[[], dict[int, str]], known: dict[int, str], otherwise: str = "if{}") -> None:
+        self._read, self._known, self._otherwise = read, known, otherwise
+
+    def __call__(self, number: int) -> str:
+        if number not in self._known:
+            self._known = self._read() | self._known
+        return self._known.get(number) or self._otherwise.format(number)
+
+
+def sockets(
+    filter: str = "",
+    *,
+    kinds: Collection[str] = KINDS,
+    states: int | None = ALL_STATES,
+    family: int | None = None,
+    with_processes: bool = False,
+    namespace: str | None = None,
+) -> SocketTable:
+    """The sockets of this host, or of another network `namespace`, by name or process number.
+
+    `filter` is ss's language, extended (`echowire.wire.socket_filter`); `kinds` are of tcp, udp, udplite, mptcp, raw,
+    unix, packet, vsock, netlink; `family` is 4 or 6; `states` are bits, of which a filter's `state` says the same by
+    name. `with_processes` looks for who holds each. Raises `UsageError` on a wrong filter and `OperationError`.
+
+    >>> table = sockets("state established dport = :443 and rtt > 100ms")  # doctest: +SKIP
+    >>> table.column("tcpi_rtt")  # doctest: +SKIP
+    [112045, 230118]
+    """
+    inquiry = Inquiry(
+        filter, kinds=kinds, states=states, family=family, with_processes=with_processes, namespace=namespace
+    )
+    return inquiry.table()
+
+
+def _parsed(text: str) -> Parsed:
+    from echowire.wire.socket_filter import parse_filter
+
+    return parse_filter(text, resolve=socket_names.host_addresses, service=socket_names.service_port)
+
+
+def _requests() -> dict[str, Callable[[int], bytes]]:
+    return {
+        "unix": lambda states: diag.unix_request(states=states),
+        "packet": lambda _: diag.packet_request(),
+        "netlink": lambda _: diag.netlink_request(),
+        "vsock": lambda states: diag.vsock_request(states=states),
+    }
