@@ -6,6 +6,7 @@ The public names, and the room that each lives in:
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
+    sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -57,10 +58,18 @@ _HOME = {
     "generate_payloads": "verbs.conversation",
     "relay": "verbs.conversation",
     "scan": "verbs.conversation",
+    "SocketInquiry": "verbs.sockets",
+    "SocketLines": "analysis.socket_lines",
+    "SocketRow": "analysis.socket_table",
+    "SocketShow": "analysis.socket_lines",
+    "SocketTable": "analysis.socket_table",
+    "sockets": "verbs.sockets",
 }
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from echowire.analysis.socket_lines import SocketLines, SocketShow
+    from echowire.analysis.socket_table import SocketRow, SocketTable
     from echowire.errors import (
         EchowireError,
         NameResolutionError,
@@ -96,6 +105,7 @@ if TYPE_CHECKING:
         scan,
     )
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
+    from echowire.verbs.sockets import SocketInquiry, sockets
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 __all__ = [
@@ -120,6 +130,11 @@ __all__ = [
     "RelaySummary",
     "Scanned",
     "Server",
+    "SocketInquiry",
+    "SocketLines",
+    "SocketRow",
+    "SocketShow",
+    "SocketTable",
     "Stopped",
     "Summary",
     "UsageError",
@@ -138,6 +153,7 @@ __all__ = [
     "relay",
     "scan",
     "serve",
+    "sockets",
     "split_scheme",
 ]
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from echowire.analysis.socket_marks import Mark
+
     Derived = Mapping[str, tuple[tuple[str, ...], Callable[..., object]]]
 
 SCHEMA, VERSION = "echowire.sockets", 1
@@ -44,7 +46,7 @@ class Holder:
 class Names:
     """What numbers of this host mean, found out when first met: interfaces, control groups, users.
 
-    `holders` is None unless processes were looked for. `netns` is the inode of the network namespace, `release`
+    `holders` is None unless processes were looked for; `marks` are of listeners, by cookie. `netns` is the inode of the network namespace, `release`
     the kernel's version.
     """
 
@@ -58,6 +60,7 @@ class Names:
         netns: int | None = None,
         holders: Mapping[int, Sequence[Holder]] | None = None,
         sees_all: bool = True,
+        marks: Mapping[int, Sequence[Mark]] | None = None,
     ) -> None:
         self.interface = _Memo(interface)
         self.cgroup = _Memo(cgroup)
@@ -66,6 +69,7 @@ class Names:
         self.netns = netns
         self.holders = holders
         self.sees_all = sees_all
+        self.marks = marks or {}
         self.address = _Memo(fields.address)
         self.port = _Memo(swapped)
 
@@ -112,6 +116,7 @@ def _inet(names: Names) -> Derived:
         "user": (("_uid", "inode"), lambda uid, inode: names.user[uid] if inode else None),
         "v6only": (("_v6only",), bool),
         "cgroup": (("_cgroup",), lambda number: names.cgroup[number] if number else None),
+        "marks": (("_cookie",), lambda cookie: [mark.to_dict() for mark in names.marks.get(cookie, ())]),
         **_shared(names),
     }
 

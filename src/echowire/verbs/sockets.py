@@ -1,6 +1,6 @@
 """The socket table: asks the kernel for its sockets, joins names and processes to them, and gives a table.
 
-`sockets()` is the public name. An `Inquiry` gives the same block by block, while the kernel is still at it: so 40,000
+`sockets()` is the public name. A `SocketInquiry` gives the same block by block, while the kernel is still at it: so 40,000
 sockets are printed while they are listed.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
+from echowire.analysis.socket_marks import Listener, find_marks, listeners
 from echowire.analysis.socket_table import Holder, Names, Reader, SocketTable
 from echowire.errors import OperationError, UsageError
 from echowire.kernel import namespaces, processes, socket_names
@@ -52,11 +53,13 @@ DEFAULT_STATES = {"netlink": _CLOSED, "packet": _CLOSED, "raw": 1 << 1, "udp": 1
 """As in ss: what has a peer; where there is none, what there is."""
 
 
-class Inquiry:
+class SocketInquiry:
     """What is asked of the kernel, and what came of it.
 
     `states` are bits; None is ss's choice. After `blocks` has ended, `notes` says what could not be seen.
     """
+
+    KINDS, ALL_STATES, LISTENING = KINDS, ALL_STATES, LISTENING
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class Inquiry:
         self._expression = self.parsed.expression if self.parsed else None
         self.hidden = 0
         self.names = self._in_namespace(self._names)
-        self._reader = Reader(self.names)
+        self.reader = Reader(self.names)
         if with_processes or (self.parsed and self.parsed.needs_processes):
             self.look_for_processes()
         self._bytecode, self._is_exact = self._in_namespace(self._compiled)
@@ -135,8 +138,20 @@ class Inquiry:
             sock = self._in_namespace(NetlinkSocket)
         with sock:
             splitter = Splitter()
+            if "tcp" in self.kinds and (CONNECTED if self.states is None else self.states) & _LISTENING:
+                self.names.marks = find_marks(self._listeners(sock, splitter))
             for kind in self.kinds:
                 yield from self._of_kind(sock, splitter, kind, ahead)
+
+    def _listeners(self, sock: NetlinkSocket, splitter: Splitter) -> list[Listener]:
+        """All TCP listeners, whatever is asked for: a mark compares one with the others."""
+        found: list[Listener] = []
+        for family in (diag.AF_INET, diag.AF_INET6):
+            request = diag.inet_request(family, diag.IPPROTO_TCP, states=_LISTENING)
+            with suppress(OSError):
+                for buffer in sock.dump(diag.SOCK_DIAG_BY_FAMILY, request):
+                    found += listeners(self.reader, splitter.split(buffer, "tcp"))
+        return found
 
     def _of_kind(self, sock: NetlinkSocket, splitter: Splitter, kind: str, ahead: bool) -> Iterator[Block]:
         states = DEFAULT_STATES.get(kind, CONNECTED) if self.states is None else self.states
@@ -210,11 +225,23 @@ class Inquiry:
             return block
         from echowire.analysis.socket_filter import apply
 
-        return apply(self._reader, block, self._expression)
+        return apply(self.reader, block, self._expression)
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
+
+    @staticmethod
+    def host_name(address: str) -> str:
+        """The name of an address, or the address."""
+        return socket_names.host_name(address)
+
+    @staticmethod
+    def service_name(netid: str, port: int) -> str | None:
+        """The name of a port (services(5)), None where it has none."""
+        if not _SERVICES:
+            _SERVICES.update(socket_names.service_names())
+        return _SERVICES.get(("tcp" if netid == "mptcp" else "udp" if netid == "udpl" else netid, port))
 
     def table(self) -> SocketTable:
         """All of it. Raises `OperationError`."""
@@ -222,6 +249,10 @@ class Inquiry:
         with closing(self.blocks()) as blocks:
             found = list(blocks)
         return SocketTable(found, self.names, time_ns=moment, notes=self.notes)
+
+
+_SERVICES: dict[tuple[str, int], str] = {}
+"""/etc/services, once it was read."""
 
 
 class Holders:
@@ -276,7 +307,7 @@ def sockets(
     >>> table.column("tcpi_rtt")  # doctest: +SKIP
     [112045, 230118]
     """
-    inquiry = Inquiry(
+    inquiry = SocketInquiry(
         filter, kinds=kinds, states=states, family=family, with_processes=with_processes, namespace=namespace
     )
     return inquiry.table()

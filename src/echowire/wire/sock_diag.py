@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 import sys
 
-from echowire.wire.netlink import HEADER_BYTES, align, attribute, attributes, messages
+from echowire.wire.netlink import HEADER_BYTES, attribute, attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,6 +149,11 @@ class Block:
         """Of each message the fields at `places`, which are offset and `struct` letter, in rising order."""
         return struct.iter_unpack(_padded(places, self.layout.size), self.data)
 
+    def unpack_as(self, layout: str) -> Iterator[tuple[int | bytes, ...]]:
+        """As `unpack`, with a `struct` format of one's own, which need not go to the end of the message."""
+        rest = self.layout.size - struct.calcsize(layout)
+        return struct.iter_unpack(f"{layout}{rest}x", self.data)
+
     def array(self, at: int, letter: str) -> np.ndarray:
         """One field of all messages as a view of them, of numpy's type for `letter`."""
         import numpy as np
@@ -186,17 +191,22 @@ class Splitter:
         if (layout := self._last) is not None:
             if layout.fills(buffer, len(buffer) // layout.size):
                 return [Block(layout, buffer, netid)]
-        runs: dict[Layout, list[bytes]] = {}
-        for kind, _, start, end in messages(buffer):
-            if kind != SOCK_DIAG_BY_FAMILY or end - start <= HEADER_BYTES:
-                continue
-            message = buffer[start:end] + bytes(align(end) - end)
-            layout = self._layout(message)
-            if layout in runs:
-                runs[layout].append(message)
+        blocks = []
+        for data, size in _by_length(buffer):
+            for layout in self._known.get(size, ()):
+                if layout.fills(data, len(data) // size):
+                    blocks.append(Block(layout, data, netid))
+                    self._last = layout
+                    break
             else:
-                runs[layout] = [message]
-            self._last = layout
+                blocks += self._by_layout(data, size, netid)
+        return blocks
+
+    def _by_layout(self, data: bytes, size: int, netid: str) -> list[Block]:
+        runs: dict[Layout, list[bytes]] = {}
+        for at in range(0, len(data), size):
+            message = data[at : at + size]
+            runs.setdefault(self._layout(message), []).append(message)
         return [Block(layout, b"".join(found), netid) for layout, found in runs.items()]
 
     def _layout(self, message: bytes) -> Layout:
@@ -206,6 +216,28 @@ class Splitter:
                 return layout
         known.append(Layout(message))
         return known[-1]
+
+
+def _by_length(buffer: bytes) -> Iterator[tuple[bytes, int]]:
+    """The sockets' messages of a buffer, those of the same length joined, and that length."""
+    found: dict[int, list[bytes]] = {}
+    at, size, read = 0, len(buffer), _LENGTH_AND_TYPE.unpack_from
+    while at + HEADER_BYTES < size:
+        length, kind = read(buffer, at)
+        end = at + length
+        if length < HEADER_BYTES or end > size:  # it was cut: what comes cannot be found
+            break
+        if kind == SOCK_DIAG_BY_FAMILY and length > HEADER_BYTES:
+            if length in found:
+                found[length].append(buffer[at:end])
+            else:
+                found[length] = [buffer[at:end]]
+        at = end + (-length & 3)
+    for length, messages in found.items():
+        yield b"".join(messages), length
+
+
+_LENGTH_AND_TYPE = struct.Struct("=IH")
 
 
 def swapped(port: int) -> int:
