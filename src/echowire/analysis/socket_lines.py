@@ -34,10 +34,9 @@ STATE_WIDTH, QUEUE_WIDTH, HOST_WIDTH, PORT_WIDTH = 11, 7, 16, 6
 NETID_WIDTH = 6
 """Of the column Netid, which is there when several kinds are listed."""
 
-_STATES = tuple(f"{name:<{STATE_WIDTH}}" for name in fields.STATES)
 _INET_ROW = {
-    diag.AF_INET: ">17xBxxHH4s12x4s28x4s4s",
-    diag.AF_INET6: ">17xBxxHH16s16s16x4s4s",
+    diag.AF_INET: ">17xBxxHH4s12x4s28x8s",
+    diag.AF_INET6: ">17xBxxHH16s16s16x8s",
 }
 """State, ports, addresses and queues of `struct inet_diag_msg` behind netlink's header, the ports as the network has
 them; the queues are then not as this machine has them, and are read where they are not 0."""
@@ -86,7 +85,8 @@ class SocketLines:
         }
         """IPv4 addresses, IPv6 ones where `::` means IPv4's too, and where it does not."""
         self._ports: dict[str, _Made] = {}
-        self._queues = _Made(lambda data: f"{unpack_from('=I', data)[0]:<{QUEUE_WIDTH}}")
+        self._queues = _Made(lambda data: "".join(f"{size:<{QUEUE_WIDTH}}" for size in unpack_from("=II", data)))
+        self._states = _Made(lambda netid: tuple(f"{self._netid(netid)}{name:<{STATE_WIDTH}}" for name in fields.STATES))
         self._timers, self._details, self._memories = _Made(_timer), _Made(_detail), _Made(_memory)
         self._info_texts: dict[object, dict[Any, str]] = {}
 
@@ -153,20 +153,19 @@ class SocketLines:
         only = None if family == diag.AF_INET else self.reader.column(block, "v6only") or [False]
         if only is not None and only.count(only[0]) < len(only):
             return self._inet_slowly(block)
-        hosts, queues = self._hosts[only and only[0]], self._queues
-        netid, states, width = self._netid(block.netid), _STATES, PORT_WIDTH
+        hosts, queues, states = self._hosts[only and only[0]], self._queues, self._states[block.netid]
         rows = block.unpack_as(_INET_ROW[family])
-        if self.show.service:
-            ports = self._ports_of(block.netid)
+        ports = block.data[22 :: block.layout.size], block.data[23 :: block.layout.size]
+        if self.show.service or (b"\0" in ports[0] and b"\0" in ports[1]):
+            named, width = self._ports_of(block.netid), PORT_WIDTH
             return [
-                f"{netid}{states[state]}{queues[unread]}{queues[unsent]}"
-                f"{hosts[source]}{ports[sport]:<{width}}{hosts[target]}{ports[dport]:<{width}}"
-                for state, sport, dport, source, target, unread, unsent in rows  # type: ignore[index]
+                f"{states[state]}{queues[sizes]}{hosts[source]}{named[sport]:<{width}}{hosts[target]}{named[dport]:<{width}}"
+                for state, sport, dport, source, target, sizes in rows  # type: ignore[index]
             ]
+        # Of the ways to put this together, this takes half the time of the others.
         return [
-            f"{netid}{states[state]}{queues[unread]}{queues[unsent]}"  # type: ignore[index]
-            f"{hosts[source]}{sport or '*':<6}{hosts[target]}{dport or '*':<6}"
-            for state, sport, dport, source, target, unread, unsent in rows
+            "%s%s%s%-6d%s%-6d" % (states[state], queues[sizes], hosts[source], sport, hosts[target], dport)
+            for state, sport, dport, source, target, sizes in rows  # type: ignore[index]
         ]
 
     def _inet_slowly(self, block: Block) -> list[str]:
@@ -364,11 +363,11 @@ class SocketLines:
 class _Made(dict):  # type: ignore[type-arg]
     """Texts by what they are made of, up to `KEPT_TEXTS`."""
 
-    def __init__(self, make: Callable[[Any], str]) -> None:
+    def __init__(self, make: Callable[[Any], Any]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, key: Any) -> str:
+    def __missing__(self, key: Any) -> Any:
         text = self._make(key)
         if len(self) < KEPT_TEXTS:
             self[key] = text

@@ -20,9 +20,12 @@ def main() -> int:
         from echowire.cli.sockets_switches import plain
 
         if (options := plain(sys.argv[2:])) is not None:
+            import gc
+
             from echowire.cli.environment import Environment, outcome
             from echowire.cli.sockets_report import run as run_sockets
 
+            gc.disable()  # it ends before there is anything to collect
             env = Environment.of_process()
             return outcome(env, False, lambda: run_sockets(env, options))
     from echowire.cli.main import run

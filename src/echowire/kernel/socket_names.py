@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 
 CGROUP_DIRECTORIES_MAX = 100_000
 """Control groups that are looked at for one's number; a large host has some thousands."""
@@ -11,6 +10,8 @@ CGROUP_DIRECTORIES_MAX = 100_000
 
 def interface_names() -> dict[int, str]:
     """The interfaces of this thread's network namespace by their index."""
+    import socket
+
     try:
         return dict(socket.if_nameindex())
     except OSError:
@@ -75,6 +76,8 @@ def service_names() -> dict[tuple[str, int], str]:
 
 def service_port(name: str) -> int | None:
     """The port of a service, of TCP or UDP; None where none is called so."""
+    import socket
+
     for protocol in ("tcp", "udp"):
         try:
             return socket.getservbyname(name, protocol)
@@ -85,6 +88,8 @@ def service_port(name: str) -> int | None:
 
 def host_addresses(name: str) -> list[bytes]:
     """The addresses of a host name, none if it has none."""
+    import socket
+
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -95,6 +100,8 @@ def host_addresses(name: str) -> list[bytes]:
 
 def host_name(address: str) -> str:
     """The name of an address, or the address where it has none."""
+    import socket
+
     try:
         return socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
     except OSError:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 
 from echowire.wire.tcp_info import BITS_SINCE, decode_tcp_info
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+IPPROTO_TCP = 6
 TCP_INFO = 11  # linux/tcp.h; the optname
 
 TCP_INFO_MAX_BYTES = 1024
@@ -23,7 +27,7 @@ def kernel_release(text: str | None = None) -> tuple[int, int]:
 def read_tcp_info(sock: socket.socket) -> dict[str, int] | None:
     """TCP_INFO of `sock`; None where the socket is not TCP's or is gone."""
     try:
-        data = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TCP_INFO_MAX_BYTES)
+        data = sock.getsockopt(IPPROTO_TCP, TCP_INFO, TCP_INFO_MAX_BYTES)
     except OSError:
         return None
     return decode_tcp_info(data, release=kernel_release())

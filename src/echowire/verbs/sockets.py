@@ -146,79 +146,61 @@ class SocketInquiry:
     def _listeners(self, sock: NetlinkSocket, splitter: Splitter) -> list[Listener]:
         """All TCP listeners, whatever is asked for: a mark compares one with the others."""
         found: list[Listener] = []
-        for family in (diag.AF_INET, diag.AF_INET6):
-            request = diag.inet_request(family, diag.IPPROTO_TCP, states=_LISTENING)
-            with suppress(OSError):
-                for buffer in sock.dump(diag.SOCK_DIAG_BY_FAMILY, request):
-                    found += listeners(self.reader, splitter.split(buffer, "tcp"))
+        with suppress(OSError):
+            for buffer in sock.dump(diag.TCPDIAG_GETSOCK, diag.every_tcp_request(states=_LISTENING)):
+                found += listeners(self.reader, splitter.split(buffer, "tcp"))
         return found
 
     def _of_kind(self, sock: NetlinkSocket, splitter: Splitter, kind: str, ahead: bool) -> Iterator[Block]:
         states = DEFAULT_STATES.get(kind, CONNECTED) if self.states is None else self.states
-        netid = _NETIDS.get(kind, kind)
-        if kind not in _PROTOCOLS:
-            if kind in ("netlink", "packet") and not states & _CLOSED:
-                return
-            yield from self._dump(sock, splitter, kind, _requests()[kind](states), netid, False, ahead)
+        if kind in ("netlink", "packet") and not states & _CLOSED:
             return
-        for family in self.families:
-            request = diag.inet_request(
-                family, _PROTOCOLS[kind], states=states, extensions=self.extensions, bytecode=self._bytecode
-            )
-            yield from self._dump(sock, splitter, kind, request, netid, self._is_exact, ahead, family, states)
+        for family in self.families if kind in _PROTOCOLS and kind != "tcp" else self.families[:1]:
+            dump = _Dump(kind, 0 if kind == "tcp" and len(self.families) > 1 else family, states, self.extensions)
+            yield from self._dump(sock, splitter, dump, ahead)
 
-    def _dump(
-        self,
-        sock: NetlinkSocket,
-        splitter: Splitter,
-        kind: str,
-        request: bytes,
-        netid: str,
-        is_exact: bool,
-        ahead: bool,
-        family: int = 0,
-        states: int = 0,
-    ) -> Iterator[Block]:
-        buffers = sock.dump(diag.SOCK_DIAG_BY_FAMILY, request)
+    def _dump(self, sock: NetlinkSocket, splitter: Splitter, dump: _Dump, ahead: bool) -> Iterator[Block]:
+        bytecode = self._bytecode if dump.kind in _PROTOCOLS else b""
+        buffers = sock.dump(dump.message, dump.request(bytecode))
         is_complete = False
         try:
             for buffer in read_ahead(buffers) if ahead else buffers:
-                for block in splitter.split(buffer, netid):
-                    if (kept := self._kept(block, is_exact)) is not None:
+                for block in splitter.split(buffer, dump.netid):
+                    if (kept := self._kept(block, dump.kind in _PROTOCOLS and self._is_exact)) is not None:
                         yield kept
             is_complete = True
         except OSError as error:
             is_complete = True
             if error.errno == errno.ENOENT:
-                yield from self._without_table(kind, family, states, splitter, netid)
-            elif error.errno == errno.EINVAL and self._bytecode and family:
+                yield from self._without_table(dump, splitter)
+            elif error.errno == errno.EINVAL and bytecode:
                 # An older kernel does not know each instruction: it lists all, and the choice is made here.
-                request = diag.inet_request(family, _PROTOCOLS[kind], states=states, extensions=self.extensions)
                 self._bytecode, self._is_exact = b"", False
-                yield from self._dump(sock, splitter, kind, request, netid, False, ahead, family, states)
-            elif error.errno == errno.EINVAL and kind in ("mptcp", "netlink", "vsock"):
-                self._note(f"this kernel cannot list {kind} sockets")
+                yield from self._dump(sock, splitter, dump, ahead)
+            elif error.errno == errno.EINVAL and dump.kind in ("mptcp", "netlink", "vsock"):
+                self._note(f"this kernel cannot list {dump.kind} sockets")
             else:
-                raise OperationError("list", f"{kind} sockets", error.errno or 0, error.strerror or "failed") from error
+                what = f"{dump.kind} sockets"
+                raise OperationError("list", what, error.errno or 0, error.strerror or "failed") from error
         finally:
             if not is_complete:
-                # Whoever stopped asking: the rest of the dump would be in the way of the next.
+                # Whoever asked has stopped: the rest of the dump would be in the way of the next.
                 sock.close()
 
-    def _without_table(self, kind: str, family: int, states: int, splitter: Splitter, netid: str) -> Iterator[Block]:
-        """What another table tells where sock_diag has no module for `kind`."""
-        if kind != "raw":
-            self._note(f"this kernel cannot list {kind} sockets: it has no {kind}_diag")
+    def _without_table(self, dump: _Dump, splitter: Splitter) -> Iterator[Block]:
+        """What another table tells where sock_diag has no module for a kind."""
+        if dump.kind != "raw":
+            self._note(f"this kernel cannot list {dump.kind} sockets: it has no {dump.kind}_diag")
             return
         try:
-            messages = self._in_namespace(lambda: raw_messages(family))
+            messages = self._in_namespace(lambda: raw_messages(dump.family))
         except (OSError, OperationError):
             return
-        for block in splitter.split(messages, netid):
-            rows = block.unpack([(17, "B")])
-            if wanted := block.take([states >> state & 1 for (state,) in rows]):  # type: ignore[operator]
-                if (kept := self._kept(wanted, False)) is not None:
-                    yield kept
+        for block in splitter.split(messages, dump.netid):
+            rows = block.unpack_as("=17xB")
+            wanted = block.take([dump.states >> state & 1 for (state,) in rows])  # type: ignore[operator]
+            if wanted and (kept := self._kept(wanted, False)) is not None:
+                yield kept
 
     def _kept(self, block: Block, is_exact: bool) -> Block | None:
         if self._expression is None or is_exact:
@@ -253,6 +235,39 @@ class SocketInquiry:
 
 _SERVICES: dict[tuple[str, int], str] = {}
 """/etc/services, once it was read."""
+
+
+class _Dump:
+    """One request for a table: `family` is 0 for both of IP's, else one of them, and nothing to the other kinds."""
+
+    __slots__ = ("extensions", "family", "kind", "message", "netid", "states")
+
+    def __init__(self, kind: str, family: int, states: int, extensions: int) -> None:
+        self.kind, self.family, self.states, self.extensions = kind, family, states, extensions
+        self.netid = _NETIDS.get(kind, kind)
+        self.message = diag.SOCK_DIAG_BY_FAMILY if family or kind != "tcp" else diag.TCPDIAG_GETSOCK
+
+    def request(self, bytecode: bytes) -> bytes:
+        """The request's body."""
+        if self.message == diag.TCPDIAG_GETSOCK:
+            return diag.every_tcp_request(states=self.states, extensions=self.extensions, bytecode=bytecode)
+        if self.kind in _PROTOCOLS:
+            return diag.inet_request(
+                self.family,
+                _PROTOCOLS[self.kind],
+                states=self.states,
+                extensions=self.extensions,
+                bytecode=bytecode,
+            )
+        return _REQUESTS[self.kind](self.states)
+
+
+_REQUESTS: dict[str, Callable[[int], bytes]] = {
+    "unix": lambda states: diag.unix_request(states=states),
+    "packet": lambda _: diag.packet_request(),
+    "netlink": lambda _: diag.netlink_request(),
+    "vsock": lambda states: diag.vsock_request(states=states),
+}
 
 
 class Holders:
@@ -318,11 +333,3 @@ def _parsed(text: str) -> Parsed:
 
     return parse_filter(text, resolve=socket_names.host_addresses, service=socket_names.service_port)
 
-
-def _requests() -> dict[str, Callable[[int], bytes]]:
-    return {
-        "unix": lambda states: diag.unix_request(states=states),
-        "packet": lambda _: diag.packet_request(),
-        "netlink": lambda _: diag.netlink_request(),
-        "vsock": lambda states: diag.vsock_request(states=states),
-    }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-SOCK_DIAG_BY_FAMILY, SOCK_DESTROY = 20, 21
+TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY, SOCK_DESTROY = 18, 20, 21
 DESTROY_GROUPS = {("tcp", 4): 1, ("udp", 4): 2, ("tcp", 6): 3, ("udp", 6): 4}
 """`enum sknetlink_groups`: where the last of a socket is told."""
 
@@ -61,6 +61,12 @@ def inet_request(
     body = struct.pack("=BBBxI", family, min(protocol, 255), extensions, states) + identity
     if protocol > 255:
         body += attribute(REQ_PROTOCOL, struct.pack("=I", protocol))
+    return body + (attribute(REQ_BYTECODE, bytecode) if bytecode else b"")
+
+
+def every_tcp_request(*, states: int = ALL_STATES, extensions: int = 0, bytecode: bytes = b"") -> bytes:
+    """`struct inet_diag_req`, the older form, for TCPDIAG_GETSOCK: TCP sockets of both families in one walk."""
+    body = struct.pack("=BBBB48xII", AF_INET, 0, 0, extensions, states, 0)
     return body + (attribute(REQ_BYTECODE, bytecode) if bytecode else b"")
 
 
@@ -227,7 +233,7 @@ def _by_length(buffer: bytes) -> Iterator[tuple[bytes, int]]:
         end = at + length
         if length < HEADER_BYTES or end > size:  # it was cut: what comes cannot be found
             break
-        if kind == SOCK_DIAG_BY_FAMILY and length > HEADER_BYTES:
+        if kind in _SOCKETS and length > HEADER_BYTES:
             if length in found:
                 found[length].append(buffer[at:end])
             else:
@@ -237,6 +243,7 @@ def _by_length(buffer: bytes) -> Iterator[tuple[bytes, int]]:
         yield b"".join(messages), length
 
 
+_SOCKETS = frozenset({TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY})
 _LENGTH_AND_TYPE = struct.Struct("=IH")
 
 
