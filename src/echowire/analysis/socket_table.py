@@ -291,6 +291,17 @@ class Reader:
         return [name for name in (*FIRST, *others, *rest) if name in known]
 
 
+    def dicts(self, block: Block) -> Iterator[dict[str, Any]]:
+        """Each socket of the block with all of its columns."""
+        names, columns = [], []
+        for name in self.columns(block):
+            column = self.column(block, name)
+            names.append(name)
+            columns.append([None] * block.count if column is None else column)
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
 _NO_FIELD: fields.Field = (-1, 0, "B", 0, 0)
 ICMPV6 = 58
 
@@ -411,15 +422,7 @@ class SocketTable:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Every socket with all of its columns, as JSON has it."""
-        rows: list[dict[str, Any]] = []
-        for block in self.blocks:
-            names, columns = [], []
-            for name in self.reader.columns(block):
-                column = self.reader.column(block, name)
-                names.append(name)
-                columns.append([None] * block.count if column is None else column)
-            rows += [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-        return rows
+        return [row for block in self.blocks for row in self.reader.dicts(block)]
 
     def to_json(self) -> dict[str, Any]:
         """The document of `--json`."""

@@ -10,11 +10,12 @@ import errno
 import time
 from contextlib import closing, suppress
 
+from echowire.analysis.socket_groups import SocketGroup, SocketSummary, group_by
 from echowire.analysis.socket_marks import Listener, find_marks, listeners
 from echowire.analysis.socket_table import Holder, Names, Reader, SocketTable
 from echowire.errors import OperationError, UsageError
 from echowire.kernel import namespaces, processes, socket_names
-from echowire.kernel.boundary import operation
+from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.netlink import NetlinkSocket, read_ahead
 from echowire.kernel.raw_sockets import raw_messages
 from echowire.kernel.tcp_info import kernel_release
@@ -23,7 +24,7 @@ from echowire.wire.sock_diag import Block, Splitter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import TypeVar
 
     from echowire.wire.socket_filter import Parsed
@@ -86,7 +87,8 @@ class SocketInquiry:
         if self.parsed is not None and self.parsed.states is not None:
             self.states = self.parsed.states
         self._expression = self.parsed.expression if self.parsed else None
-        self.hidden = 0
+        self.hidden = self.hidden_sockets = self.time_ns = 0
+        self.listening: frozenset[int] = frozenset()
         self.names = self._in_namespace(self._names)
         self.reader = Reader(self.names)
         if with_processes or (self.parsed and self.parsed.needs_processes):
@@ -138,8 +140,11 @@ class SocketInquiry:
             sock = self._in_namespace(NetlinkSocket)
         with sock:
             splitter = Splitter()
-            if "tcp" in self.kinds and (CONNECTED if self.states is None else self.states) & _LISTENING:
-                self.names.marks = find_marks(self._listeners(sock, splitter))
+            self.time_ns = time.time_ns()
+            if "tcp" in self.kinds:
+                found = self._listeners(sock, splitter)
+                self.listening = frozenset(one.port for one in found)
+                self.names.marks = find_marks(found)
             for kind in self.kinds:
                 yield from self._of_kind(sock, splitter, kind, ahead)
 
@@ -227,10 +232,56 @@ class SocketInquiry:
 
     def table(self) -> SocketTable:
         """All of it. Raises `OperationError`."""
-        moment = time.time_ns()
         with closing(self.blocks()) as blocks:
             found = list(blocks)
-        return SocketTable(found, self.names, time_ns=moment, notes=self.notes)
+        return SocketTable(found, self.names, time_ns=self.time_ns, notes=self.notes)
+
+    def groups(self, by: str) -> list[SocketGroup]:
+        """The sockets counted by process, state, peer, port, cgroup, user or kind, the largest group first."""
+        # Which ports are listened on is known when the first block is there.
+        found = group_by(self.reader, self.blocks(), by, _Listening(self))
+        self.hidden_sockets = sum(group.count for group in found if group.key == "?")
+        return found
+
+    def summary(self) -> SocketSummary:
+        """The sockets counted by kind and state."""
+        return SocketSummary(self.reader, self.blocks())
+
+    def close(self, blocks: Iterable[Block]) -> tuple[int, int]:
+        """Close the sockets, as if their connections had failed (ECONNABORTED for whoever holds them).
+
+        How many were closed, and how many had gone already. Raises `OperationError`: EPERM without CAP_NET_ADMIN,
+        EOPNOTSUPP for a kind that cannot be closed, or a kernel without CONFIG_INET_DIAG_DESTROY.
+        """
+        closed = gone = 0
+        with operation("open", "sock_diag"):
+            sock = self._in_namespace(NetlinkSocket)
+        with sock:
+            for block in blocks:
+                kind = "udplite" if block.netid == "udpl" else block.netid
+                if kind not in _PROTOCOLS:
+                    raise OperationError("close", f"{kind or 'unix'} sockets", errno.EOPNOTSUPP, "not supported")
+                for (identity,) in block.unpack_as("=20x48s"):
+                    assert isinstance(identity, bytes)
+                    body = diag.inet_request(block.layout.family, _PROTOCOLS[kind], identity=identity)
+                    try:
+                        sock.ask(diag.SOCK_DESTROY, body)
+                        closed += 1
+                    except OSError as error:
+                        if error.errno != errno.ENOENT:
+                            raise operation_error("close", f"{kind} socket", error) from error
+                        gone += 1
+        return closed, gone
+
+
+class _Listening:
+    """The ports that an inquiry found listened on, also those that it finds later."""
+
+    def __init__(self, inquiry: SocketInquiry) -> None:
+        self._inquiry = inquiry
+
+    def __contains__(self, port: object) -> bool:
+        return port in self._inquiry.listening
 
 
 _SERVICES: dict[tuple[str, int], str] = {}
