@@ -89,13 +89,14 @@ class SocketInquiry:
         self._expression = self.parsed.expression if self.parsed else None
         self.hidden = self.hidden_sockets = self.time_ns = 0
         self.listening: frozenset[int] = frozenset()
-        self.names = self._in_namespace(self._names)
+        self.names = self.within(self._names)
         self.reader = Reader(self.names)
         if with_processes or (self.parsed and self.parsed.needs_processes):
             self.look_for_processes()
-        self._bytecode, self._is_exact = self._in_namespace(self._compiled)
+        self._bytecode, self._is_exact = self.within(self._compiled)
 
-    def _in_namespace(self, function: Callable[[], _T]) -> _T:
+    def within(self, function: Callable[[], _T]) -> _T:
+        """What `function` returns in the namespace that is asked about. Raises `OperationError` where it cannot be entered."""
         if self.namespace is None:
             return function()
         with operation("enter", self.namespace):
@@ -137,7 +138,7 @@ class SocketInquiry:
         Raises `OperationError` where the kernel refuses altogether.
         """
         with operation("open", "sock_diag"):
-            sock = self._in_namespace(NetlinkSocket)
+            sock = self.within(NetlinkSocket)
         with sock:
             splitter = Splitter()
             self.time_ns = time.time_ns()
@@ -198,7 +199,7 @@ class SocketInquiry:
             self._note(f"this kernel cannot list {dump.kind} sockets: it has no {dump.kind}_diag")
             return
         try:
-            messages = self._in_namespace(lambda: raw_messages(dump.family))
+            messages = self.within(lambda: raw_messages(dump.family))
         except (OSError, OperationError):
             return
         for block in splitter.split(messages, dump.netid):
@@ -206,6 +207,15 @@ class SocketInquiry:
             wanted = block.take([dump.states >> state & 1 for (state,) in rows])  # type: ignore[operator]
             if wanted and (kept := self._kept(wanted, False)) is not None:
                 yield kept
+
+    @property
+    def has_filter(self) -> bool:
+        """Whether an expression chooses among the sockets."""
+        return self._expression is not None
+
+    def chosen(self, block: Block) -> Block | None:
+        """What the filter chooses of sockets that come from elsewhere; None if nothing."""
+        return self._kept(block, False)
 
     def _kept(self, block: Block, is_exact: bool) -> Block | None:
         if self._expression is None or is_exact:
@@ -255,7 +265,7 @@ class SocketInquiry:
         """
         closed = gone = 0
         with operation("open", "sock_diag"):
-            sock = self._in_namespace(NetlinkSocket)
+            sock = self.within(NetlinkSocket)
         with sock:
             for block in blocks:
                 kind = "udplite" if block.netid == "udpl" else block.netid
