@@ -58,16 +58,21 @@ _HOME = {
     "generate_payloads": "verbs.conversation",
     "relay": "verbs.conversation",
     "scan": "verbs.conversation",
+    "SocketChange": "analysis.socket_changes",
+    "SocketEvent": "verbs.socket_events",
+    "SocketEvents": "verbs.socket_events",
     "SocketInquiry": "verbs.sockets",
     "SocketLines": "analysis.socket_lines",
     "SocketRow": "analysis.socket_table",
     "SocketShow": "analysis.socket_lines",
     "SocketTable": "analysis.socket_table",
+    "SocketTracker": "analysis.socket_changes",
     "sockets": "verbs.sockets",
 }
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from echowire.analysis.socket_changes import SocketChange, SocketTracker
     from echowire.analysis.socket_lines import SocketLines, SocketShow
     from echowire.analysis.socket_table import SocketRow, SocketTable
     from echowire.errors import (
@@ -105,6 +110,7 @@ if TYPE_CHECKING:
         scan,
     )
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
+    from echowire.verbs.socket_events import SocketEvent, SocketEvents
     from echowire.verbs.sockets import SocketInquiry, sockets
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
@@ -130,11 +136,15 @@ __all__ = [
     "RelaySummary",
     "Scanned",
     "Server",
+    "SocketChange",
+    "SocketEvent",
+    "SocketEvents",
     "SocketInquiry",
     "SocketLines",
     "SocketRow",
     "SocketShow",
     "SocketTable",
+    "SocketTracker",
     "Stopped",
     "Summary",
     "UsageError",

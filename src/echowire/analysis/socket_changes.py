@@ -50,7 +50,9 @@ class SocketChange:
 class _Seen:
     __slots__ = ("block", "cookie", "counters", "look", "offset", "state")
 
-    def __init__(self, state: int, cookie: int, counters: tuple[int, ...], block: Block, offset: int, look: int) -> None:
+    def __init__(
+        self, state: int, cookie: int, counters: tuple[int, ...], block: Block, offset: int, look: int
+    ) -> None:
         self.state, self.cookie, self.counters, self.look = state, cookie, counters, look
         self.block, self.offset = block, offset
 
@@ -100,7 +102,7 @@ class SocketTracker:
         columns = [self._reader.column(block, name) for name in COUNTERS.values()]
         counters: Iterable[tuple[int, ...]] = [()] * block.count
         if None not in columns:
-            counters = zip(*columns, strict=True)  # type: ignore[arg-type]
+            counters = zip(*columns, strict=True)
         size, is_tcp = block.layout.size, block.netid == "tcp"
         for at, (cookie, state, counts) in enumerate(zip(cookies, states, counters, strict=True)):
             offset = at * size
@@ -115,4 +117,8 @@ class SocketTracker:
 
 def _is_same(before: _Seen, seen: _Seen) -> bool:
     """Whether it is the same connection: the same to the kernel, or what is left of it."""
-    return before.cookie == seen.cookie or seen.state in (fields.TIME_WAIT, fields.FIN_WAIT_2) or before.state == fields.SYN_RECV
+    return (
+        before.cookie == seen.cookie
+        or seen.state in (fields.TIME_WAIT, fields.FIN_WAIT_2)
+        or before.state == fields.SYN_RECV
+    )

@@ -9,11 +9,11 @@ from __future__ import annotations
 from operator import eq, ge, gt, le, lt, ne
 
 from echowire.errors import UsageError
-from echowire.wire.socket_filter import OF_PROCESSES, TEXTS, And, Expression, Host, Not, Or, Test
+from echowire.wire.socket_filter import OF_PROCESSES, TEXTS, And, Expression, Host, Not, Test, parse_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from echowire.analysis.socket_table import Holder, Reader
@@ -41,6 +41,19 @@ def apply(reader: Reader, block: Block, expression: Expression) -> Block | None:
     return block.take([value is True for value in chosen(reader, block, expression)])
 
 
+def chosen_blocks(reader: Reader, blocks: Iterable[Block], text: str) -> Iterator[Block]:
+    """What the filter `text` chooses of `blocks`, its states too. Raises `UsageError`."""
+    parsed = parse_filter(text)
+    for block in blocks:
+        kept: Block | None = block
+        if parsed.states is not None and (rows := reader.raw(block, ("_state",))) is not None:
+            kept = block.take([parsed.states >> state & 1 for (state,) in rows])
+        if kept is not None and parsed.expression is not None:
+            kept = apply(reader, kept, parsed.expression)
+        if kept is not None:
+            yield kept
+
+
 def _all(values: tuple[bool | None, ...]) -> bool | None:
     return False if False in values else None if None in values else True
 
@@ -51,7 +64,9 @@ def _any(values: tuple[bool | None, ...]) -> bool | None:
 
 def _test(reader: Reader, block: Block, test: Test) -> Truth:
     if test.subject == "autobound":
-        raise UsageError("autobound is known to the kernel alone; it cannot be joined by 'or' with what it does not know")
+        raise UsageError(
+            "autobound is known to the kernel alone; it cannot be joined by 'or' with what it does not know"
+        )
     if test.subject in OF_PROCESSES:
         return _processes(reader, block, test)
     column, matches = _column(reader, block, test)

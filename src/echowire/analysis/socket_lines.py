@@ -86,13 +86,16 @@ class SocketLines:
         """IPv4 addresses, IPv6 ones where `::` means IPv4's too, and where it does not."""
         self._ports: dict[str, _Made] = {}
         self._queues = _Made(lambda data: "".join(f"{size:<{QUEUE_WIDTH}}" for size in unpack_from("=II", data)))
-        self._states = _Made(lambda netid: tuple(f"{self._netid(netid)}{name:<{STATE_WIDTH}}" for name in fields.STATES))
+        self._states = _Made(
+            lambda netid: tuple(f"{self._netid(netid)}{name:<{STATE_WIDTH}}" for name in fields.STATES)
+        )
         self._timers, self._details, self._memories = _Made(_timer), _Made(_detail), _Made(_memory)
         self._info_texts: dict[object, dict[Any, str]] = {}
 
     def heading(self) -> str:
         """The line above the table."""
-        ends = f"{'Local Address':>{HOST_WIDTH}}:{'Port':<{PORT_WIDTH}}{'Peer Address':>{HOST_WIDTH}}:{'Port':<{PORT_WIDTH}}"
+        port = f":{'Port':<{PORT_WIDTH}}"
+        ends = f"{'Local Address':>{HOST_WIDTH}}{port}{'Peer Address':>{HOST_WIDTH}}{port}"
         head = f"{'State':<{STATE_WIDTH}}{'Recv-Q':<{QUEUE_WIDTH}}{'Send-Q':<{QUEUE_WIDTH}}{ends}"
         return self._netid("Netid") + head + ("Process" if self.show.processes else "")
 
@@ -153,25 +156,28 @@ class SocketLines:
         only = None if family == diag.AF_INET else self.reader.column(block, "v6only") or [False]
         if only is not None and only.count(only[0]) < len(only):
             return self._inet_slowly(block)
-        hosts, queues, states = self._hosts[only and only[0]], self._queues, self._states[block.netid]
+        hosts, queues, states = self._hosts[bool(only[0]) if only else None], self._queues, self._states[block.netid]
         rows = block.unpack_as(_INET_ROW[family])
         ports = block.data[22 :: block.layout.size], block.data[23 :: block.layout.size]
         if self.show.service or (b"\0" in ports[0] and b"\0" in ports[1]):
             named, width = self._ports_of(block.netid), PORT_WIDTH
             return [
                 f"{states[state]}{queues[sizes]}{hosts[source]}{named[sport]:<{width}}{hosts[target]}{named[dport]:<{width}}"
-                for state, sport, dport, source, target, sizes in rows  # type: ignore[index]
+                for state, sport, dport, source, target, sizes in rows
             ]
         # Of the ways to put this together, this takes half the time of the others.
         return [
-            "%s%s%s%-6d%s%-6d" % (states[state], queues[sizes], hosts[source], sport, hosts[target], dport)
-            for state, sport, dport, source, target, sizes in rows  # type: ignore[index]
+            "%s%s%s%-6d%s%-6d"  # noqa: UP031
+            % (states[state], queues[sizes], hosts[source], sport, hosts[target], dport)
+            for state, sport, dport, source, target, sizes in rows
         ]
 
     def _inet_slowly(self, block: Block) -> list[str]:
         """The same where an interface is named, or a protocol is the kind of socket, or `::` has two meanings."""
         is_v4 = block.layout.family == diag.AF_INET
-        rows = self.reader.raw(block, ("_state", "_sport", "_dport", "_src", "_dst", "_interface", "_rqueue", "_wqueue"))
+        rows = self.reader.raw(
+            block, ("_state", "_sport", "_dport", "_src", "_dst", "_interface", "_rqueue", "_wqueue")
+        )
         assert rows is not None
         netids, ports = self._column(block, "netid"), self._ports_of(block.netid)
         only = [None] * block.count if is_v4 else [bool(value) for value in self._column(block, "v6only")]
@@ -209,8 +215,9 @@ class SocketLines:
 
     def _packet_ends(self, block: Block) -> list[Ends]:
         columns = (self._column(block, name) for name in ("protocol", "interface"))
+        names: dict[int, str] = {} if self.show.is_numeric else ETHERTYPES
         return [
-            ((f"{'*' if number == 3 else ETHERTYPES.get(number, f'[{number}]')}:", interface or "*"), ("*", ""))
+            ((f"{'*' if number == 3 else names.get(number, f'[{number}]')}:", interface or "*"), ("*", ""))
             for number, interface in zip(*columns, strict=True)
         ]
 
@@ -251,9 +258,7 @@ class SocketLines:
     def _marks(self, block: Block) -> list[str]:
         found = self.names.marks
         cookies = self._column(block, "cookie")
-        return [
-            "".join(f" ! {mark.name}" for mark in found[cookie]) if cookie in found else "" for cookie in cookies
-        ]
+        return ["".join(f" ! {mark.name}" for mark in found[cookie]) if cookie in found else "" for cookie in cookies]
 
     def _inet_parts(self, block: Block) -> list[list[str]]:
         show, parts = self.show, []
@@ -290,12 +295,34 @@ class SocketLines:
         return [None] * block.count if column is None else column
 
     def _other_details(self, block: Block) -> list[str]:
-        """uid, inode, cookie, and the halves that are still open."""
-        names = ("uid", "inode", "cookie", "shutdown")
-        columns = [self._column(block, name) for name in names]
+        """uid, inode, cookie, the halves that are still open; and what is a kind's own."""
+        columns = [self._column(block, name) for name in ("uid", "inode", "cookie", "shutdown", "pending_inodes")]
+        packets = self._packet_details(block)
         return [
-            f"{f' uid:{uid}' if uid else ''}{f' ino:{inode}' if inode else ''} sk:{cookie:x}{_open_halves(shut)}"
-            for uid, inode, cookie, shut in zip(*columns, strict=True)
+            f"{f' uid:{uid}' if uid else ''} ino:{inode or 0} sk:{cookie:x}{_open_halves(shut)}{packet}"
+            + (f" peers: {' '.join(map(str, pending))}" if pending else "")
+            for (uid, inode, cookie, shut, pending), packet in zip(zip(*columns, strict=True), packets, strict=True)
+        ]
+
+    def _packet_details(self, block: Block) -> list[str]:
+        """Of packet sockets: version, flags, rings and fanout."""
+        rows = self.reader.raw(block, ("packet_version", "packet_copy_thresh", "packet_flags"))
+        if rows is None:
+            return [""] * block.count
+        found = []
+        for version, threshold, flags in rows:
+            names = " ".join(name for bit, name in PACKET_FLAGS if flags & bit) or "0"
+            found.append(f" ver:{version} cpy_thresh:{threshold} flags( {names} )")
+        for ring in ("rx_ring", "tx_ring"):
+            columns = [self._column(block, f"{ring}_{name}") for name in RING]
+            for at, values in enumerate(zip(*columns, strict=True)):
+                if values[0] is not None:
+                    said = ",".join(f"{word}:{value}" for word, value in zip(RING.values(), values, strict=True))
+                    found[at] += f" ring_{ring[:2]}({said})"
+        fanouts = self._column(block, "fanout")
+        return [
+            text + (f" fanout(id:{number & 0xFFFF},type:{number >> 16 & 0xFF})" if number is not None else "")
+            for text, number in zip(found, fanouts, strict=True)
         ]
 
     def _timer_texts(self, block: Block) -> list[str]:
@@ -308,7 +335,7 @@ class SocketLines:
         rest = zip(*(self._column(block, name) for name in ("mark", "cgroup", "v6only", "shutdown")), strict=True)
         texts = self._details
         return [
-            f"{f' uid:{uid}' if uid else ''}{f' ino:{inode}' if inode else ''} sk:{cookie:x}{texts[values]}"
+            f"{f' uid:{uid}' if uid else ''} ino:{inode}{f' sk:{cookie:x}' if cookie else ''}{texts[values]}"
             for (cookie, uid, inode), values in zip(rows, rest, strict=True)
         ]
 
@@ -342,13 +369,13 @@ class SocketLines:
             return []
         blobs = block.unpack([(at, f"{length}s")])
         if block.netid == "mptcp":
-            return [[mptcp_text(data) for (data,) in blobs]]  # type: ignore[arg-type]
+            return [[mptcp_text(data) for (data,) in blobs]]
         congestion = self._column(block, "congestion")
         own = self._congestion_info(block)
-        parts = [info_text(blobs, congestion, own, self._info_texts, self.show.is_numeric)]  # type: ignore[arg-type]
+        parts = [info_text(blobs, congestion, own, self._info_texts, self.show.is_numeric)]
         length = block.length(diag.ULP_INFO)
         if length >= 0 and (place := block.place(diag.ULP_INFO, 0, f"{length}s")) is not None:
-            parts.append([ulp_text(data) for (data,) in block.unpack([(place, f"{length}s")])])  # type: ignore[arg-type]
+            parts.append([ulp_text(data) for (data,) in block.unpack([(place, f"{length}s")])])
         return parts
 
     def _congestion_info(self, block: Block) -> list[tuple[int, bytes]] | None:
@@ -356,7 +383,7 @@ class SocketLines:
         for kind in (diag.BBRINFO, diag.DCTCPINFO, diag.VEGASINFO):
             length = block.length(kind)
             if length > 0 and (at := block.place(kind, 0, f"{length}s")) is not None:
-                return [(kind, data) for (data,) in block.unpack([(at, f"{length}s")])]  # type: ignore[misc]
+                return [(kind, data) for (data,) in block.unpack([(at, f"{length}s")])]
         return None
 
 
@@ -420,6 +447,11 @@ def milliseconds(left: int) -> str:
     return text + (f"{rest:03d}ms" if rest else "")
 
 
+PACKET_FLAGS = ((1, "running"), (2, "auxdata"), (4, "origdev"), (8, "vnethdr"), (16, "loss"))
+"""PDI_… of linux/packet_diag.h."""
+RING = {"block_size": "blk_size", "blocks": "blk_nr", "frame_size": "frm_size", "frames": "frm_nr", "timeout": "tmo"}
+"""Columns of a packet ring, and ss's words for them."""
+
 _MEMORY = ("r", "rb", "t", "tb", "f", "w", "o", "bl", "d")
 
 
@@ -429,7 +461,18 @@ def _memory(data: bytes) -> str:
 
 
 ETHERTYPES = {
-    **{0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6", 0x8100: "802.1Q", 0x88A8: "802.1ad", 0x88CC: "LLDP", 0x8863: "ppp_disc"},
-    **{0x8864: "ppp_ses", 0x88F7: "ptp", 0x8847: "mpls_uc", 0x8848: "mpls_mc", 0x0004: "802_2", 0x888E: "802.1X"},
+    0x0800: "ip",
+    0x0806: "arp",
+    0x86DD: "ipv6",
+    0x8100: "802.1Q",
+    0x88A8: "802.1ad",
+    0x88CC: "LLDP",
+    0x8863: "ppp_disc",
+    0x8864: "ppp_ses",
+    0x88F7: "ptp",
+    0x8847: "mpls_uc",
+    0x8848: "mpls_mc",
+    0x0004: "802_2",
+    0x888E: "802.1X",
 }
 """Names of linux/if_ether.h's protocols."""

@@ -1,9 +1,9 @@
 """What is wrong with a listening socket, or may surprise: found by comparing the listeners of a host with each other.
 
-    loopback    other hosts cannot reach it
-    one family  a client of the other family is refused, as `localhost` and names with two addresses often are
-    full        as many connections wait as may: further ones time out, while the processor is idle
-    shared      several sockets listen on the port (SO_REUSEPORT), and one is full: one in so many connections hangs
+loopback    other hosts cannot reach it
+one family  a client of the other family is refused, as `localhost` and names with two addresses often are
+full        as many connections wait as may: further ones time out, while the processor is idle
+shared      several sockets listen on the port (SO_REUSEPORT), and one is full: one in so many connections hangs
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Listener:
         self.cookie, self.host, self.port, self.waiting, self.limit = cookie, host, port, waiting, limit
         self.is_any = not any(host)
         mapped = host[:12] == b"\0" * 10 + b"\xff\xff" and len(host) == 16
-        self.is_loopback = host[0] == 127 if len(host) == 4 else host == b"\0" * 15 + b"\1" or (mapped and host[12] == 127)
+        self.is_loopback = (
+            host[0] == 127 if len(host) == 4 else host == b"\0" * 15 + b"\1" or (mapped and host[12] == 127)
+        )
         if len(host) == 4 or mapped:
             self.reaches = {4}
         else:
@@ -84,9 +86,8 @@ def find_marks(found: Iterable[Listener]) -> dict[int, tuple[Mark, ...]]:
 
 
 def _reach(one: Listener, group: list[Listener]) -> Iterable[Mark]:
-    if one.is_loopback and not any(other.is_any for other in group):
-        if all(other.is_loopback for other in group):
-            yield Mark("loopback only", "other hosts cannot reach it")
+    if all(other.is_loopback for other in group):
+        yield Mark("loopback only", "other hosts cannot reach it")
     if one.is_loopback or one.is_any:
         # What a client of the other family would meet instead: here all addresses, or those of loopback alike.
         alike = [other for other in group if other.is_any or (one.is_loopback and other.is_loopback)]

@@ -7,7 +7,7 @@ things are: `accept_queue` and `accept_limit` on a listener, `unread` and `unack
 
 from __future__ import annotations
 
-from struct import calcsize
+from struct import calcsize, unpack
 
 from echowire.wire import sock_diag as diag
 from echowire.wire import socket_fields as fields
@@ -16,11 +16,17 @@ from echowire.wire.sock_diag import Block, nested, swapped
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, Protocol
 
     import numpy as np
 
     from echowire.analysis.socket_marks import Mark
+
+    class HolderLookup(Protocol):
+        """Who holds a socket, by its inode."""
+
+        def get(self, inode: int, default: Sequence[Holder] = ..., /) -> Sequence[Holder]:
+            """The holders of the socket `inode`."""
 
     Derived = Mapping[str, tuple[tuple[str, ...], Callable[..., object]]]
 
@@ -46,8 +52,8 @@ class Holder:
 class Names:
     """What numbers of this host mean, found out when first met: interfaces, control groups, users.
 
-    `holders` is None unless processes were looked for; `marks` are of listeners, by cookie. `netns` is the inode of the network namespace, `release`
-    the kernel's version.
+    `holders` is None unless processes were looked for; `marks` are of listeners, by cookie. `netns` is the inode of the
+    network namespace, `release` the kernel's version.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class Names:
         user: Callable[[int], str] = str,
         release: tuple[int, int] = (0, 0),
         netns: int | None = None,
-        holders: Mapping[int, Sequence[Holder]] | None = None,
+        holders: HolderLookup | None = None,
         sees_all: bool = True,
         marks: Mapping[int, Sequence[Mark]] | None = None,
     ) -> None:
@@ -267,7 +273,7 @@ class Reader:
             return None
         _, _, letter, shift, mask = field
         if shift or mask != (1 << 8 * calcsize("=" + letter)) - 1:
-            return [value >> shift & mask for (value,) in block.unpack([(at, letter)])]  # type: ignore[operator]
+            return [value >> shift & mask for (value,) in block.unpack([(at, letter)])]
         return [value for (value,) in block.unpack([(at, letter)])]
 
     def _netids(self, block: Block) -> list[str]:
@@ -283,13 +289,17 @@ class Reader:
 
     def columns(self, block: Block) -> list[str]:
         """The names of all columns that the block has."""
-        known = {"netid", *self.derived(block), *_BLOBS.get(block.layout.family, ()), *(name for name in self.fields(block) if name[0] != "_")}
+        known = {
+            "netid",
+            *self.derived(block),
+            *_BLOBS.get(block.layout.family, ()),
+            *(name for name in self.fields(block) if name[0] != "_"),
+        }
         if self.names.netns is not None:
             known.add("netns")
         rest = [name for name in self.fields(block) if name in known and name not in FIRST]
         others = sorted(known.difference(FIRST, rest))
         return [name for name in (*FIRST, *others, *rest) if name in known]
-
 
     def dicts(self, block: Block) -> Iterator[dict[str, Any]]:
         """Each socket of the block with all of its columns."""
@@ -320,6 +330,11 @@ def _ulp(data: bytes) -> str | None:
     return _text(name) if name else None
 
 
+def _inodes(data: bytes) -> list[int]:
+    """The sockets whose connections wait to be accepted."""
+    return list(unpack(f"={len(data) // 4}I", data))
+
+
 def _groups(data: bytes) -> list[int]:
     return [at * 8 + bit + 1 for at, byte in enumerate(data) for bit in range(8) if byte >> bit & 1]
 
@@ -328,7 +343,7 @@ _INET_BLOBS = {"congestion": (diag.CONG, _text), "ulp": (diag.ULP_INFO, _ulp)}
 _BLOBS: Mapping[int, Mapping[str, tuple[int, Callable[[bytes], Any]]]] = {
     diag.AF_INET: _INET_BLOBS,
     diag.AF_INET6: _INET_BLOBS,
-    diag.AF_UNIX: {"path": (diag.UNIX_NAME, _path)},
+    diag.AF_UNIX: {"path": (diag.UNIX_NAME, _path), "pending_inodes": (diag.UNIX_ICONS, _inodes)},
     diag.AF_NETLINK: {"netlink_groups": (diag.NETLINK_GROUPS, _groups)},
 }
 """Columns of attributes whose length varies, by the family of the sockets that have them."""
@@ -411,7 +426,13 @@ class SocketTable:
             column = self.reader.column(block, name) or [None] * block.count
             numbers = [0 if value is None else value for value in column]
             parts.append(np.ma.array(numbers, mask=[value is None for value in column], dtype="i8"))
-        return np.ma.concatenate(parts) if parts else np.ma.array([], dtype="i8")
+        return np.ma.concatenate(parts) if parts else np.ma.array([], dtype="i8")  # type: ignore[no-untyped-call]
+
+    def filter(self, text: str) -> SocketTable:
+        """The sockets that a filter chooses (`echowire.wire.socket_filter`). Raises `UsageError` on a wrong one."""
+        from echowire.analysis.socket_filter import chosen_blocks
+
+        return self.of(chosen_blocks(self.reader, self.blocks, text))
 
     def columns(self) -> list[str]:
         """The names of all columns that any socket of this table has."""

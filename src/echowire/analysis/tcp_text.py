@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from struct import unpack, unpack_from
 
 from echowire.wire import sock_diag as diag
@@ -61,7 +62,7 @@ def info_text(
     return lines
 
 
-APP_LIMITED = 0x01 if fields.sys.byteorder == "little" else 0x80
+APP_LIMITED = 0x01 if sys.byteorder == "little" else 0x80
 
 
 def _keep(texts: dict[Any, str], key: object, text: str) -> str:
@@ -91,7 +92,7 @@ def _opening(blob: bytes, congestion: str | None) -> str:
         text += f" {congestion}"
     if options & 4:
         low, high = scale & 15, scale >> 4
-        send, receive = (low, high) if fields.sys.byteorder == "little" else (high, low)
+        send, receive = (low, high) if sys.byteorder == "little" else (high, low)
         text += f" wscale:{send},{receive}"
     text += _said(("rto", _ms(rto) if rto != INITIAL_RTO else ""), ("backoff", backoff), ("ato", _ms(ato)))
     return text + _said(("mss", mss), ("rcvmss", rcv_mss))
@@ -107,7 +108,9 @@ def _window(blob: bytes) -> str:
         "=11I", blob, 60
     )
     text = f" rtt:{rtt / 1000:g}/{rttvar / 1000:g}" if rtt else ""
-    text += _said(("pmtu", pmtu), ("advmss", advmss), ("cwnd", cwnd), ("ssthresh", ssthresh if ssthresh < 0xFFFF else 0))
+    text += _said(
+        ("pmtu", pmtu), ("advmss", advmss), ("cwnd", cwnd), ("ssthresh", ssthresh if ssthresh < 0xFFFF else 0)
+    )
     text += _said(("unacked", unacked))
     if retrans or total:
         text += f" retrans:{retrans}/{total}"
@@ -195,7 +198,9 @@ def ulp_text(data: bytes) -> str:
 def _numbers(data: bytes) -> dict[int, int]:
     letters = {1: "B", 2: "H", 4: "I", 8: "Q"}
     return {
-        kind: unpack("=" + letters[len(value)], value)[0] for kind, value in nested(data).items() if len(value) in letters
+        kind: unpack("=" + letters[len(value)], value)[0]
+        for kind, value in nested(data).items()
+        if len(value) in letters
     }
 
 
@@ -233,7 +238,9 @@ def _tls(data: bytes) -> str:
 
 def mptcp_text(data: bytes) -> str:
     """`struct mptcp_info` in words."""
-    names = [(name, field) for name, field in fields.fields_of(diag.AF_INET, "mptcp", (0, 0)).items() if "mptcpi_" in name]
+    names = [
+        (name, field) for name, field in fields.fields_of(diag.AF_INET, "mptcp", (0, 0)).items() if "mptcpi_" in name
+    ]
     text = ""
     for name, (_, offset, letter, _, _) in names:
         size = {"B": 1, "H": 2, "I": 4, "Q": 8}[letter]
@@ -241,9 +248,14 @@ def mptcp_text(data: bytes) -> str:
             break
         (value,) = unpack_from("=" + letter, data, offset)
         short = name.removeprefix("mptcpi_")
-        if value and short != "reserved":
+        if short == "flags":
+            text += "".join(f" {word}" for bit, word in _MPTCP_FLAGS if value & bit)
+        elif value and short != "reserved":
             text += f" {short}:{value:x}" if short in _HEX else f" {short}:{value}"
     return text
 
 
-_HEX = frozenset({"flags", "token", "write_seq", "snd_una", "rcv_nxt"})
+_MPTCP_FLAGS = ((1, "fallback"), (2, "remote_key"))
+"""MPTCP_INFO_FLAG_… of linux/mptcp.h."""
+
+_HEX = frozenset({"token", "write_seq", "snd_una", "rcv_nxt"})

@@ -1,4 +1,4 @@
-"""What every verb's command shares: its kinds of values, and the streams of `cli/environment.py` as click passes them."""
+"""What every verb's command shares: its kinds of values, and its streams as click passes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The streams of a command, and how an answer and an error are written: without click, which a quick command leaves out."""
+"""The streams of a command, and how an answer and an error are written; without click, which a quick one leaves out."""
 
 from __future__ import annotations
 

@@ -43,11 +43,10 @@ BY_DEFAULT = ("netlink", "packet", "unix", "raw", "udp", "udplite", "tcp", "vsoc
 
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Do what was asked, and return the exit status."""
-    if options["json"] and options["jsonl"]:
-        raise UsageError("--json is one document, --jsonl a line a socket; give one of them")
+    _check(options)
     text = " ".join(options["filter"])
     kinds, family = kinds_of(options)
-    wants_all = options["json"] or options["jsonl"] or options["by"]
+    wants_all = options["json"] or options["jsonl"] or options["by"] or options["watch"] is not None
     inquiry = SocketInquiry(
         text,
         kinds=kinds,
@@ -58,6 +57,10 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         with_processes=bool(options["processes"] or options["by"] == "process"),
         namespace=options["net"],
     )
+    if options["watch"] is not None or options["events"]:
+        from echowire.cli import sockets_live
+
+        return (sockets_live.events if options["events"] else sockets_live.watch)(env, options, inquiry)
     if options["kill"]:
         return kill(env, options, inquiry, kinds)
     if options["summary"]:
@@ -69,6 +72,21 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     if options["json"] or options["jsonl"]:
         return as_json(env, options, inquiry)
     return listing(env, options, inquiry, kinds)
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Raises `UsageError` where options contradict each other."""
+    if options["json"] and options["jsonl"]:
+        raise UsageError("--json is one document, --jsonl a line a socket; give one of them")
+    modes = [name for name in ("kill", "summary", "by", "watch", "events") if options[name] not in (None, False)]
+    if len(modes) > 1:
+        raise UsageError(f"--{modes[0]} and --{modes[1]} are two answers; give one of them")
+    if options["json"] and modes and modes[0] in ("watch", "events", "kill"):
+        raise UsageError(f"--{modes[0]} has no one document; --jsonl gives a line each")
+    if options["watch"] == 0:
+        raise UsageError("--watch 0 would never end looking; give 1s, or 100ms")
+    if options["yes"] and not options["kill"]:
+        raise UsageError("--yes answers what only -K asks")
 
 
 def kinds_of(options: dict[str, Any]) -> tuple[list[str], int | None]:
@@ -84,8 +102,8 @@ def kinds_of(options: dict[str, Any]) -> tuple[list[str], int | None]:
     if options["family"]:
         if options["family"] not in FAMILIES:
             raise UsageError(f"-f: no family is called '{options['family']}'; one of {', '.join(FAMILIES)}")
-        found, family = FAMILIES[options["family"]]
-        kinds = [kind for kind in kinds or found if kind in found]
+        of_family, family = FAMILIES[options["family"]]
+        kinds = [kind for kind in kinds or of_family if kind in of_family]
     if options["kill"] and not kinds:
         kinds = ["tcp"]  # sock_diag closes no others but UDP's and raw ones, which are named then
     if not kinds and family is not None:
@@ -126,7 +144,7 @@ def show_of(options: dict[str, Any], kinds: list[str]) -> SocketShow:
         options=options["inet_sockopt"],
         marks=not options["no_marks"],
         is_numeric=options["numeric"],
-        below=" " if options["oneline"] else "\n\t",
+        below="" if options["oneline"] else "\n\t",
         service=None if options["numeric"] else SocketInquiry.service_name,
         host=SocketInquiry.host_name if options["resolve"] else None,
     )

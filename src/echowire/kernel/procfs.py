@@ -7,7 +7,6 @@ an absent file is an empty answer, never an error. Formats: proc_pid_net(5), Doc
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator

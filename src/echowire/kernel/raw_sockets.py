@@ -43,5 +43,3 @@ def _address(text: str) -> tuple[bytes, int]:
     digits, _, port = text.partition(":")
     words = (pack("=I", int(digits[at : at + 8], 16)) for at in range(0, len(digits), 8))
     return b"".join(words).ljust(16, b"\0"), int(port, 16)
-
-

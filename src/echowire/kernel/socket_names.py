@@ -23,7 +23,8 @@ def cgroup_paths() -> dict[int, str]:
     root = _cgroup_mount()
     if not root:
         return {}
-    found, waiting = {}, [root]
+    found: dict[int, str] = {}
+    waiting = [root]
     while waiting and len(found) < CGROUP_DIRECTORIES_MAX:
         directory = waiting.pop()
         try:

@@ -15,6 +15,7 @@ from struct import pack
 
 from echowire.analysis.socket_changes import SocketTracker
 from echowire.errors import OperationError
+from echowire.kernel import processes
 from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.netlink import NetlinkSocket
 from echowire.kernel.tracefs import TraceInstance, tracing_root
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from echowire.wire.trace_events import EventFormat
 
 RECEIVE_BUFFER_BYTES = 32 << 20
-"""Asked for: the ends of some 20,000 sockets at once. Without CAP_NET_ADMIN the kernel gives `rmem_max`, those of 100."""
+"""Asked for: the ends of some 20,000 sockets at once. Without CAP_NET_ADMIN there is `rmem_max`, for some 100."""
 
 LOOK_S = 1.0
 """How often it is looked, where the tracer may not be asked."""
@@ -40,7 +41,13 @@ LOOK_S = 1.0
 REMEMBERED = 100_000
 """Connections whose beginning is kept for when they end."""
 
-TRACED = ("sock/inet_sock_set_state", "tcp/tcp_send_reset", "tcp/tcp_receive_reset", "tcp/tcp_retransmit_skb", "skb/kfree_skb")
+TRACED = (
+    "sock/inet_sock_set_state",
+    "tcp/tcp_send_reset",
+    "tcp/tcp_receive_reset",
+    "tcp/tcp_retransmit_skb",
+    "skb/kfree_skb",
+)
 FILTERS = {
     "sock/inet_sock_set_state": "protocol == 6",
     # 2 is NOT_SPECIFIED, by which most code frees what it needs no more; the rest of the world is not IP.
@@ -122,7 +129,7 @@ class SocketEvents:
         root = tracing_root()
         if root is None:
             self.notes.append(
-                "what opens is seen once a second, and resets and drops not at all; root, with tracefs, sees each of them"
+                "what opens is seen once a second, resets and drops not at all; root, with tracefs, sees each of them"
             )
             return None
         try:
@@ -176,7 +183,9 @@ class SocketEvents:
                 buffer = self._netlink.receive(wait=False)
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
-                    yield SocketEvent("lost", time.time_ns(), {"what": "ends of sockets came faster than they were read"})
+                    yield SocketEvent(
+                        "lost", time.time_ns(), {"what": "ends of sockets came faster than they were read"}
+                    )
                     continue
                 if error.errno in (errno.EAGAIN, errno.EINTR):
                     return
@@ -237,7 +246,7 @@ class SocketEvents:
             self._by_socket.pop(key, None)
         values = {**kept, "was": None if is_new else fields.STATES[old], "state": fields.STATES[new]}
         if known.caller and is_new:
-            values["pid"] = known.caller
+            values |= {"pid": known.caller, "comm": processes.name_of(known.caller)}
         yield SocketEvent("opened" if is_new else "state", now, values)
 
     def _chosen_message(
@@ -252,14 +261,17 @@ class SocketEvents:
         kept = self.inquiry.chosen(block)
         if kept is None:
             return None
-        return {name: (self.inquiry.reader.column(kept, name) or [None])[0] for name in PLACES}
+        found = {name: (self.inquiry.reader.column(kept, name) or [None])[0] for name in PLACES}
+        return found | {"local_port": sport or None}  # it is chosen after the first change
 
     def _packet(self, now: int, name: str, layout: EventFormat, event: bytes) -> SocketEvent | None:
         """A reset that was sent or came, or a segment that was sent again."""
         known = self._by_socket.get(layout.integer(event, "skaddr"))
         if name == "tcp_send_reset":
             reason = layout.name(event, "reason") if "reason" in layout.fields else None
-            ends = known.ends if known else self._reset_ends(layout, event)
+            ends = known.ends if known and known.ends else self._reset_ends(layout, event)
+            # The reset of a socket that was closed with unread data comes after the socket's last state.
+            known = known or (self._by_ends.get(_key(ends)) if ends else None)
             if known:
                 known.reset = f"sent: {reason}"
             return None if ends is None else SocketEvent("reset", now, {**ends, "direction": "sent", "reason": reason})
@@ -276,10 +288,10 @@ class SocketEvents:
         if len(source) < 28:
             return None
         family = int.from_bytes(source[:2], sys.byteorder)
-        ports = (int.from_bytes(one[2:4], "big") for one in (source, target))
-        hosts = (one[4:8] if family == diag.AF_INET else one[8:24] for one in (source, target))
+        sport, dport = (int.from_bytes(one[2:4], "big") for one in (source, target))
+        here, there = (one[4:8] if family == diag.AF_INET else one[8:24] for one in (source, target))
         # From the packet that it answers: our end is the target of that packet, and the reset's source.
-        return self._chosen_message(family, fields.CLOSE, *ports, *hosts)
+        return self._chosen_message(family, fields.CLOSE, sport, dport, here, there)
 
     def _drop(self, now: int, layout: EventFormat, event: bytes) -> Iterator[SocketEvent]:
         """A packet that the kernel threw away: of which connection, where that is known."""
@@ -306,7 +318,6 @@ class SocketEvents:
 
 PLACES = ("netid", "family", "local_address", "local_port", "peer_address", "peer_port")
 """The columns by which an event says of which socket it is."""
-
 
 
 def _key(values: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,14 +1,14 @@
 """The socket table: asks the kernel for its sockets, joins names and processes to them, and gives a table.
 
-`sockets()` is the public name. A `SocketInquiry` gives the same block by block, while the kernel is still at it: so 40,000
-sockets are printed while they are listed.
+`sockets()` is the public name. A `SocketInquiry` gives the same block by block, while the kernel is still at it: so
+40,000 sockets are printed while they are listed.
 """
 
 from __future__ import annotations
 
 import errno
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 
 from echowire.analysis.socket_groups import SocketGroup, SocketSummary, group_by
 from echowire.analysis.socket_marks import Listener, find_marks, listeners
@@ -64,7 +64,7 @@ class SocketInquiry:
 
     def __init__(
         self,
-        filter: str = "",
+        filter: str = "",  # noqa: A002 - what everybody calls it
         *,
         kinds: Collection[str] = KINDS,
         states: int | None = ALL_STATES,
@@ -96,7 +96,7 @@ class SocketInquiry:
         self._bytecode, self._is_exact = self.within(self._compiled)
 
     def within(self, function: Callable[[], _T]) -> _T:
-        """What `function` returns in the namespace that is asked about. Raises `OperationError` where it cannot be entered."""
+        """What `function` returns in the namespace that is asked about. Raises `OperationError` if it is closed to us."""
         if self.namespace is None:
             return function()
         with operation("enter", self.namespace):
@@ -204,7 +204,7 @@ class SocketInquiry:
             return
         for block in splitter.split(messages, dump.netid):
             rows = block.unpack_as("=17xB")
-            wanted = block.take([dump.states >> state & 1 for (state,) in rows])  # type: ignore[operator]
+            wanted = block.take([dump.states >> state & 1 for (state,) in rows])
             if wanted and (kept := self._kept(wanted, False)) is not None:
                 yield kept
 
@@ -242,9 +242,7 @@ class SocketInquiry:
 
     def table(self) -> SocketTable:
         """All of it. Raises `OperationError`."""
-        with closing(self.blocks()) as blocks:
-            found = list(blocks)
-        return SocketTable(found, self.names, time_ns=self.time_ns, notes=self.notes)
+        return SocketTable(list(self.blocks()), self.names, time_ns=self.time_ns, notes=self.notes)
 
     def groups(self, by: str) -> list[SocketGroup]:
         """The sockets counted by process, state, peer, port, cgroup, user or kind, the largest group first."""
@@ -365,7 +363,7 @@ class _Late:
 
 
 def sockets(
-    filter: str = "",
+    filter: str = "",  # noqa: A002
     *,
     kinds: Collection[str] = KINDS,
     states: int | None = ALL_STATES,
@@ -393,4 +391,3 @@ def _parsed(text: str) -> Parsed:
     from echowire.wire.socket_filter import parse_filter
 
     return parse_filter(text, resolve=socket_names.host_addresses, service=socket_names.service_port)
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import pack, unpack_from
 
-from echowire.wire.socket_filter import And, Expression, Host, Not, Or, Test
+from echowire.wire.socket_filter import And, Expression, Host, Not, Test
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from echowire.wire.netlink import HEADER_BYTES, attribute, attributes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
 
     import numpy as np
 
@@ -35,7 +36,9 @@ CGROUP_ID, SOCKOPT = 21, 22
 REQ_BYTECODE, REQ_PROTOCOL = 1, 3
 ULP_NAME, ULP_TLS, ULP_MPTCP = 1, 2, 3
 UNIX_NAME, UNIX_VFS, UNIX_PEER, UNIX_ICONS, UNIX_RQLEN, UNIX_MEMINFO, UNIX_SHUTDOWN, UNIX_UID = range(8)
-PACKET_INFO, _MCLIST, PACKET_RX_RING, PACKET_TX_RING, PACKET_FANOUT, PACKET_UID, PACKET_MEMINFO, PACKET_FILTER = range(8)
+PACKET_INFO, _MCLIST, PACKET_RX_RING, PACKET_TX_RING, PACKET_FANOUT, PACKET_UID, PACKET_MEMINFO, PACKET_FILTER = range(
+    8
+)
 NETLINK_MEMINFO, NETLINK_GROUPS, _RX_RING, _TX_RING, NETLINK_FLAGS = range(5)
 
 ALL_STATES = 0xFFF
@@ -71,8 +74,8 @@ def every_tcp_request(*, states: int = ALL_STATES, extensions: int = 0, bytecode
 
 
 def unix_request(*, states: int = ALL_STATES, inode: int = 0) -> bytes:
-    """`struct unix_diag_req` for everything but the file's inode and the connections that wait."""
-    show = 0x01 | 0x04 | 0x10 | 0x20 | 0x40  # name, peer, queues, memory, user
+    """`struct unix_diag_req` for everything but the file's inode."""
+    show = 0x01 | 0x04 | 0x08 | 0x10 | 0x20 | 0x40  # name, peer, waiting connections, queues, memory, user
     return struct.pack("=BBxxIII8x", AF_UNIX, 0, states, inode, show)
 
 
@@ -118,9 +121,7 @@ class Layout:
         """Whether `buffer` is `count` messages of this layout and nothing else."""
         size = self.size
         return count * size == len(buffer) and all(
-            buffer[at + i :: size] == bytes((byte,)) * count
-            for at, data in self._same
-            for i, byte in enumerate(data)
+            buffer[at + i :: size] == bytes((byte,)) * count for at, data in self._same for i, byte in enumerate(data)
         )
 
     def fits(self, message: bytes) -> bool:
@@ -151,11 +152,11 @@ class Block:
         """Bytes of the data of attribute `kind`; -1 where there is none."""
         return self.layout.attributes.get(kind, (0, -1))[1]
 
-    def unpack(self, places: Sequence[tuple[int, str]]) -> Iterator[tuple[int | bytes, ...]]:
+    def unpack(self, places: Sequence[tuple[int, str]]) -> Iterator[tuple[Any, ...]]:
         """Of each message the fields at `places`, which are offset and `struct` letter, in rising order."""
         return struct.iter_unpack(_padded(places, self.layout.size), self.data)
 
-    def unpack_as(self, layout: str) -> Iterator[tuple[int | bytes, ...]]:
+    def unpack_as(self, layout: str) -> Iterator[tuple[Any, ...]]:
         """As `unpack`, with a `struct` format of one's own, which need not go to the end of the message."""
         rest = self.layout.size - struct.calcsize(layout)
         return struct.iter_unpack(f"{layout}{rest}x", self.data)
@@ -194,9 +195,8 @@ class Splitter:
 
     def split(self, buffer: bytes, netid: str) -> list[Block]:
         """The blocks of one buffer, in the order in which their first messages come."""
-        if (layout := self._last) is not None:
-            if layout.fills(buffer, len(buffer) // layout.size):
-                return [Block(layout, buffer, netid)]
+        if (layout := self._last) is not None and layout.fills(buffer, len(buffer) // layout.size):
+            return [Block(layout, buffer, netid)]
         blocks = []
         for data, size in _by_length(buffer):
             for layout in self._known.get(size, ()):
@@ -250,7 +250,6 @@ _LENGTH_AND_TYPE = struct.Struct("=IH")
 def swapped(port: int) -> int:
     """A port as this machine read it, in the order of the network, as a number."""
     return (port & 0xFF) << 8 | port >> 8 if sys.byteorder == "little" else port
-
 
 
 def nested(data: bytes) -> dict[int, bytes]:

@@ -24,7 +24,17 @@ STATES = (
 )
 """include/net/tcp_states.h by ss's names; 12 is a request that is no socket yet, 13 TCP_BOUND_INACTIVE."""
 
-ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT_2, TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV, BOUND = 1, 2, 3, 5, 6, 7, 10, 12, 13
+ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT_2, TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV, BOUND = (
+    1,
+    2,
+    3,
+    5,
+    6,
+    7,
+    10,
+    12,
+    13,
+)
 
 TIMERS = ("off", "on", "keepalive", "timewait", "persist", "unknown")
 """`idiag_timer`; a time-wait socket has its time of death there."""
@@ -34,7 +44,17 @@ TCP_OPTIONS = ((1, "ts"), (2, "sack"), (8, "ecn"), (16, "ecnseen"), (32, "fastop
 
 SKMEM = tuple(
     f"skmem_{name}"
-    for name in ("rmem_alloc", "rcvbuf", "wmem_alloc", "sndbuf", "fwd_alloc", "wmem_queued", "optmem", "backlog", "drops")
+    for name in (
+        "rmem_alloc",
+        "rcvbuf",
+        "wmem_alloc",
+        "sndbuf",
+        "fwd_alloc",
+        "wmem_queued",
+        "optmem",
+        "backlog",
+        "drops",
+    )
 )
 """SK_MEMINFO_… of linux/sock_diag.h, in their order."""
 
@@ -123,7 +143,8 @@ _MPTCP = _struct(
 def tcp_fields(release: tuple[int, int] = BITS_SINCE) -> dict[str, Field]:
     """The fields of a TCP socket; `release` is the kernel's version (`wire/tcp_info.py` says why)."""
     info: dict[str, Field] = {
-        name: (diag.INFO, offset, letter, shift, mask) for name, offset, letter, shift, mask in members_of(release=release)
+        name: (diag.INFO, offset, letter, shift, mask)
+        for name, offset, letter, shift, mask in members_of(release=release)
     }
     return _COMMON | info | _CONGESTION
 
@@ -162,9 +183,27 @@ _VSOCK = _body(
 )
 
 NETLINK_PROTOCOLS = {
-    **{0: "rtnl", 1: "unused", 2: "usersock", 3: "fw", 4: "tcpdiag", 5: "nflog", 6: "xfrm", 7: "selinux", 8: "iscsi"},
-    **{9: "audit", 10: "fiblookup", 11: "connector", 12: "nft", 13: "ip6fw", 14: "dec-rt", 15: "uevent", 16: "genl"},
-    **{18: "scsi-trans", 19: "ecryptfs", 20: "rdma", 21: "crypto"},
+    0: "rtnl",
+    1: "unused",
+    2: "usersock",
+    3: "fw",
+    4: "tcpdiag",
+    5: "nflog",
+    6: "xfrm",
+    7: "selinux",
+    8: "iscsi",
+    9: "audit",
+    10: "fiblookup",
+    11: "connector",
+    12: "nft",
+    13: "ip6fw",
+    14: "dec-rt",
+    15: "uevent",
+    16: "genl",
+    18: "scsi-trans",
+    19: "ecryptfs",
+    20: "rdma",
+    21: "crypto",
 }
 """NETLINK_… of linux/netlink.h by the names of iproute2's table."""
 
@@ -183,9 +222,9 @@ def fields_of(family: int, netid: str, release: tuple[int, int]) -> Mapping[str,
 def address(data: bytes) -> str:
     """An IPv4 address of 4 bytes, or an IPv6 one of 16 in the form of RFC 5952, IPv4-mapped ones with dots."""
     if len(data) == 4:
-        return "%d.%d.%d.%d" % tuple(data)
+        return ".".join(map(str, data))
     if data[:12] == b"\0" * 10 + b"\xff\xff":
-        return "::ffff:%d.%d.%d.%d" % tuple(data[12:])
+        return "::ffff:" + ".".join(map(str, data[12:]))
     words = [f"{data[at] << 8 | data[at + 1]:x}" for at in range(0, 16, 2)]
     best, at = (0, 0), 0
     while at < 8:

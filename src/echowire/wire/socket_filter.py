@@ -81,8 +81,21 @@ _NUMBERS = frozenset(
 OF_PROCESSES = frozenset({"pid", "fd", "comm", "unit", "process_user"})
 """What is only known once processes were looked for."""
 
-_ALIASES = {"process": "comm", "container": "unit", "name": "comm", "drops": "skmem_drops", "ino": "inode", "sk": "cookie"}
-_ALIASES |= {"recv_q": "_rqueue", "send_q": "_wqueue", "cong": "congestion", "iface": "interface", "cwnd": "tcpi_snd_cwnd"}
+_ALIASES = {
+    "process": "comm",
+    "container": "unit",
+    "name": "comm",
+    "drops": "skmem_drops",
+    "ino": "inode",
+    "sk": "cookie",
+}
+_ALIASES |= {
+    "recv_q": "_rqueue",
+    "send_q": "_wqueue",
+    "cong": "congestion",
+    "iface": "interface",
+    "cwnd": "tcpi_snd_cwnd",
+}
 
 
 def column_names() -> dict[str, str]:
