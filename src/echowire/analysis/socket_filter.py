@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from operator import eq, ge, gt, le, lt, ne
 
-from echowire.errors import UsageError
-from echowire.wire.socket_filter import OF_PROCESSES, TEXTS, And, Expression, Host, Not, Test, parse_filter
+from echowire.wire.socket_filter import OF_PROCESSES, TEXTS, And, Expression, Host, Not, Comparison, parse_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def chosen(reader: Reader, block: Block, expression: Expression) -> Truth:
     """For each message of `block`, whether `expression` holds; None where it cannot be known."""
     if isinstance(expression, Not):
         return [None if value is None else not value for value in chosen(reader, block, expression.part)]
-    if isinstance(expression, Test):
+    if isinstance(expression, Comparison):
         return _test(reader, block, expression)
     columns = [chosen(reader, block, part) for part in expression.parts]
     join = _all if isinstance(expression, And) else _any
@@ -62,11 +61,11 @@ def _any(values: tuple[bool | None, ...]) -> bool | None:
     return True if True in values else None if None in values else False
 
 
-def _test(reader: Reader, block: Block, test: Test) -> Truth:
+def _test(reader: Reader, block: Block, test: Comparison) -> Truth:
     if test.subject == "autobound":
-        raise UsageError(
-            "autobound is known to the kernel alone; it cannot be joined by 'or' with what it does not know"
-        )
+        # The kernel knows who asked for a port, save of what was accepted; ss asks it, and looks at the number too.
+        first, last = reader.names.ephemeral
+        return [None if port is None else first <= port <= last for port in reader.column(block, "local_port") or []]
     if test.subject in OF_PROCESSES:
         return _processes(reader, block, test)
     column, matches = _column(reader, block, test)
@@ -77,7 +76,7 @@ def _test(reader: Reader, block: Block, test: Test) -> Truth:
     return [None if value is None else matches(value) for value in column]
 
 
-def _column(reader: Reader, block: Block, test: Test) -> tuple[Sequence[Any] | None, Callable[[Any], bool]]:
+def _column(reader: Reader, block: Block, test: Comparison) -> tuple[Sequence[Any] | None, Callable[[Any], bool]]:
     """What is compared, and whether one value is equal (or, of numbers, compares as it should)."""
     value: Any = test.value
     if test.subject in ("src", "dst"):
@@ -141,7 +140,7 @@ def _is_host(host: Host, family: int, port: int, data: bytes) -> bool:
     return int.from_bytes(own, "big") >> shift == int.from_bytes(host.address, "big") >> shift
 
 
-def _processes(reader: Reader, block: Block, test: Test) -> Truth:
+def _processes(reader: Reader, block: Block, test: Comparison) -> Truth:
     """Whether any holder of the socket is as asked; with !=, whether none is."""
     holders, rows = reader.names.holders, reader.raw(block, ("inode",))
     if holders is None or rows is None:

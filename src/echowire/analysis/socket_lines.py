@@ -109,8 +109,6 @@ class SocketLines:
             parts += self._inet_parts(block)
         elif show.memory or show.extended:
             parts += self._other_parts(block)
-        if show.marks and self.names.marks and block.netid == "tcp":
-            parts.insert(1, self._marks(block))
         if len(parts) == 1:
             return parts[0]
         return ["".join(row) for row in zip(*parts, strict=True)]
@@ -272,6 +270,8 @@ class SocketLines:
             parts.append(self._tos(block))
         if show.options:
             parts.append(self._options(block))
+        if show.marks and self.names.marks and block.netid == "tcp":
+            parts.append(self._marks(block))
         below: list[list[str]] = []
         if show.memory:
             below.append(self._memory(block, diag.SKMEMINFO))

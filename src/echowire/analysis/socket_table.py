@@ -53,7 +53,7 @@ class Names:
     """What numbers of this host mean, found out when first met: interfaces, control groups, users.
 
     `holders` is None unless processes were looked for; `marks` are of listeners, by cookie. `netns` is the inode of the
-    network namespace, `release` the kernel's version.
+    network namespace, `ephemeral` the first and last port that the kernel chooses, `release` the kernel's version.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Names:
         user: Callable[[int], str] = str,
         release: tuple[int, int] = (0, 0),
         netns: int | None = None,
+        ephemeral: tuple[int, int] = (32768, 60999),
         holders: HolderLookup | None = None,
         sees_all: bool = True,
         marks: Mapping[int, Sequence[Mark]] | None = None,
@@ -73,6 +74,7 @@ class Names:
         self.user = _Memo(user)
         self.release = release
         self.netns = netns
+        self.ephemeral = ephemeral
         self.holders = holders
         self.sees_all = sees_all
         self.marks = marks or {}

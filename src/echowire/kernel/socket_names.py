@@ -59,6 +59,16 @@ def _cgroup_mount() -> str:
     return ""
 
 
+def ephemeral_ports() -> tuple[int, int]:
+    """First and last of the ports that the kernel chooses from; of this thread's namespace."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:  # noqa: PTH123
+            first, last = map(int, file.read().split())
+    except (OSError, ValueError):
+        return 32768, 60999  # what the kernel has by default
+    return first, last
+
+
 def service_names() -> dict[tuple[str, int], str]:
     """/etc/services: the name of each protocol's ports (services(5))."""
     found: dict[tuple[str, int], str] = {}

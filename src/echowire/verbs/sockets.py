@@ -48,7 +48,7 @@ BOUND = 1 << 13
 
 ALL_STATES = diag.ALL_STATES | BOUND
 _CLOSED, _LISTENING = 1 << 7, 1 << 10
-LISTENING = _LISTENING | _CLOSED
+LISTENING = _LISTENING | _CLOSED | BOUND
 CONNECTED = diag.ALL_STATES & ~(LISTENING | 1 << 6 | 1 << 3)
 DEFAULT_STATES = {"netlink": _CLOSED, "packet": _CLOSED, "raw": 1 << 1, "udp": 1 << 1, "udplite": 1 << 1}
 """As in ss: what has a peer; where there is none, what there is."""
@@ -110,6 +110,7 @@ class SocketInquiry:
             user=processes.user_name,
             release=kernel_release(),
             netns=namespaces.inode_of(),
+            ephemeral=socket_names.ephemeral_ports(),
         )
 
     def look_for_processes(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import pack, unpack_from
 
-from echowire.wire.socket_filter import And, Expression, Host, Not, Test
+from echowire.wire.socket_filter import And, Expression, Host, Not, Comparison
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ class _Compiler:
         self.interfaces, self.cgroups, self.may_mark = interfaces, cgroups, may_mark
 
     def compile(self, one: Expression) -> tuple[bytes | None, bool]:
-        if isinstance(one, Test):
+        if isinstance(one, Comparison):
             code = self.test(one)
-            return code, code is not None
+            # Of what was accepted the kernel says that nobody asked for its port.
+            return code, code is not None and one.subject != "autobound"
         if isinstance(one, Not):
             code, exact = self.compile(one.part)
             # The opposite of an approximation lets nothing be said.
@@ -52,7 +53,7 @@ class _Compiler:
             return (_chain(codes, _and) if codes else None), exact
         return (_chain(codes, _or), exact) if len(codes) == len(parts) else (None, False)
 
-    def test(self, test: Test) -> bytes | None:
+    def test(self, test: Comparison) -> bytes | None:
         value = test.value
         if test.subject == "autobound":
             return _op(_AUTO)

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 10_000
 """Of a filter's text, and so of what it can nest."""
 
-_WORD = re.compile(r"""\s*(?:(\(|\)|&&?|\|\|?|!=|==?|!|>=?|<=?)|'([^']*)'|"([^"]*)"|([^\s()&|!=<>]+))""")
+MAX_DEPTH = 100
+"""Of parentheses and negations within each other: more than anybody writes, and less than Python's stack."""
+
+_WORD = re.compile(r"""\s*(?:(\(|\)|&&?|\|\|?|!=|==?|!|>=?|<=?)|'([^']*)'|"([^"]*)"|([^\s()&|!=<>'"]+))""")
 
 _OPERATORS = {
     **dict.fromkeys(("=", "==", "eq"), "="),
@@ -142,7 +145,7 @@ class Not:
         self.part = part
 
 
-class Test:
+class Comparison:
     """One comparison. `subject` is src, dst, sport, dport, dev, fwmark, cgroup, autobound, or a column's name."""
 
     __slots__ = ("operator", "subject", "value")
@@ -151,7 +154,7 @@ class Test:
         self.subject, self.operator, self.value = subject, operator, value
 
 
-Expression = And | Or | Not | Test
+Expression = And | Or | Not | Comparison
 
 
 class Host:
@@ -171,12 +174,12 @@ class Parsed:
     def __init__(self, states: int | None, expression: Expression | None) -> None:
         self.states, self.expression = states, expression
 
-    def tests(self) -> Iterator[Test]:
+    def tests(self) -> Iterator[Comparison]:
         """Every comparison in it."""
         waiting: list[Expression] = [] if self.expression is None else [self.expression]
         while waiting:
             one = waiting.pop()
-            if isinstance(one, Test):
+            if isinstance(one, Comparison):
                 yield one
             else:
                 waiting += [one.part] if isinstance(one, Not) else one.parts
@@ -210,7 +213,7 @@ class _Parser:
         self.text, self.resolve, self.service = text, resolve, service
         self.words: list[tuple[str, int, bool]] = []
         """Each word, where it begins, and whether it is text (not a sign)."""
-        self.at = 0
+        self.at = self.depth = 0
         if len(text) > MAX_CHARACTERS:
             raise UsageError(f"the filter has {len(text)} characters; at most {MAX_CHARACTERS} are read")
         place = 0
@@ -282,6 +285,15 @@ class _Parser:
         return parts[0] if len(parts) == 1 else And(parts)
 
     def factor(self) -> Expression:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.error(f"this is nested more than {MAX_DEPTH} deep")
+        try:
+            return self._factor()
+        finally:
+            self.depth -= 1
+
+    def _factor(self) -> Expression:
         word = self.peek()
         if word in ("not", "!"):
             self.at += 1
@@ -296,30 +308,30 @@ class _Parser:
             return inner
         return self.test()
 
-    def test(self) -> Test:
+    def test(self) -> Comparison:
         at = self.at
         name = self.take("a test, such as dport = :443")
         if name == "autobound":
-            return Test(name)
+            return Comparison(name)
         operator = _OPERATORS.get(self.peek())
         if operator:
             self.at += 1
         elif name not in ("src", "dst"):
             known = name in _SUBJECTS or name in column_names()
-            self.at += known  # the caret is under what is wrong: a name, or what should be a comparison
-            self.at = self.at if known else at
+            # The caret is under what is wrong: a name, or what should be a comparison.
+            self.at = at + known
             raise self.error("here must be a comparison, such as =" if known else _unknown(name))
         if name in _SUBJECTS:
             if (operator or "=") not in _SUBJECTS[name][0]:
                 self.at -= 1
                 raise self.error(f"{name} can only be compared by {' and '.join(_SUBJECTS[name][0])}")
-            return Test(name, operator or "=", _SUBJECTS[name][1](self))
+            return Comparison(name, operator or "=", _SUBJECTS[name][1](self))
         column = column_names().get(name)
         if column is None:
             self.at = at
             raise self.error(_unknown(name))
         assert operator is not None
-        return Test(column, operator, self.value(column, operator))
+        return Comparison(column, operator, self.value(column, operator))
 
     def value(self, column: str, operator: str) -> object:
         word = self.take("a value")
