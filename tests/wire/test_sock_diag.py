@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echowire.analysis.socket_table import Names, Reader
+from echowire.analysis.socket_columns import Names, Reader
 from echowire.kernel.netlink import NetlinkSocket
 from echowire.wire import sock_diag as diag
 from echowire.wire.netlink import HEADER, attribute, attributes, error_number, messages, request

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from echowire.analysis.socket_table import Reader
+    from echowire.analysis.socket_columns import Reader
 
 COUNTERS = {"sent": "tcpi_bytes_sent", "received": "tcpi_bytes_received", "retransmitted": "tcpi_total_retrans"}
 """What is told as a rate, and the counter that it is of: bytes, and segments."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from operator import eq, ge, gt, le, lt, ne
 
-from echowire.wire.socket_filter import OF_PROCESSES, TEXTS, And, Expression, Host, Not, Comparison, parse_filter
+from echowire.wire.socket_filter import OF_PROCESSES, TEXTS, And, Comparison, Expression, Host, Not, parse_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
-    from echowire.analysis.socket_table import Holder, Reader
+    from echowire.analysis.socket_columns import Holder, Reader
     from echowire.wire.sock_diag import Block
 
     Truth = Sequence[bool | None]

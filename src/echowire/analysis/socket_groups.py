@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable
     from typing import Any
 
-    from echowire.analysis.socket_table import Reader
+    from echowire.analysis.socket_columns import Reader
     from echowire.wire.sock_diag import Block
 
 TOTALS = {

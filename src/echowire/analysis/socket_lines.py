@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from echowire.analysis.socket_table import Names, Reader
+    from echowire.analysis.socket_columns import Names, Reader
     from echowire.wire.sock_diag import Block
 
     Ends = tuple[tuple[str, object], tuple[str, object]]
@@ -85,7 +85,10 @@ class SocketLines:
         }
         """IPv4 addresses, IPv6 ones where `::` means IPv4's too, and where it does not."""
         self._ports: dict[str, _Made] = {}
-        self._queues = _Made(lambda data: "".join(f"{size:<{QUEUE_WIDTH}}" for size in unpack_from("=II", data)))
+        unknown = f"{'?':<{QUEUE_WIDTH}}" * 2 if "unread" in self.names.unknown else ""
+        self._queues = _Made(
+            lambda data: unknown or "".join(f"{size:<{QUEUE_WIDTH}}" for size in unpack_from("=II", data))
+        )
         self._states = _Made(
             lambda netid: tuple(f"{self._netid(netid)}{name:<{STATE_WIDTH}}" for name in fields.STATES)
         )

@@ -8,27 +8,15 @@ shared      several sockets listen on the port (SO_REUSEPORT), and one is full: 
 
 from __future__ import annotations
 
+from echowire.analysis.socket_columns import Mark
 from echowire.wire import sock_diag as diag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from echowire.analysis.socket_table import Reader
+    from echowire.analysis.socket_columns import Reader
     from echowire.wire.sock_diag import Block
-
-
-class Mark:
-    """One thing about a listener: `name` in a word or two, and `why` it matters."""
-
-    __slots__ = ("name", "why")
-
-    def __init__(self, name: str, why: str) -> None:
-        self.name, self.why = name, why
-
-    def to_dict(self) -> dict[str, str]:
-        """The mark as JSON has it."""
-        return {"mark": self.name, "why": self.why}
 
 
 class Listener:

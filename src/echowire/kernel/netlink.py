@@ -7,6 +7,7 @@ socket is `_socket`'s: what `socket` adds to it is not needed, and costs a twent
 from __future__ import annotations
 
 import _socket
+import errno
 import sys
 import threading
 from _queue import SimpleQueue
@@ -52,6 +53,8 @@ class NetlinkSocket:
     """
 
     def __init__(self, protocol: int = NETLINK_SOCK_DIAG, groups: Iterable[int] = ()) -> None:
+        if not hasattr(_socket, "AF_NETLINK"):  # another system than Linux
+            raise OSError(errno.EAFNOSUPPORT, "no netlink")
         self._socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
         groups = tuple(groups)

@@ -10,11 +10,12 @@ import errno
 import time
 from contextlib import suppress
 
+from echowire.analysis.socket_columns import Holder, Names, Reader
 from echowire.analysis.socket_groups import SocketGroup, SocketSummary, group_by
 from echowire.analysis.socket_marks import Listener, find_marks, listeners
-from echowire.analysis.socket_table import Holder, Names, Reader, SocketTable
+from echowire.analysis.socket_table import SocketTable
 from echowire.errors import OperationError, UsageError
-from echowire.kernel import namespaces, processes, socket_names
+from echowire.kernel import namespaces, processes, psutil_view, socket_names
 from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.netlink import NetlinkSocket, read_ahead
 from echowire.kernel.raw_sockets import raw_messages
@@ -96,7 +97,7 @@ class SocketInquiry:
         self._bytecode, self._is_exact = self.within(self._compiled)
 
     def within(self, function: Callable[[], _T]) -> _T:
-        """What `function` returns in the namespace that is asked about. Raises `OperationError` if it is closed to us."""
+        """What `function` returns in the namespace that is asked about. Raises `OperationError` where it is closed."""
         if self.namespace is None:
             return function()
         with operation("enter", self.namespace):
@@ -138,10 +139,16 @@ class SocketInquiry:
 
         Raises `OperationError` where the kernel refuses altogether.
         """
-        with operation("open", "sock_diag"):
-            sock = self.within(NetlinkSocket)
+        splitter = Splitter()
+        try:
+            with operation("open", "sock_diag"):
+                sock = self.within(NetlinkSocket)
+        except OperationError as error:
+            if error.number not in NO_SOCK_DIAG:
+                raise
+            yield from self._by_psutil(splitter)
+            return
         with sock:
-            splitter = Splitter()
             self.time_ns = time.time_ns()
             if "tcp" in self.kinds:
                 found = self._listeners(sock, splitter)
@@ -149,6 +156,28 @@ class SocketInquiry:
                 self.names.marks = find_marks(found)
             for kind in self.kinds:
                 yield from self._of_kind(sock, splitter, kind, ahead)
+
+    def _by_psutil(self, splitter: Splitter) -> Iterator[Block]:
+        """What psutil sees, where sock_diag is not to be had."""
+        self.time_ns = time.time_ns()
+        self._note(psutil_view.LACKS)
+        self.names.unknown = psutil_view.UNKNOWN
+        for kind in self.kinds:
+            if kind not in psutil_view.KINDS:
+                self._note(f"psutil lists no {kind} sockets")
+                continue
+            states = DEFAULT_STATES.get(kind, CONNECTED) if self.states is None else self.states
+            with operation("list", f"{kind} sockets"):
+                found = list(psutil_view.psutil_messages(kind))
+            if self.names.holders is not None:
+                pairs = {number: [(pid, fd)] for number, (_, pid, fd) in enumerate(found, 1) if pid}
+                self.names.holders = Holders(pairs, self.names)
+                self.names.sees_all = False
+            for block in splitter.split(b"".join(message for message, _, _ in found), kind):
+                families, rows = set(self.families), block.unpack_as("=16xBB")
+                wanted = block.take([family in families and states >> state & 1 for family, state in rows])
+                if wanted and (kept := self._kept(wanted, False)) is not None:
+                    yield kept
 
     def _listeners(self, sock: NetlinkSocket, splitter: Splitter) -> list[Listener]:
         """All TCP listeners, whatever is asked for: a mark compares one with the others."""
@@ -295,6 +324,10 @@ class _Listening:
 
 _SERVICES: dict[tuple[str, int], str] = {}
 """/etc/services, once it was read."""
+
+
+NO_SOCK_DIAG = frozenset({errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOSYS})
+"""Errors by which a system says that it has none."""
 
 
 class _Dump:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import pack, unpack_from
 
-from echowire.wire.socket_filter import And, Expression, Host, Not, Comparison
+from echowire.wire.socket_filter import And, Comparison, Expression, Host, Not
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
