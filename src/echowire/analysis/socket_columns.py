@@ -26,20 +26,35 @@ if TYPE_CHECKING:
     Derived = Mapping[str, tuple[tuple[str, ...], Callable[..., object]]]
 
 
+class Person:
+    """A process, as far as it is told who it is. `unit` is its systemd unit or container, empty if neither.
+
+    `words` are what stands before and behind the descriptor in a line.
+    """
+
+    __slots__ = ("name", "pid", "unit", "user", "words")
+
+    def __init__(self, pid: int, name: str, user: str, unit: str) -> None:
+        self.pid, self.name, self.user, self.unit = pid, name, user, unit
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+        self.words = f'("{shown}",pid={pid},fd=', f",user={user}{f',unit={unit}' if unit else ''})"
+
+
 class Holder:
-    """A process that holds a socket by descriptor `fd`. `unit` is its systemd unit or container, empty if neither."""
+    """A process that holds a socket, by descriptor `fd`."""
 
-    __slots__ = ("fd", "name", "pid", "unit", "user")
+    __slots__ = ("fd", "process")
 
-    def __init__(self, pid: int, fd: int, name: str, user: str, unit: str) -> None:
-        self.pid, self.fd, self.name, self.user, self.unit = pid, fd, name, user, unit
+    def __init__(self, process: Person, fd: int) -> None:
+        self.process, self.fd = process, fd
 
     def to_dict(self) -> dict[str, object]:
         """The holder as JSON has it."""
-        return {"pid": self.pid, "fd": self.fd, "name": self.name, "user": self.user, "unit": self.unit or None}
+        who = self.process
+        return {"pid": who.pid, "fd": self.fd, "name": who.name, "user": who.user, "unit": who.unit or None}
 
     def __repr__(self) -> str:
-        return f"<Holder {self.name} pid {self.pid} fd {self.fd}>"
+        return f"<Holder {self.process.name} pid {self.process.pid} fd {self.fd}>"
 
 
 class Mark:
@@ -237,17 +252,20 @@ class Reader:
     def raw(self, block: Block, wanted: Sequence[str]) -> Iterator[tuple[Any, ...]] | None:
         """Of each message the fields `wanted`, in one pass; None where the block lacks one.
 
-        They are named in the order in which they stand, at most the last in an attribute.
+        They are named in the order in which they stand (`place`).
         """
-        known = self.fields(block)
         places = []
         for name in wanted:
-            attribute, offset, letter, _, _ = known.get(name, _NO_FIELD)
-            at = block.place(attribute, offset, letter)
+            at = self.place(block, name)
             if at is None:
                 return None
-            places.append((at, letter))
+            places.append((at, self.fields(block)[name][2]))
         return block.unpack(places)
+
+    def place(self, block: Block, name: str) -> int | None:
+        """Where a field stands in each message of the block; None where it does not."""
+        attribute, offset, letter, _, _ = self.fields(block).get(name, _NO_FIELD)
+        return block.place(attribute, offset, letter)
 
     def fields(self, block: Block) -> Mapping[str, fields.Field]:
         """The fields of the block's kind of socket."""

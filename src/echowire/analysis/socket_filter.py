@@ -147,11 +147,11 @@ def _processes(reader: Reader, block: Block, test: Comparison) -> Truth:
         return [None] * block.count
     value: Any = test.value
     take: Callable[[Holder], Any] = {
-        "pid": lambda one: one.pid,
+        "pid": lambda one: one.process.pid,
         "fd": lambda one: one.fd,
-        "comm": lambda one: one.name,
-        "unit": lambda one: one.unit,
-        "process_user": lambda one: one.user,
+        "comm": lambda one: one.process.name,
+        "unit": lambda one: one.process.unit,
+        "process_user": lambda one: one.process.user,
     }[test.subject]
     if test.subject in TEXTS:
         matches = _text_matcher(value)

@@ -84,7 +84,7 @@ def _process_keys(reader: Reader, block: Block) -> list[str]:
     for (inode,) in rows:
         held = holders.get(inode, ())
         nobody = "?" if inode and not reader.names.sees_all else "-"
-        keys.append(f"{held[0].name} (pid {held[0].pid})" if held else nobody)
+        keys.append(f"{held[0].process.name} (pid {held[0].process.pid})" if held else nobody)
     return keys
 
 

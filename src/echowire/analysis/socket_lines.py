@@ -92,7 +92,8 @@ class SocketLines:
         self._states = _Made(
             lambda netid: tuple(f"{self._netid(netid)}{name:<{STATE_WIDTH}}" for name in fields.STATES)
         )
-        self._timers, self._details, self._memories = _Made(_timer), _Made(_detail), _Made(_memory)
+        self._timers, self._memories = _Made(_timer), _Made(_memory)
+        self._details: dict[tuple[str, ...], _Made] = {}
         self._info_texts: dict[object, dict[Any, str]] = {}
 
     def heading(self) -> str:
@@ -247,8 +248,12 @@ class SocketLines:
         found = []
         for (inode,) in rows:
             held = holders.get(inode, ())
-            if held:
-                found.append(" users:(" + ",".join([_holder(one) for one in held]) + ")")
+            if len(held) == 1:
+                before, behind = held[0].process.words
+                found.append(f" users:({before}{held[0].fd}{behind})")
+            elif held:
+                each = (f"{one.process.words[0]}{one.fd}{one.process.words[1]}" for one in held)
+                found.append(f" users:({','.join(each)})")
             elif inode and not self.names.sees_all:
                 self.hidden += 1
                 found.append(" users:(?)")
@@ -333,14 +338,27 @@ class SocketLines:
         return [texts[row] for row in self.reader.raw(block, ("_timer", "_tries", "_expires")) or ()]
 
     def _detail_texts(self, block: Block) -> list[str]:
-        rows = self.reader.raw(block, ("_cookie", "_uid", "inode"))
+        names = sorted(
+            (at, name)
+            for name in ("mark", "_cgroup", "_v6only", "shutdown")
+            if (at := self.reader.place(block, name)) is not None
+        )
+        # What follows the inode is the same for most sockets, and made once for each combination.
+        order = tuple(name for _, name in names)
+        texts = self._details.setdefault(
+            order, _Made(lambda values: self._detail(dict(zip(order, values, strict=True))))
+        )
+        rows = self.reader.raw(block, ("_cookie", "_uid", "inode", *order))
         assert rows is not None
-        rest = zip(*(self._column(block, name) for name in ("mark", "cgroup", "v6only", "shutdown")), strict=True)
-        texts = self._details
         return [
-            f"{f' uid:{uid}' if uid else ''} ino:{inode}{f' sk:{cookie:x}' if cookie else ''}{texts[values]}"
-            for (cookie, uid, inode), values in zip(rows, rest, strict=True)
+            f"{f' uid:{row[1]}' if row[1] else ''} ino:{row[2]}{f' sk:{row[0]:x}' if row[0] else ''}{texts[row[3:]]}"
+            for row in rows
         ]
+
+    def _detail(self, values: dict[str, int]) -> str:
+        mark, group, only = values.get("mark"), values.get("_cgroup"), values.get("_v6only")
+        text = (f" fwmark:0x{mark:x}" if mark else "") + (f" cgroup:{self.names.cgroup[group]}" if group else "")
+        return text + ("" if only is None else f" v6only:{only}") + _open_halves(values.get("shutdown"))
 
     def _tos(self, block: Block) -> list[str]:
         parts = []
@@ -404,12 +422,6 @@ class _Made(dict):  # type: ignore[type-arg]
         return text
 
 
-def _detail(values: tuple[Any, ...]) -> str:
-    mark, group, only, shut = values
-    text = (f" fwmark:0x{mark:x}" if mark else "") + (f" cgroup:{group}" if group else "")
-    return text + ("" if only is None else f" v6only:{int(only)}") + _open_halves(shut)
-
-
 def _printable(path: str) -> str:
     """A socket's path on one line, its control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in path)
@@ -421,11 +433,6 @@ def _star(value: object) -> str:
 
 def _open_halves(shut: int | None) -> str:
     return "" if shut is None else f" {'-' if shut & 1 else '<'}-{'-' if shut & 2 else '>'}"
-
-
-def _holder(one: Any) -> str:
-    unit = f",unit={one.unit}" if one.unit else ""
-    return f'("{_printable(one.name)}",pid={one.pid},fd={one.fd},user={one.user}{unit})'
 
 
 def _timer(row: tuple[int, int, int]) -> str:

@@ -6,7 +6,6 @@ A walk is one `readlink` a descriptor, and that is nearly all of its time: the r
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +31,11 @@ def links(pid: int) -> Iterator[tuple[str, str]]:
         # Relative to the directory and without a Path each: a third of the time for 100,000 descriptors.
         readlink = os.readlink
         for name in os.listdir(directory):  # noqa: PTH208
-            with suppress(OSError):
-                yield name, readlink(name, dir_fd=directory)
+            try:
+                target = readlink(name, dir_fd=directory)
+            except OSError:  # it was closed since
+                continue
+            yield name, target
     finally:
         os.close(directory)
 

@@ -10,7 +10,7 @@ import errno
 import time
 from contextlib import suppress
 
-from echowire.analysis.socket_columns import Holder, Names, Reader
+from echowire.analysis.socket_columns import Holder, Names, Person, Reader
 from echowire.analysis.socket_groups import SocketGroup, SocketSummary, group_by
 from echowire.analysis.socket_marks import Listener, find_marks, listeners
 from echowire.analysis.socket_table import SocketTable
@@ -369,18 +369,20 @@ class Holders:
     def __init__(self, pairs: dict[int, list[tuple[int, int]]], names: Names) -> None:
         self._pairs = pairs
         self._names = names
-        self._people: dict[int, tuple[str, str, str]] = {}
+        self._people: dict[int, Person] = {}
 
-    def get(self, inode: int, default: Sequence[Holder] = ()) -> Sequence[Holder]:
+    def get(self, inode: int, default: Sequence[Holder] = (), /) -> Sequence[Holder]:
         """Who holds the socket `inode`."""
         pairs = self._pairs.get(inode)
-        return default if pairs is None else [Holder(pid, fd, *self._person(pid)) for pid, fd in pairs]
+        if pairs is None:
+            return default
+        people = self._people
+        return [Holder(people[pid] if pid in people else self._person(pid), fd) for pid, fd in pairs]
 
-    def _person(self, pid: int) -> tuple[str, str, str]:
-        if pid not in self._people:
-            uid = processes.user_of(pid)
-            user = "?" if uid is None else self._names.user[uid]
-            self._people[pid] = (processes.name_of(pid), user, processes.unit_of(pid))
+    def _person(self, pid: int) -> Person:
+        uid = processes.user_of(pid)
+        user = "?" if uid is None else self._names.user[uid]
+        self._people[pid] = Person(pid, processes.name_of(pid), user, processes.unit_of(pid))
         return self._people[pid]
 
 
