@@ -35,6 +35,7 @@ bench: $(DEV) ## Measure start-up, and every engine beside C, asyncio and uvloop
 	@$(PY) bench/start_up.py
 	@$(PY) bench/run.py $(ARGS)
 	@$(PY) bench/capacity.py
+	@$(PY) bench/sockets.py
 
 fuzz: $(DEV) ## Feed mutated input to the parsers, a million of each; ARGS='COUNT SEED'
 	@$(PY) fuzz/capture_files.py $(ARGS)

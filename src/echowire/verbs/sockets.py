@@ -1,5 +1,6 @@
 """The socket table: asks the kernel for its sockets, joins names and processes to them, and gives a table.
 
+What the plain listing does not need is imported where it is needed: the listing is over in a tenth of a second.
 `sockets()` is the public name. A `SocketInquiry` gives the same block by block, while the kernel is still at it: so
 40,000 sockets are printed while they are listed.
 """
@@ -11,9 +12,7 @@ import time
 from contextlib import suppress
 
 from echowire.analysis.socket_columns import Holder, Names, Person, Reader
-from echowire.analysis.socket_groups import SocketGroup, SocketSummary, group_by
 from echowire.analysis.socket_marks import Listener, find_marks, listeners
-from echowire.analysis.socket_table import SocketTable
 from echowire.errors import OperationError, UsageError
 from echowire.kernel import namespaces, processes, psutil_view, socket_names
 from echowire.kernel.boundary import operation, operation_error
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import TypeVar
 
+    from echowire.analysis.socket_groups import SocketGroup, SocketSummary
+    from echowire.analysis.socket_table import SocketTable
     from echowire.wire.socket_filter import Parsed
 
     _T = TypeVar("_T")
@@ -272,10 +273,14 @@ class SocketInquiry:
 
     def table(self) -> SocketTable:
         """All of it. Raises `OperationError`."""
+        from echowire.analysis.socket_table import SocketTable
+
         return SocketTable(list(self.blocks()), self.names, time_ns=self.time_ns, notes=self.notes)
 
     def groups(self, by: str) -> list[SocketGroup]:
         """The sockets counted by process, state, peer, port, cgroup, user or kind, the largest group first."""
+        from echowire.analysis.socket_groups import group_by
+
         # Which ports are listened on is known when the first block is there.
         found = group_by(self.reader, self.blocks(), by, _Listening(self))
         self.hidden_sockets = sum(group.count for group in found if group.key == "?")
@@ -283,6 +288,8 @@ class SocketInquiry:
 
     def summary(self) -> SocketSummary:
         """The sockets counted by kind and state."""
+        from echowire.analysis.socket_groups import SocketSummary
+
         return SocketSummary(self.reader, self.blocks())
 
     def close(self, blocks: Iterable[Block]) -> tuple[int, int]:
