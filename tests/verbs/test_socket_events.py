@@ -174,8 +174,11 @@ def test_a_stream_ends_in_order_when_it_is_interrupted() -> None:
             readable = select_one(process.stdout)
             if readable:
                 lines.append(process.stdout.readline())
+                assert lines[-1], process.communicate()[1]
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=20)
+        with process:
+            assert process.stderr is not None
+            rest, errors = process.stdout.read(), process.stderr.read()
         assert (process.returncode, errors) == (0, "")
         for line in (*lines, *rest.splitlines()):
             assert json.loads(line)["event"] in ("opened", "state", "closed", "reset", "lost", "retransmit", "drop")

@@ -17,7 +17,7 @@ from echowire.wire.sock_diag import swapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from echowire.analysis.socket_columns import Names, Reader
@@ -62,11 +62,13 @@ class SocketShow:
         below: str = "\n\t",
         service: Callable[[str, int], str | None] | None = None,
         host: Callable[[str], str] | None = None,
+        owner: Callable[[int], str | None] | None = None,
     ) -> None:
         self.netid, self.timers, self.extended, self.memory, self.info = netid, timers, extended, memory, info
         self.processes, self.tos, self.cgroup, self.options = processes, tos, cgroup, options
         self.marks = marks
         self.is_numeric, self.below, self.service, self.host = is_numeric, below, service, host
+        self.owner = owner
 
 
 class SocketLines:
@@ -224,15 +226,23 @@ class SocketLines:
         ]
 
     def _netlink_ends(self, block: Block) -> list[Ends]:
-        columns = (self._column(block, name) for name in ("protocol", "local_port", "peer_port"))
+        rows = self.reader.raw(block, ("_protocol", "_sport", "_dport"))
+        assert rows is not None
+        names: Mapping[int, str] = {} if self.show.is_numeric else fields.NETLINK_PROTOCOLS
         return [
-            ((f"{protocol}:", self._owner(port)), (f"{protocol}:" if peer else "*", peer or ""))
-            for protocol, port, peer in zip(*columns, strict=True)
+            (
+                (f"{names.get(protocol, protocol)}:", self._owner(port)),
+                (f"{names.get(protocol, protocol)}:" if peer else "*", peer or ""),
+            )
+            for protocol, port, peer in rows
         ]
 
     def _owner(self, port: int) -> str:
-        """A netlink port by the process that it most often is."""
-        return "kernel" if port == 0 else str(port)
+        """A netlink port by the process that has most often chosen its own number for it."""
+        if self.show.is_numeric:
+            return str(port)
+        name = self.show.owner(port) if port and self.show.owner else None
+        return f"{_printable(name)}/{port}" if name else str(port) if port else "kernel"
 
     def _vsock_ends(self, block: Block) -> list[Ends]:
         columns = (self._column(block, name) for name in ("local_address", "local_port", "peer_address", "peer_port"))
@@ -306,6 +316,8 @@ class SocketLines:
         """uid, inode, cookie, the halves that are still open; and what is a kind's own."""
         columns = [self._column(block, name) for name in ("uid", "inode", "cookie", "shutdown", "pending_inodes")]
         packets = self._packet_details(block)
+        if block.layout.family == diag.AF_NETLINK:
+            packets = [f" groups=0x{_first_word(groups):08x}" for groups in self._column(block, "netlink_groups")]
         return [
             f"{f' uid:{uid}' if uid else ''} ino:{inode or 0} sk:{cookie:x}{_open_halves(shut)}{packet}"
             + (f" peers: {' '.join(map(str, pending))}" if pending else "")
@@ -425,6 +437,11 @@ class _Made(dict):  # type: ignore[type-arg]
 def _printable(path: str) -> str:
     """A socket's path on one line, its control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in path)
+
+
+def _first_word(groups: Sequence[int] | None) -> int:
+    """The first 32 multicast groups as bits."""
+    return sum(1 << number - 1 for number in groups or () if number <= 32)
 
 
 def _star(value: object) -> str:

@@ -147,6 +147,7 @@ def show_of(options: dict[str, Any], kinds: list[str]) -> SocketShow:
         below="" if options["oneline"] else "\n\t",
         service=None if options["numeric"] else SocketInquiry.service_name,
         host=SocketInquiry.host_name if options["resolve"] else None,
+        owner=SocketInquiry.process_name,
     )
 
 

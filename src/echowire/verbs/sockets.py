@@ -265,6 +265,12 @@ class SocketInquiry:
         return socket_names.host_name(address)
 
     @staticmethod
+    def process_name(pid: int) -> str | None:
+        """The name of a process, None where there is no such one."""
+        name = processes.name_of(pid)
+        return None if name == "?" else name
+
+    @staticmethod
     def service_name(netid: str, port: int) -> str | None:
         """The name of a port (services(5)), None where it has none."""
         if not _SERVICES:
