@@ -19,6 +19,7 @@ from typing import Any
 
 from echowire.errors import NameResolutionError, OperationError
 from echowire.kernel import processes, procfs
+from echowire.kernel.bound_sockets import bound_sockets
 from echowire.model import Endpoint, HostFacts, SocketEntry, is_address
 
 DISCARD_PORT = 9
@@ -98,6 +99,8 @@ def _sockets(inquiry: _Inquiry) -> tuple[SocketEntry, ...] | None:
         entries = list(procfs.unix_sockets(target.path))
     else:
         entries = list(procfs.sockets(target.transport, local_port=target.port))
+        if target.transport != "udp" and inquiry.number == errno.EADDRINUSE:
+            entries += bound_sockets(target.port)
     entries.sort(key=lambda entry: entry.state != "LISTEN")
     listeners = [entry for entry in entries if entry.state == "LISTEN"]
     held = procfs.holders(entry.inode for entry in listeners or entries)
