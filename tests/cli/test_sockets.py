@@ -61,6 +61,7 @@ def told(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         (("--events", "--json"), "--events has no one document"),
         (("-A", "tcp,carrier-pigeon"), "no sockets are called 'carrier-pigeon'"),
         (("-f", "ipx"), "no family is called 'ipx'"),
+        (("--events", "-x"), "--events tells of TCP and UDP sockets"),
         (("-y",), "--yes answers what only -K asks"),
         (("--watch", "0"), "would never end looking"),
         (("-N", "nowhere"), "enter /run/netns/nowhere: no such file or directory (ENOENT 2)"),

@@ -116,6 +116,17 @@ def test_states_and_the_reason_of_a_reset_are_told() -> None:
     assert instances(root) == set()
 
 
+def test_a_run_that_is_ended_leaves_nothing() -> None:
+    root = traced()
+    command = [sys.executable, "-m", "echowire", "sockets", "--events", "-t"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        while not any(name.startswith(f"echowire-{process.pid}-") for name in instances(root)):
+            assert process.poll() is None
+        process.terminate()
+        assert process.wait(20) == 0
+    assert not any(name.startswith(f"echowire-{process.pid}-") for name in instances(root))
+
+
 def test_what_a_killed_run_left_in_tracefs_is_removed_by_the_next() -> None:
     root = traced()
     command = [sys.executable, "-m", "echowire", "sockets", "--events", "--jsonl", "-t"]

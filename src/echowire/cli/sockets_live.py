@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from datetime import datetime
 from threading import Event
 
 from echowire import SocketChange, SocketEvent, SocketEvents, SocketInquiry, SocketTracker
 from echowire.cli.environment import printable
+from echowire.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,22 +181,27 @@ _RIGHT = ("Recv-Q", "Send-Q", "Sent", "Received", "Retrans")
 
 def events(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> int:
     """Print what happens, until Ctrl-C or so many events."""
+    if not {"tcp", "udp"} & set(inquiry.kinds):
+        raise UsageError("--events tells of TCP and UDP sockets; name one of them, or neither")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Whoever ends it so wants nothing left behind either.
+        signal.signal(number, signal.default_int_handler)
     told, status = 0, 0
-    with SocketEvents(inquiry) as stream:
-        for note in stream.notes:
-            env.say(f"echowire: {note}")
-        try:
+    try:
+        with SocketEvents(inquiry) as stream:
+            for note in stream.notes:
+                env.say(f"echowire: {note}")
             for event in stream:
                 status = LOST_STATUS if event.kind == "lost" else status
-                if options["jsonl"] or options["json"]:
+                if options["jsonl"]:
                     env.answer_json(event.to_json())
                 else:
                     env.answer(_event_line(event))
                 told += 1
                 if told == options["count"]:
                     break
-        except KeyboardInterrupt:
-            pass
+    except KeyboardInterrupt:
+        pass
     return status
 
 
