@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SIGNS = {"opened": "+", "state": "~", "closed": "-", "same": " "}
 COLOURS = {"opened": "green", "state": "yellow", "closed": "red", "same": ""}
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends the stream of events: nothing of it is left behind, whichever it is."""
 LOST_STATUS = 1
 """Exit status when something could not be told because it came too fast."""
 
@@ -183,12 +185,13 @@ def events(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
     """Print what happens, until Ctrl-C or so many events."""
     if not {"tcp", "udp"} & set(inquiry.kinds):
         raise UsageError("--events tells of TCP and UDP sockets; name one of them, or neither")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # Whoever ends it so wants nothing left behind either.
+    for number in ENDING:
         signal.signal(number, signal.default_int_handler)
     told, status = 0, 0
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # not while it is half set up
     try:
         with SocketEvents(inquiry) as stream:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             for note in stream.notes:
                 env.say(f"echowire: {note}")
             for event in stream:
@@ -202,6 +205,8 @@ def events(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
                     break
     except KeyboardInterrupt:
         pass
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     return status
 
 

@@ -74,8 +74,8 @@ class TraceInstance:
         self.lost = False
         self._files: list[int] = []
         self._poller = select.poll()
-        self.path.mkdir()
         try:
+            self.path.mkdir()
             self._set_up(events, filters or {})
         except BaseException:
             self.close()

@@ -116,14 +116,20 @@ class SocketEvents:
         ]
         with operation("listen to", "sock_diag"):
             self._netlink = inquiry.within(lambda: NetlinkSocket(groups=groups))
-        self._netlink.grow(RECEIVE_BUFFER_BYTES)
-        self._trace = self._start_trace() if trace else None
-        self._tracker = None if self._trace else SocketTracker(inquiry.reader)
+        self._trace: TraceInstance | None = None
+        self._tracker: SocketTracker | None = None
         self._next_look = time.monotonic()
         # The tracer tells monotonic time.
         self._offset_ns = time.time_ns() - time.monotonic_ns()
-        if self._tracker:
-            self._tracker.update(inquiry.blocks(), self._next_look)
+        try:
+            self._netlink.grow(RECEIVE_BUFFER_BYTES)
+            self._trace = self._start_trace() if trace else None
+            if self._trace is None:
+                self._tracker = SocketTracker(inquiry.reader)
+                self._tracker.update(inquiry.blocks(), self._next_look)
+        except BaseException:
+            self.close()
+            raise
 
     def _start_trace(self) -> TraceInstance | None:
         root = tracing_root()
