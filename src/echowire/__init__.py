@@ -8,6 +8,7 @@ The public names, and the room that each lives in:
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
     fields                              verbs/fields.py     the reference of all fields
+    sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -68,10 +69,23 @@ _HOME = {
     "generate_payloads": "verbs.conversation",
     "relay": "verbs.conversation",
     "scan": "verbs.conversation",
+    "SocketChange": "analysis.socket_changes",
+    "SocketEvent": "verbs.socket_events",
+    "SocketEvents": "verbs.socket_events",
+    "SocketInquiry": "verbs.sockets",
+    "SocketLines": "analysis.socket_lines",
+    "SocketRow": "analysis.socket_table",
+    "SocketShow": "analysis.socket_lines",
+    "SocketTable": "analysis.socket_table",
+    "SocketTracker": "analysis.socket_changes",
+    "sockets": "verbs.sockets",
 }
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from echowire.analysis.socket_changes import SocketChange, SocketTracker
+    from echowire.analysis.socket_lines import SocketLines, SocketShow
+    from echowire.analysis.socket_table import SocketRow, SocketTable
     from echowire.errors import (
         EchowireError,
         FilterError,
@@ -110,6 +124,8 @@ if TYPE_CHECKING:
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
+    from echowire.verbs.socket_events import SocketEvent, SocketEvents
+    from echowire.verbs.sockets import SocketInquiry, sockets
     from echowire.wire.field_lines import LineFormat
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
@@ -141,6 +157,15 @@ __all__ = [
     "RelaySummary",
     "Scanned",
     "Server",
+    "SocketChange",
+    "SocketEvent",
+    "SocketEvents",
+    "SocketInquiry",
+    "SocketLines",
+    "SocketRow",
+    "SocketShow",
+    "SocketTable",
+    "SocketTracker",
     "Stopped",
     "Summary",
     "UsageError",
@@ -162,6 +187,7 @@ __all__ = [
     "relay",
     "scan",
     "serve",
+    "sockets",
     "split_scheme",
 ]
 

@@ -31,7 +31,6 @@ from echowire.engines.kernel import Kernel, KernelConnection, OvertakenConnectio
 from echowire.errors import UsageError
 from echowire.kernel import bpf, echo_map, echo_program
 from echowire.kernel.listen import Listener, close_all, open_listeners
-from echowire.kernel.tcp_info import decode_tcp_info
 from echowire.model import Accepted, Closed, Endpoint, Limits
 from echowire.testing import (
     HELD_MAX,
@@ -51,6 +50,7 @@ from echowire.testing import (
     running_thread,
 )
 from echowire.wire.services import service_named
+from echowire.wire.tcp_info import decode_tcp_info
 from tests.netns import link, namespaces
 
 

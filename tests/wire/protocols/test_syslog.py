@@ -37,4 +37,4 @@ def test_messages_are_as_tshark_has_them(tmp_path: Path) -> None:
 
 
 def test_cut_and_damaged_messages_are_read() -> None:
-    assert_bounded(datagram(OLD, 514), datagram(NEW, 514), datagram(514))
+    assert_bounded(datagram(OLD, 514), datagram(NEW, 514), datagram(b"", 514))
