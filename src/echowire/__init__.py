@@ -6,6 +6,7 @@ The public names, and the room that each lives in:
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
+    ping, Pinged                        verbs/ping.py       is it there, how far, how steady, and who says no
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -50,6 +51,11 @@ _HOME = {
     "call": "verbs.call",
     "Measurement": "verbs.bench",
     "bench": "verbs.bench",
+    "Pinged": "verbs.ping",
+    "ping": "verbs.ping",
+    "count_targets": "wire.targets",
+    "has_range": "wire.targets",
+    "read_target_file": "wire.targets",
     "Conversation": "verbs.conversation",
     "RelaySummary": "verbs.conversation",
     "Scanned": "verbs.conversation",
@@ -95,7 +101,9 @@ if TYPE_CHECKING:
         relay,
         scan,
     )
+    from echowire.verbs.ping import Pinged, ping
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
+    from echowire.wire.targets import count_targets, has_range, read_target_file
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 __all__ = [
@@ -115,6 +123,7 @@ __all__ = [
     "Notice",
     "OperationError",
     "Peer",
+    "Pinged",
     "ProtocolError",
     "Refused",
     "RelaySummary",
@@ -127,14 +136,18 @@ __all__ = [
     "bench",
     "call",
     "converse",
+    "count_targets",
     "format_duration",
     "format_size",
     "generate_payloads",
+    "has_range",
     "parse_duration",
     "parse_port",
     "parse_rate",
     "parse_size",
+    "ping",
     "raise_open_file_limit",
+    "read_target_file",
     "relay",
     "scan",
     "serve",

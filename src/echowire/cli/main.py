@@ -12,7 +12,7 @@ import click
 from echowire import EchowireError, __version__
 from echowire.cli.common import Environment, printable
 
-VERBS = ("serve", "call", "bench")
+VERBS = ("serve", "call", "bench", "ping")
 """Each is `echowire.cli.<verb>:command`."""
 
 
@@ -43,6 +43,7 @@ def echowire(debug: bool) -> None:
     echowire call                       connect to it, and type
     echo hello | echowire call :12345   or pipe, as with netcat
     echowire bench -c 50 -s 1K -t 5s    put a load on it, and measure
+    echowire ping example.org           is it there, how far, and who says no
     """
 
 
