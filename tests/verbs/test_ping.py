@@ -6,7 +6,8 @@ The chain is five hosts: .1 of link i is on the left, .2 on the right; host 0 as
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -156,3 +157,175 @@ def test_a_neighbour_that_is_silent(hosts: tuple[Namespace, ...], datagram: bool
     hosts[0].sysctl("net.ipv4.neigh.veth0.retrans_time_ms", 50)
     answers = asked(hosts[0], "10.77.0.99", count=1, wait_s=5)
     assert said(answers) == {("unreachable", "host", "10.77.0.1")}
+
+
+@contextmanager
+def listening(host: Namespace, address: str, port: int = 7777) -> Iterator[int]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with host.socket(family) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        sock.listen(64)
+        yield port
+
+
+@pytest.mark.parametrize("target", [FAR, FAR6])
+def test_tcp_connects(hosts: tuple[Namespace, ...], target: str) -> None:
+    with listening(hosts[4], target) as port:
+        answers = asked(hosts[0], target, probe="tcp", port=port)
+        assert [answer.word for answer in answers] == ["reply"] * 2
+        assert {answer.clock for answer in answers} == {"kernel"}
+        assert all(0 < (answer.rtt_ns or 0) < 100_000_000 for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("target", "at", "chain_name", "rule", "answer"),
+    [
+        (FAR, 4, "input", "", ("refused", "", FAR)),
+        (FAR6, 4, "input", "", ("refused", "", "fd77:0:0:3::2")),
+        (FAR, 4, "input", "tcp dport 7777 reject with tcp reset", ("refused", "", FAR)),
+        (FAR, 4, "input", "tcp dport 7777 reject", ("unreachable", "port", FAR)),
+        (FAR, 1, "forward", "tcp dport 7777 reject with icmp type admin-prohibited", ("filtered", "", NEAR)),
+        (FAR, 2, "forward", "tcp dport 7777 reject with icmp type host-unreachable", ("unreachable", "host", "10.77.1.2")),
+        (FAR6, 1, "forward", "tcp dport 7777 reject with icmpv6 type admin-prohibited", ("filtered", "", "fd77::2")),
+        (FAR, 4, "input", "tcp dport 7777 drop", ("no reply", "", "")),
+        # What is dropped on its way out looks to TCP as if it were dropped anywhere (FAILURES row 16).
+        (FAR, 0, "output", "tcp dport 7777 drop", ("no reply", "", "")),
+    ],
+)
+def test_tcp_is_told_who_says_no(
+    hosts: tuple[Namespace, ...], target: str, at: int, chain_name: str, rule: str, answer: tuple[str, str, str]
+) -> None:
+    if rule:
+        hosts[at].nft(f"add rule inet test {chain_name} {rule}")
+    assert said(asked(hosts[0], target, probe="tcp", port=7777)) == {answer}
+
+
+def test_tcp_ttl_and_routes(hosts: tuple[Namespace, ...]) -> None:
+    assert said(asked(hosts[0], FAR, probe="tcp", port=7777, ttl=2)) == {("ttl exceeded", "", "10.77.1.2")}
+    assert said(asked(hosts[0], "192.0.2.1", probe="tcp", port=7777)) == {("no route", "ENETUNREACH", "local")}
+
+
+def test_tcp_whose_first_syn_is_lost(hosts: tuple[Namespace, ...]) -> None:
+    hosts[4].nft("add rule inet test input tcp dport 7777 limit rate over 1/day burst 1 packets counter accept")
+    hosts[4].nft("add rule inet test input tcp flags syn tcp dport 7777 drop")
+    with listening(hosts[4], FAR) as port:
+        (answer,) = asked(hosts[0], FAR, probe="tcp", port=port, count=1, wait_s=5)
+    assert (answer.word, answer.retransmitted, answer.clock) == ("reply", True, "monotonic")
+    assert (answer.rtt_ns or 0) > 500_000_000
+
+
+@contextmanager
+def echoing(host: Namespace, address: str, answer: Callable[[int, bytes], list[bytes]] | None = None) -> Iterator[int]:
+    """A UDP echo on `host`, which `answer` may make worse: it is given which datagram it is, and its bytes."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = host.socket(family, socket.SOCK_DGRAM)
+    sock.bind((address, 0))
+    sock.settimeout(0.05)
+    ended = threading.Event()
+
+    def serve() -> None:
+        number = 0
+        while not ended.is_set():
+            try:
+                data, peer = sock.recvfrom(65536)
+            except TimeoutError:
+                continue
+            for reply in [data] if answer is None else answer(number, data):
+                sock.sendto(reply, peer)
+            number += 1
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield sock.getsockname()[1]
+    finally:
+        ended.set()
+        thread.join()
+        sock.close()
+
+
+@pytest.mark.parametrize("target", [FAR, FAR6])
+def test_udp_echo(hosts: tuple[Namespace, ...], target: str) -> None:
+    with echoing(hosts[4], target) as port:
+        answers = asked(hosts[0], target, probe="udp", port=port)
+    assert [(answer.word, answer.ttl, answer.clock, answer.size) for answer in answers] == [("reply", 61, "kernel", 56)] * 2
+
+
+@pytest.mark.parametrize(
+    ("target", "at", "rule", "answer"),
+    [
+        (FAR, 4, "", ("unreachable", "port", FAR)),
+        (FAR6, 4, "", ("unreachable", "port", "fd77:0:0:3::2")),
+        (FAR, 1, "udp dport 7777 reject with icmp type admin-prohibited", ("filtered", "", NEAR)),
+        (FAR6, 1, "udp dport 7777 reject with icmpv6 type admin-prohibited", ("filtered", "", "fd77::2")),
+        (FAR, 1, "udp dport 7777 drop", ("no reply", "", "")),
+    ],
+)
+def test_udp_is_told_who_says_no(
+    hosts: tuple[Namespace, ...], target: str, at: int, rule: str, answer: tuple[str, str, str]
+) -> None:
+    if rule:
+        hosts[at].nft(f"add rule inet test forward {rule}")
+    assert said(asked(hosts[0], target, probe="udp", port=7777)) == {answer}
+
+
+def test_one_targets_error_is_not_anothers(hosts: tuple[Namespace, ...]) -> None:
+    """The error of one is pending on the socket when the next is sent to."""
+    answers: list[Answer] = []
+    with echoing(hosts[4], FAR) as port, hosts[0].inside():
+        pinged = echowire.ping(
+            *(f"{FAR}:{port}", f"{FAR}:7777", f"{NEAR}:7777", "192.0.2.1:7777", "nosuch.invalid"),
+            probe="udp",
+            count=20,
+            interval_s=0.01,
+            on_answer=answers.append,
+        )
+    words = [[(word, by, count) for (word, _, by), count in target.answers.items()] for target in pinged.targets]
+    assert words == [
+        [("reply", FAR, 20)],
+        [("unreachable", FAR, 20)],
+        [("unreachable", NEAR, 20)],
+        [("no route", "local", 20)],
+        [("name unknown", "", 1)],
+    ]
+    assert pinged.exit_status == 2
+    assert {answer.clock for answer in answers if answer.word == "reply"} == {"kernel"}
+
+
+def test_what_the_path_did_is_counted(hosts: tuple[Namespace, ...]) -> None:
+    """Lost, duplicated, reordered, corrupted and late, each by a server that does it on purpose."""
+    kept: list[bytes] = []
+    delayed: list[bytes] = []
+
+    def answer(number: int, data: bytes) -> list[bytes]:
+        if number == 3:  # lost
+            return []
+        if number == 5:  # twice, then once more
+            return [data] * 3
+        if number == 7:  # after the next one
+            kept.append(data)
+            return []
+        if number == 8:
+            return [data, kept.pop()]
+        if number == 10:
+            return [data[:-1] + b"!"]
+        if number == 11:  # cut
+            return [data[:-5]]
+        if number == 12:
+            delayed.append(data)
+            return []
+        if number == 24:  # much later
+            return [data, delayed.pop(), b"a stranger's"]
+        return [data]
+
+    with echoing(hosts[4], FAR, answer) as port, hosts[0].inside():
+        (target,) = (
+            pinged := echowire.ping(FAR, probe="udp", port=port, count=30, interval_s=0.02, wait_s=0.1)
+        ).targets
+    counts = {name: getattr(target, name) for name in ("sent", "received", "lost", "unanswered")}
+    assert counts == {"sent": 30, "received": 26, "lost": 2, "unanswered": 0}
+    others = {name: getattr(target, name) for name in ("duplicated", "reordered", "corrupted", "late")}
+    assert others == {"duplicated": 2, "reordered": 1, "corrupted": 2, "late": 1}
+    assert pinged.ghosts == 1
+    assert target.round_trips.count == 26
