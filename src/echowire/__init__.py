@@ -36,6 +36,7 @@ _HOME = {
     "ProtocolError": "errors",
     "UsageError": "errors",
     "DEFAULT_PORT": "model",
+    "STAMP_PORT": "model",
     "split_scheme": "model",
     "parse_duration": "wire.units",
     "parse_port": "model",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     )
     from echowire.model import (
         DEFAULT_PORT,
+        STAMP_PORT,
         Accepted,
         Closed,
         Endpoint,
@@ -108,6 +110,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PORT",
+    "STAMP_PORT",
     "Accepted",
     "Closed",
     "Conversation",

@@ -5,15 +5,18 @@ The chain is five hosts: .1 of link i is on the left, .2 on the right; host 0 as
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import echowire
+from echowire.kernel.clock import ClockError
 from echowire.wire.answers import Answer
 from tests.netns import Namespace, chain
 
@@ -186,7 +189,13 @@ def test_tcp_connects(hosts: tuple[Namespace, ...], target: str) -> None:
         (FAR, 4, "input", "tcp dport 7777 reject with tcp reset", ("refused", "", FAR)),
         (FAR, 4, "input", "tcp dport 7777 reject", ("unreachable", "port", FAR)),
         (FAR, 1, "forward", "tcp dport 7777 reject with icmp type admin-prohibited", ("filtered", "", NEAR)),
-        (FAR, 2, "forward", "tcp dport 7777 reject with icmp type host-unreachable", ("unreachable", "host", "10.77.1.2")),
+        (
+            FAR,
+            2,
+            "forward",
+            "tcp dport 7777 reject with icmp type host-unreachable",
+            ("unreachable", "host", "10.77.1.2"),
+        ),
         (FAR6, 1, "forward", "tcp dport 7777 reject with icmpv6 type admin-prohibited", ("filtered", "", "fd77::2")),
         (FAR, 4, "input", "tcp dport 7777 drop", ("no reply", "", "")),
         # What is dropped on its way out looks to TCP as if it were dropped anywhere (FAILURES row 16).
@@ -249,7 +258,9 @@ def echoing(host: Namespace, address: str, answer: Callable[[int, bytes], list[b
 def test_udp_echo(hosts: tuple[Namespace, ...], target: str) -> None:
     with echoing(hosts[4], target) as port:
         answers = asked(hosts[0], target, probe="udp", port=port)
-    assert [(answer.word, answer.ttl, answer.clock, answer.size) for answer in answers] == [("reply", 61, "kernel", 56)] * 2
+    assert [(answer.word, answer.ttl, answer.clock, answer.size) for answer in answers] == [
+        ("reply", 61, "kernel", 56)
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -329,3 +340,109 @@ def test_what_the_path_did_is_counted(hosts: tuple[Namespace, ...]) -> None:
     assert others == {"duplicated": 2, "reordered": 1, "corrupted": 2, "late": 1}
     assert pinged.ghosts == 1
     assert target.round_trips.count == 26
+
+
+@contextmanager
+def reflecting(host: Namespace | None, address: str, **how: Any) -> Iterator[echowire.Server]:
+    endpoint = echowire.Endpoint("udp", address, 0)
+    if host is None:
+        with echowire.serve(endpoint, service="stamp", **how) as server:
+            yield server
+    else:
+        with host.inside():
+            server = echowire.serve(endpoint, service="stamp", **how)
+        with server:
+            yield server
+
+
+@pytest.mark.parametrize("target", [FAR, FAR6])
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("engine", ["readiness", "threads"])
+def test_stamp(hosts: tuple[Namespace, ...], target: str, keyed: bool, engine: str, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("secret\n")
+    how = {"stamp_key": key} if keyed else {}
+    with reflecting(hosts[4], target, engine=engine, **how) as server, hosts[0].inside():
+        pinged = echowire.ping(
+            target, probe="stamp", port=server.endpoint.port, count=10, interval_s=0.01, size=200, **how
+        )
+    (found,) = pinged.targets
+    assert (found.sent, found.received, found.lost_forward, found.lost_backward) == (10, 10, 0, 0)
+    assert found.clocks == {"kernel": 10}
+    assert pinged.effective["authenticated"] == keyed
+    assert server.summary.datagrams_sent == 10
+    assert server.summary.sent_bytes == server.summary.received_bytes == 2000
+
+
+def test_stamp_with_another_key_is_not_answered(hosts: tuple[Namespace, ...], tmp_path: Path) -> None:
+    key, other = tmp_path / "key", tmp_path / "other"
+    key.write_text("secret")
+    other.write_text("guess")
+    with reflecting(hosts[4], FAR, stamp_key=key) as server:
+        port = server.endpoint.port
+        assert said(asked(hosts[0], FAR, probe="stamp", port=port, stamp_key=other)) == {("no reply", "", "")}
+        assert said(asked(hosts[0], FAR, probe="stamp", port=port)) == {("no reply", "", "")}
+        assert said(asked(hosts[0], FAR, probe="stamp", port=port, stamp_key=key)) == {("reply", "", FAR)}
+
+
+def test_stamp_errors_name_their_probe(hosts: tuple[Namespace, ...]) -> None:
+    assert said(asked(hosts[0], FAR, probe="stamp", port=7777)) == {("unreachable", "port", FAR)}
+
+
+def test_stamp_tells_on_which_way_it_was_lost(hosts: tuple[Namespace, ...]) -> None:
+    """Every fourth is lost on the way there, every fifth of the answers on the way back; the last comes through."""
+    with reflecting(hosts[4], FAR) as server:
+        port = server.endpoint.port
+        hosts[1].nft(f"add rule inet test forward udp dport {port} numgen inc mod 4 1 drop")
+        hosts[3].nft(f"add rule inet test forward udp sport {port} numgen inc mod 5 2 drop")
+        with hosts[0].inside():
+            (found,) = echowire.ping(FAR, probe="stamp", port=port, count=40, interval_s=0.01, wait_s=0.2).targets
+    assert (found.sent, found.lost) == (40, 16)
+    assert (found.lost_forward, found.lost_backward) == (10, 6)
+
+
+@pytest.mark.parametrize("synchronised", [False, True])
+def test_one_way_delays_are_told_only_of_clocks_that_agree(synchronised: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One host has one clock; what changes is what it says of itself."""
+    for module in ("echowire.verbs.ping", "echowire.verbs.serve"):
+        monkeypatch.setattr(f"{module}.clock_error", lambda: ClockError(synchronised, 0.0001))
+    with reflecting(None, "127.0.0.1") as server:
+        (found,) = echowire.ping(
+            "127.0.0.1", probe="stamp", port=server.endpoint.port, count=10, interval_s=0.01
+        ).targets
+    for way in (found.forward, found.backward):
+        document = way.to_json()
+        assert document is not None
+        assert document["synchronised"] is synchronised
+        assert (document["delay_us"]["p50"] is not None) is synchronised
+        assert document["jitter_us"] is not None
+    if synchronised:
+        median = [way.delays.percentile(50) or 0 for way in (found.forward, found.backward)]
+        assert sum(median) <= 2 * (found.round_trips.max_ns or 0)
+        assert found.forward.error_ns >= 200_000
+
+
+def test_a_reflector_survives_what_is_no_test_packet() -> None:
+    """A hundred thousand random datagrams: those that are test packets are answered, each in its own size."""
+    draw = random.Random(862)
+    with reflecting(None, "127.0.0.1") as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", server.endpoint.port))
+        sock.settimeout(5)
+        wanted = answered = 0
+        for number in range(100_000):
+            data = draw.randbytes(draw.randrange(1, 120))
+            is_one = len(data) >= 41 and data[13] != 0
+            wanted += is_one
+            sock.send(data)
+            if is_one:
+                assert len(sock.recv(1000)) == len(data)
+                answered += 1
+            elif not number % 64:
+                # The server takes them in order: an answer to this one shows that it got so far.
+                sock.send(bytes(12) + b"\0\1" + bytes(30))
+                sock.recv(1000)
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1000)
+    assert answered == wanted > 50_000
+    assert server.summary.datagrams_received >= 100_000

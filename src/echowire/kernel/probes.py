@@ -95,7 +95,7 @@ def open_udp(family: Family, options: ProbeOptions) -> socket.socket:
         icmp_errors.enable(sock)
         if not options.source:
             sock.bind(("", 0))
-        _receive_ttl(sock, family)
+        receive_hops(sock)
         return sock
 
     return _ready(sock, family, options, bound)
@@ -199,7 +199,7 @@ def _configure(sock: socket.socket, family: Family, options: ProbeOptions) -> No
 
 def _datagram(sock: socket.socket, family: Family) -> IcmpSocket:
     icmp_errors.enable(sock)
-    _receive_ttl(sock, family)
+    receive_hops(sock)
     name = sock.getsockname()
     if not name[1]:
         sock.bind(("", 0))
@@ -209,7 +209,7 @@ def _datagram(sock: socket.socket, family: Family) -> IcmpSocket:
 def _raw(sock: socket.socket, family: Family, identifier: int) -> IcmpSocket:
     _let_in(sock, family, {ECHO_REPLY[family], *ERRORS[family]})
     if family == 6:
-        _receive_ttl(sock, family)
+        receive_hops(sock)
     return IcmpSocket(sock, family, True, identifier)
 
 
@@ -228,8 +228,9 @@ def _let_in(sock: socket.socket, family: Family, types: frozenset[int] | set[int
         sock.setsockopt(SOL_RAW, ICMP_FILTER, mask.to_bytes(4, sys.byteorder))
 
 
-def _receive_ttl(sock: socket.socket, family: Family) -> None:
-    if family == 6:
+def receive_hops(sock: socket.socket) -> None:
+    """Have the time to live of each packet come with it."""
+    if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)

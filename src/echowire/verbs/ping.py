@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from echowire.analysis.ping_statistics import PingReport, TargetStatistics
@@ -32,9 +31,10 @@ from echowire.engines.probing.tcp import TcpProber
 from echowire.engines.probing.udp import UdpProber
 from echowire.errors import NameResolutionError, UsageError
 from echowire.kernel.clock import clock_error
+from echowire.kernel.key_file import read_key
 from echowire.kernel.probes import Fragments, ProbeOptions, open_icmp, open_tcp, open_udp
 from echowire.kernel.resolve import first_addresses
-from echowire.model import Family, is_address
+from echowire.model import STAMP_PORT, Family, is_address
 from echowire.verbs.explained import explained, explaining
 from echowire.wire.answers import Answer
 from echowire.wire.probe_data import DATA_MAX
@@ -43,7 +43,7 @@ from echowire.wire.targets import MOST_TARGETS, TargetName, count_targets, expan
 ProbeKind: TypeAlias = Literal["icmp", "udp", "tcp", "stamp"]
 PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
 
-DEFAULT_PORTS: Mapping[ProbeKind, int] = {"icmp": 0, "udp": 7, "tcp": 443, "stamp": 862}
+DEFAULT_PORTS: Mapping[ProbeKind, int] = {"icmp": 0, "udp": 7, "tcp": 443, "stamp": STAMP_PORT}
 """RFC 862's, HTTPS's, and STAMP's (RFC 8762 section 4.1)."""
 
 DEFAULT_SIZE = 56
@@ -116,7 +116,8 @@ def ping(
     size = check_size(probe, size)
     if interval_s < 0 or wait_s <= 0 or (count is not None and count < 1) or (rate is not None and rate <= 0):
         raise UsageError("count, wait and rate must be above 0, and the interval not below")
-    options = probe_options(source, ttl, tos, fragments)
+    # RFC 8762 section 4.2: so that the reflector can tell how many routers were passed.
+    options = probe_options(source, 255 if probe == "stamp" and ttl is None else ttl, tos, fragments)
     names = list(expand_targets(targets, ports=probe != "icmp"))
     found = find_targets(names, DEFAULT_PORTS[probe] if port is None else port, family)
     statistics = found.statistics
@@ -167,17 +168,6 @@ def ping(
         flight.ghosts,
         conditions(statistics),
     )
-
-
-def read_key(path: str | os.PathLike[str]) -> bytes:
-    """The key in a file: its bytes, without the line end that an editor left. Raises `UsageError`."""
-    try:
-        key = Path(path).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
-    except OSError as error:
-        raise UsageError(f"key {path}: {(error.strerror or str(error)).lower()} (errno {error.errno})") from error
-    if not key:
-        raise UsageError(f"key {path}: the file is empty")
-    return key
 
 
 def check_size(probe: ProbeKind, size: int | None) -> int:

@@ -26,8 +26,6 @@ import struct
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-PORT = 862
-
 SENDER = struct.Struct(">IQHH28x")
 REFLECTOR = struct.Struct(">IQHHQIQH2xB3x")
 SENDER_SIGNED = struct.Struct(">I12xQHH68x")

@@ -8,6 +8,7 @@ answer is never longer than what it answers.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from echowire.wire.stamp import (
@@ -26,12 +27,27 @@ SESSIONS_REMEMBERED = 16_384
 """Sessions that are counted at once, least recently heard forgotten first: about 5 MB. One that is forgotten begins
 anew, as if the reflector had been restarted; a flood of forged identifiers can do no more than that."""
 
+UNKNOWN = ErrorEstimate(False, 16.0)
+"""Of a clock that nothing is known of; sixteen seconds are RFC 5905's MAXDISP."""
+
+ESTIMATE_GOOD_NS = 64_000_000_000
+"""How long an estimate is taken for true, 64 s: as often as NTP asks its servers."""
+
 
 class Reflector:
-    """Answers the packets of one socket. `estimate` is of this host's clock, `key` of the authenticated mode."""
+    """Answers the packets of one socket. `estimate` asks for that of this host's clock; `key` is the authenticated
+    mode's."""
 
-    def __init__(self, estimate: ErrorEstimate, *, key: bytes | None = None, stateful: bool = True) -> None:
-        self._error = pack_error(estimate)
+    def __init__(
+        self,
+        estimate: Callable[[], ErrorEstimate] = lambda: UNKNOWN,
+        *,
+        key: bytes | None = None,
+        stateful: bool = True,
+    ) -> None:
+        self._estimate = estimate
+        self._error = pack_error(estimate())
+        self._asked_ns = 0
         self._key = key
         self._stateful = stateful
         self._base = BASE_BYTES if key is None else SIGNED_BYTES
@@ -59,6 +75,9 @@ class Reflector:
         if self._stateful:
             self._remember((peer, asked.session), count)
         sent = (asked.sequence, asked.timestamp, asked.error, ttl)
+        if now_ns - self._asked_ns > ESTIMATE_GOOD_NS:
+            self._asked_ns = now_ns
+            self._error = pack_error(self._estimate())
         packet = ReflectedPacket(sequence, ntp_of(now_ns), self._error, asked.session, ntp_of(received_ns), *sent)
         # A TWAMP-Light sender's packet may be up to three bytes shorter than STAMP's.
         return (pack_reflected(packet, self._key) + extensions)[: len(data)]

@@ -117,10 +117,12 @@ class Flight:
         by: str = "",
         received_ns: int | None = None,
         rtt_ns: int | None = None,
+        rtt_clock: Clock = "kernel",
         intact: bool = True,
         **more: Any,
     ) -> None:
-        """Something answered probe `number`. `received_ns` is the kernel's stamp, `rtt_ns` a better round trip.
+        """Something answered probe `number`. `received_ns` is the kernel's stamp, `rtt_ns` a better round trip, and
+        `rtt_clock` what it was measured with.
 
         `more` are other fields of `Answer`.
         """
@@ -129,7 +131,7 @@ class Flight:
         if probe is None:
             self.ghosts += 1
             return
-        rtt, clock = _round_trip(probe, now, received_ns, rtt_ns)
+        rtt, clock = _round_trip(probe, now, received_ns, rtt_ns, rtt_clock)
         late = duplicate = reordered = False
         if probe.answered is None:
             probe.answered = word
@@ -210,14 +212,16 @@ class Flight:
         return waiting[0].sent_ns + self._wait_ns if waiting else None
 
 
-def _round_trip(probe: Probe, now_ns: int, received_ns: int | None, better_ns: int | None) -> tuple[int, Clock]:
+def _round_trip(
+    probe: Probe, now_ns: int, received_ns: int | None, better_ns: int | None, better: Clock
+) -> tuple[int, Clock]:
     """The round trip, by the best clock whose answer can be true: stamps lie within what this program saw.
 
     Real time that was stepped between the two stamps gives less than nothing, or more than has passed.
     """
     seen = now_ns - probe.sent_ns
     if better_ns is not None and 0 <= better_ns <= seen:
-        return better_ns, "kernel"
+        return better_ns, better
     if received_ns is not None:
         stamped = received_ns - probe.left_ns
         if 0 <= stamped <= seen:

@@ -18,6 +18,7 @@ from echowire.kernel.probes import received_hops
 from echowire.kernel.timestamps import Entry, received_ns
 from echowire.model import Family
 from echowire.wire import stamp
+from echowire.wire.answers import Clock
 from echowire.wire.stamp import ErrorEstimate, ReflectedPacket, SenderPacket
 
 
@@ -60,14 +61,17 @@ class StampProber(DatagramProber):
         if packet is None or probe is None or probe.target.address != address[0]:
             self.flight.ghosts += 1
             return
-        arrived_ns = received_ns(control) or time.time_ns()
+        stamped_ns = received_ns(control)
+        arrived_ns = stamped_ns or time.time_ns()
         forward_ns, backward_ns = self._delays(probe, packet, arrived_ns)
+        clock: Clock = "monotonic" if stamped_ns is None else "kernel" if probe.stamped else "kernel receive"
         self.flight.settle(
             probe.number,
             "reply",
             by=str(address[0]),
             received_ns=arrived_ns,
             rtt_ns=forward_ns + backward_ns,
+            rtt_clock=clock,
             ttl=received_hops(control),
             size=size,
             reflected=packet.sequence,
