@@ -102,6 +102,10 @@ class OneWay:
         }
 
 
+NO_WAY = OneWay()
+"""Of a protocol that tells none."""
+
+
 class TargetStatistics:
     """What is known of one target. `sent` counts probes; each is in one of received, lost, refused by this host or
     unanswered (in flight when the run ended)."""
@@ -124,8 +128,7 @@ class TargetStatistics:
         self.clocks: Counter[str] = Counter()
         self.round_trips = Samples()
         self.jitter = Jitter()
-        self.forward = OneWay()
-        self.backward = OneWay()
+        self._one_way: tuple[OneWay, OneWay] | None = None
         self.mtu: int | None = None
         """The least that an answer `too big` named."""
         self.recent: list[float | None] = []
@@ -172,8 +175,19 @@ class TargetStatistics:
         self.clocks[answer.clock or "monotonic"] += 1
         self._note(answer.rtt_ns)
         if answer.forward_ns is not None and answer.backward_ns is not None:
-            self.forward.add(answer.forward_ns, answer.error_ns)
-            self.backward.add(answer.backward_ns, answer.error_ns)
+            self._one_way = self._one_way or (OneWay(), OneWay())
+            self._one_way[0].add(answer.forward_ns, answer.error_ns)
+            self._one_way[1].add(answer.backward_ns, answer.error_ns)
+
+    @property
+    def forward(self) -> OneWay:
+        """The delay on the way there; empty where the protocol does not tell."""
+        return NO_WAY if self._one_way is None else self._one_way[0]
+
+    @property
+    def backward(self) -> OneWay:
+        """The delay on the way back."""
+        return NO_WAY if self._one_way is None else self._one_way[1]
 
     def _note(self, value: float | None) -> None:
         self.recent.append(value)

@@ -85,11 +85,9 @@ class Report:
             env.answer_json({"event": "summary", **pinged.to_json(), "error": None})
         elif len(pinged.targets) == 1:
             plain = env.variables.get("TERM") == "dumb"
-            for line in _summary(pinged, plain=plain):
-                env.answer(line)
+            env.answer("\n".join(_summary(pinged, plain=plain)))
         else:
-            for line in _table(pinged):
-                env.answer(line)
+            env.answer("\n".join(_table(pinged)))
         for text, holds in pinged.conditions.items():
             if holds is not False:
                 env.say(f"echowire: --fail-if {printable(text)}: {'it holds' if holds else 'it cannot be known'}")

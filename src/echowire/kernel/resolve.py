@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, TypeAlias
@@ -111,6 +110,9 @@ def first_addresses(
 
     if len(hosts) == 1 or all(_numeric(host, port, family) for host, port in hosts):
         return [one(at) for at in hosts]
+    # Imported for those who need it: it brings logging along.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "echowire resolve") as pool:
         return list(pool.map(one, hosts))
 

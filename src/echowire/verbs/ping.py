@@ -11,7 +11,6 @@ makes figures of the answers.
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import threading
 import time
@@ -26,7 +25,6 @@ from echowire.engines.probing.icmp import IcmpProber
 from echowire.engines.probing.prober import Prober
 from echowire.engines.probing.run import Run
 from echowire.engines.probing.schedule import Rounds
-from echowire.engines.probing.stamp import StampProber
 from echowire.engines.probing.tcp import TcpProber
 from echowire.engines.probing.udp import UdpProber
 from echowire.errors import NameResolutionError, UsageError
@@ -224,14 +222,14 @@ def open_probers(
     stamp_key: str | os.PathLike[str] | None,
 ) -> tuple[dict[Family, Prober], dict[str, Any]]:
     """A prober for each family that the targets have, and what is in effect. Raises `OperationError`."""
-    run = secrets.randbits(64)
+    run = random_bits(64)
     probers: dict[Family, Prober] = {}
     facts: dict[str, Any] = {"probe": probe}
     try:
         for family in sorted({target.family for target in targets}):
             if probe == "icmp":
                 with explaining():
-                    opened = open_icmp(family, options, secrets.randbits(16))
+                    opened = open_icmp(family, options, random_bits(16))
                 facts["socket"] = "raw" if opened.is_raw else "datagram"
                 facts["identifier"] = opened.identifier
                 probers[family] = IcmpProber(flight, opened, run)
@@ -240,6 +238,9 @@ def open_probers(
             elif probe == "tcp":
                 probers[family] = TcpProber(flight, lambda version: open_tcp(version, options))
             else:
+                # Imported for those who need it: it brings OpenSSL along.
+                from echowire.engines.probing.stamp import StampProber
+
                 key = None if stamp_key is None else read_key(stamp_key)
                 error = clock_error()
                 facts["authenticated"] = key is not None
@@ -251,6 +252,11 @@ def open_probers(
             prober.close()
         raise
     return probers, facts
+
+
+def random_bits(count: int) -> int:
+    """A number that nobody can guess."""
+    return int.from_bytes(os.urandom(count // 8), "big")
 
 
 @contextmanager

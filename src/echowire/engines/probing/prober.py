@@ -36,6 +36,9 @@ NO_ROOM = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 class Prober(ABC):
     """One way to probe, for all targets that it was made for. All calls come from the run's thread."""
 
+    reads_only = True
+    """Whether all that it waits for is to read."""
+
     def __init__(self, flight: Flight) -> None:
         self.flight = flight
 
@@ -124,18 +127,22 @@ class DatagramProber(Prober):
 
     def on_ready(self, mask: int) -> None:
         """Take in what has come: stamps and errors first, so that a reply finds its probe stamped."""
-        if mask != READ or self._unstamped:
+        if self._unstamped or mask != READ:
             self._drain()
         receive = self.sock.recvmsg_into
-        for _ in range(BATCH):
+        for taken in range(BATCH):
             try:
                 size, control, _, address = receive(self._buffers, timestamps.RECEIVE_SPACE)
             except BlockingIOError:
+                if not taken:
+                    self._drain()  # select(2) does not tell errors from packets
                 return
             except OSError:
                 self._drain()  # what the error was about
                 continue
             self.take_in(size, control, address)
+            if not self.flight.in_flight:
+                return  # what nobody waits for may wait itself, and the look for it be saved
 
     @abstractmethod
     def take_in(self, size: int, control: list[tuple[int, int, bytes]], address: tuple[object, ...]) -> None:

@@ -6,7 +6,7 @@ as much as these say of themselves.
 
 from __future__ import annotations
 
-import secrets
+import os
 import socket
 import time
 from collections import OrderedDict
@@ -32,7 +32,7 @@ class StampProber(DatagramProber):
         self._error = stamp.pack_error(ErrorEstimate(error.synchronised, error.seconds))
         self._own_error = error
         self._key = key
-        self._session = secrets.randbits(16)
+        self._session = int.from_bytes(os.urandom(2), "big")
         self._sent: dict[int, int] = {}
         # What comes back of each packet: its sequence number and timestamp, which no other has both of.
         self._numbers: OrderedDict[tuple[int, int], int] = OrderedDict()

@@ -26,6 +26,8 @@ OpenSocket = Callable[[Family], socket.socket]
 class TcpProber(Prober):
     """Connections to any number of targets; `open_socket` makes the socket of each."""
 
+    reads_only = False
+
     def __init__(self, flight: Flight, open_socket: OpenSocket) -> None:
         super().__init__(flight)
         self._open_socket = open_socket
