@@ -7,6 +7,7 @@ The public names, and the room that each lives in:
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
     ping, Pinged                        verbs/ping.py       is it there, how far, how steady, and who says no
+    trace, path_mtu, …                  verbs/trace.py      which way it goes, and how large a packet may be
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -54,6 +55,10 @@ _HOME = {
     "bench": "verbs.bench",
     "Pinged": "verbs.ping",
     "ping": "verbs.ping",
+    "PathMtu": "verbs.trace",
+    "Traced": "verbs.trace",
+    "path_mtu": "verbs.trace",
+    "trace": "verbs.trace",
     "count_targets": "wire.targets",
     "has_range": "wire.targets",
     "read_target_file": "wire.targets",
@@ -105,6 +110,7 @@ if TYPE_CHECKING:
     )
     from echowire.verbs.ping import Pinged, ping
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
+    from echowire.verbs.trace import PathMtu, Traced, path_mtu, trace
     from echowire.wire.targets import count_targets, has_range, read_target_file
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
@@ -125,6 +131,7 @@ __all__ = [
     "NoReplyError",
     "Notice",
     "OperationError",
+    "PathMtu",
     "Peer",
     "Pinged",
     "ProtocolError",
@@ -134,6 +141,7 @@ __all__ = [
     "Server",
     "Stopped",
     "Summary",
+    "Traced",
     "UsageError",
     "__version__",
     "bench",
@@ -148,6 +156,7 @@ __all__ = [
     "parse_port",
     "parse_rate",
     "parse_size",
+    "path_mtu",
     "ping",
     "raise_open_file_limit",
     "read_target_file",
@@ -155,6 +164,7 @@ __all__ = [
     "scan",
     "serve",
     "split_scheme",
+    "trace",
 ]
 
 

@@ -112,11 +112,11 @@ def open_tcp(family: Family, options: ProbeOptions) -> socket.socket:
     return _ready(sock, family, options, heard)
 
 
-def open_raw_tcp(options: ProbeOptions) -> socket.socket:
-    """A raw IPv4 socket of TCP, for SYNs whose ports are the caller's. Raises `OperationError`."""
+def open_raw_tcp(family: Family, options: ProbeOptions) -> socket.socket:
+    """A raw socket of TCP, for SYNs whose ports are the caller's. Raises `OperationError`."""
     with operation("socket", "raw TCP"):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
-    return _ready(sock, 4, options, lambda: sock)
+        sock = socket.socket(_address_family(family), socket.SOCK_RAW, socket.IPPROTO_TCP)
+    return _ready(sock, family, options, lambda: sock)
 
 
 def open_raw_icmp(family: Family) -> socket.socket:

@@ -194,14 +194,16 @@ def probe_options(source: str, ttl: int | None, tos: int | None, fragments: Frag
     return ProbeOptions(source=source, ttl=ttl, tos=tos, fragments=fragments)
 
 
-def find_targets(names: Sequence[TargetName], port: int, family: Family | None) -> Found:
-    """Look up every target; one whose name is unknown has a `problem` and is not probed."""
+def find_targets(names: Sequence[TargetName], port: int, family: Family | None, *, raising: bool = False) -> Found:
+    """Look up every target; one whose name is unknown has a `problem` and is not probed, or with `raising` raises."""
     import socket
 
     wanted = [(name.host, name.port or port) for name in names]
     targets, statistics = [], []
     for index, (name, found) in enumerate(zip(names, first_addresses(wanted, family, socket.SOCK_DGRAM), strict=True)):
         shown = name.host if name.port is None else f"{name.host}:{name.port}"
+        if raising and isinstance(found, NameResolutionError | UsageError):
+            raise explained(found) if isinstance(found, NameResolutionError) else found
         if isinstance(found, NameResolutionError):
             statistics.append(TargetStatistics(shown, "", str(explained(found))))
         elif isinstance(found, UsageError):
