@@ -117,7 +117,7 @@ def ping(
     # RFC 8762 section 4.2: so that the reflector can tell how many routers were passed.
     options = probe_options(source, 255 if probe == "stamp" and ttl is None else ttl, tos, fragments)
     names = list(expand_targets(targets, ports=probe != "icmp"))
-    found = find_targets(names, DEFAULT_PORTS[probe] if port is None else port, family)
+    found = find_targets(names, port_of(probe, port), family)
     statistics = found.statistics
     report = _teller(statistics, on_answer)
     flight = Flight(len(statistics), round(wait_s * 1e9), report)
@@ -181,6 +181,17 @@ def check_size(probe: ProbeKind, size: int | None) -> int:
     if probe == "udp" and size < 16:
         raise UsageError("a UDP probe needs 16 bytes of data to be known again")
     return size
+
+
+def port_of(probe: ProbeKind, port: int | None, defaults: Mapping[Any, int] = DEFAULT_PORTS) -> int:
+    """The port that probes go to, 0 for ICMP. Raises `UsageError` where there is none to go to."""
+    if port is None:
+        return defaults[probe]
+    if probe == "icmp":
+        raise UsageError(f"ICMP has no ports, and {port} is one; TCP, UDP and STAMP probes have")
+    if not 1 <= port <= 65535:
+        raise UsageError(f"a port is 1 to 65535, not {port}")
+    return port
 
 
 def probe_options(source: str, ttl: int | None, tos: int | None, fragments: Fragments | None) -> ProbeOptions:

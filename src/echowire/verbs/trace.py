@@ -29,7 +29,15 @@ from echowire.errors import EchowireError, OperationError, UsageError
 from echowire.kernel.probes import ProbeOptions, open_icmp, open_tcp, open_udp
 from echowire.model import Family
 from echowire.verbs.explained import explaining
-from echowire.verbs.ping import DEFAULT_SIZE, check_size, find_targets, interruptible, probe_options, random_bits
+from echowire.verbs.ping import (
+    DEFAULT_SIZE,
+    check_size,
+    find_targets,
+    interruptible,
+    port_of,
+    probe_options,
+    random_bits,
+)
 from echowire.wire.answers import Answer
 from echowire.wire.probe_data import DATA_MAX
 from echowire.wire.targets import expand_targets
@@ -89,7 +97,7 @@ def trace(
     if (count is not None and count < 1) or interval_s < 0 or wait_s <= 0:
         raise UsageError("count and wait must be above 0, and the interval not below")
     data = _data_size(probe, size)
-    at = _one_target(target, probe, TRACE_PORTS[probe] if port is None else port, family)
+    at = _one_target(target, probe, port_of(probe, port, TRACE_PORTS), family)
     options = probe_options(source, None, tos, fragments)
     start = time.monotonic_ns()
     rounds = HopRounds(at, data, count, (first_hop, max_hops), flows, round(interval_s * 1e9), start)
@@ -183,7 +191,7 @@ def path_mtu(
         raise UsageError("the size of packets is found by ICMP or UDP echoes")
     if tries < 1 or wait_s <= 0:
         raise UsageError("tries and wait must be above 0")
-    at = _one_target(target, probe, 7 if port is None else port, family)
+    at = _one_target(target, probe, port_of(probe, port), family)
     options = probe_options(source, None, None, "probe")
     start = time.monotonic_ns()
     overhead = OVERHEAD[at.family]
