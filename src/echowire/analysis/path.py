@@ -99,6 +99,11 @@ class Path:
             self._on_end(answer.hops)
 
     @property
+    def judged(self) -> list[tuple[Hop, Judged]]:
+        """Each hop, and how much of its loss is the path's."""
+        return judged_hops(self.hops)
+
+    @property
     def hops(self) -> list[Hop]:
         """From the first to the end, or to the last one that answered."""
         answering = [number for number, hop in self._hops.items() if hop.received]
@@ -118,16 +123,16 @@ class Judged:
     """It answers none, and a hop behind it does."""
 
 
-def judge(hops: Sequence[Hop]) -> list[Judged]:
-    """Of each hop, how much of its loss is the path's."""
-    found: list[Judged] = []
+def judged_hops(hops: Sequence[Hop]) -> list[tuple[Hop, Judged]]:
+    """Each hop, and how much of its loss is the path's."""
+    found: list[tuple[Hop, Judged]] = []
     behind: float | None = None
     for hop in reversed(hops):
         loss = hop.loss
         known = [share for share in (loss, behind) if share is not None]
         path_loss = min(known) if known else None
         limited = bool(hop.lost and hop.received and behind == 0)
-        found.append(Judged(path_loss, limited, not hop.received and behind is not None))
+        found.append((hop, Judged(path_loss, limited, not hop.received and behind is not None)))
         behind = path_loss if hop.received or behind is not None else None
     return found[::-1]
 
@@ -150,6 +155,11 @@ class TraceReport:
     ghosts: int
 
     @property
+    def judged(self) -> list[tuple[Hop, Judged]]:
+        """Each hop, and how much of its loss is the path's."""
+        return judged_hops(self.hops)
+
+    @property
     def exit_status(self) -> int:
         """0 where the target was reached, else 1."""
         return 0 if self.reached else 1
@@ -168,7 +178,7 @@ class TraceReport:
             "supplied": dict(self.supplied),
             "effective": dict(self.effective),
             "ghosts": self.ghosts,
-            "hops": [_hop_json(hop, judged) for hop, judged in zip(self.hops, judge(self.hops), strict=True)],
+            "hops": [_hop_json(hop, judged) for hop, judged in self.judged],
         }
 
 

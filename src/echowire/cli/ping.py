@@ -10,6 +10,7 @@ import click
 import echowire
 from echowire import EchowireError, UsageError
 from echowire.cli.common import DURATION, PORT, RATE, SIZE, Environment, family_of, pass_environment
+from echowire.cli.path_report import run_mtu, run_trace
 from echowire.cli.ping_report import Report
 
 ASK_ABOVE = 1024
@@ -27,6 +28,16 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 @click.option("-u", "--udp", is_flag=True, help="UDP echo (RFC 862).")
 @click.option("--stamp", is_flag=True, help="STAMP (RFC 8762): loss and delay each way.")
 @click.option("-P", "--port", type=PORT, help="The port. [default: 443 for -T, 7 for -u, 862 for --stamp]")
+@click.option("--trace", is_flag=True, help="Show the path: who answers at each hop, all hops at a time.")
+@click.option("--hops", type=click.IntRange(1, 64), default=30, show_default=True, help="Hops that --trace looks at.")
+@click.option(
+    "--flows",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Flows of --trace: 1 keeps to one path, more show equal-cost branches.",
+)
+@click.option("--mtu", is_flag=True, help="Find the largest packet that the path takes, through black holes too.")
 @click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Targets, one a line; - is standard input.")
 @click.option("-c", "--count", type=click.IntRange(min=1), help="Probes to each. [default: until Ctrl-C; a range: 1]")
 @click.option("-i", "--interval", type=DURATION, help="From one probe of a target to the next. [default: 1s]")
@@ -64,6 +75,8 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire ping 10.0.0.0/24                     one probe to each address
     echowire ping -T -P 443 example.org           where ICMP is filtered
     echowire ping --stamp -c 100 -i 10ms host     each way by itself; host runs: echowire serve --service stamp
+    echowire ping --trace host                    the path, as mtr has it; also -T -P 443 or -u; --flows 8
+    echowire ping --mtu host                      how large a packet may be
     echowire ping --jsonl host | jq .word
     echowire ping -q -c 100 -i 10ms host --fail-if 'loss>1% or p99>50ms'
 
@@ -88,6 +101,8 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     count = options["count"]
     if count is None and (echowire.has_range(targets) or options["as_json"]):
         count = 1
+    if options["trace"] or options["mtu"]:
+        return _follow_path(env, options, targets)
     report = Report(env, options, number)
     try:
         with report:
@@ -118,6 +133,16 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         raise
     report.conclude(pinged)
     return pinged.exit_status
+
+
+def _follow_path(env: Environment, options: dict[str, Any], targets: list[str]) -> int:
+    if options["trace"] and options["mtu"]:
+        raise UsageError("--trace is the way, --mtu its width; give one of them")
+    if len(targets) != 1:
+        raise UsageError(f"--trace and --mtu take one target; {len(targets)} were given")
+    if options["fail_if"]:
+        raise UsageError("--fail-if is about targets, not paths")
+    return (run_trace if options["trace"] else run_mtu)(env, options, targets[0], _probe(options))
 
 
 def _probe(options: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from echowire import EchowireError, Pinged, format_duration
 from echowire.cli.common import Environment, printable
 from echowire.cli.histogram import histogram_lines
-from echowire.cli.ping_rows import COLUMNS, describe, nano, target_row
+from echowire.cli.ping_rows import COLUMNS, aligned, describe, nano, target_row
 
 SCHEMA = {"schema": "echowire.ping", "version": 1}
 
@@ -48,9 +48,9 @@ class Report:
             if target.problem:
                 self._env.say(f"echowire: ping {printable(target.name)}: {printable(target.problem)}")
         if self._is_live:
-            from echowire.cli.ping_live import LiveTable
+            from echowire.cli.live import Redrawn, ping_table
 
-            self._live = LiveTable(self._env, targets)
+            self._live = Redrawn(self._env, ping_table(targets))
         elif self._has_lines and len(targets) == 1 and targets[0].address:
             self._env.answer(_headline(targets[0], effective))
 
@@ -185,16 +185,8 @@ def _one_way(way: Any) -> str:
 
 def _table(pinged: Pinged) -> list[str]:
     """A line a target, in the order in which they were given."""
-    rows: list[tuple[str, ...]] = [COLUMNS]
-    rows += [target_row(target) for target in pinged.targets]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [""]
-    for row in rows:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
-        ]
-        lines.append("  ".join([*cells, row[-1]]).rstrip())
+    rows = [COLUMNS, *(target_row(target) for target in pinged.targets)]
+    lines = ["", *aligned(rows, (0, len(COLUMNS) - 1))]
     up = sum(target.is_up for target in pinged.targets)
     total = f"{len(pinged.targets)} targets, {up} up, {format_duration(pinged.seconds)}"
     return [*lines, "", total]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from echowire import format_duration
@@ -40,3 +41,40 @@ def target_row(target: Any) -> tuple[str, ...]:
 def nano(nanoseconds: float | None) -> str:
     """`12.3 µs`; `?` for None."""
     return format_duration(None if nanoseconds is None else nanoseconds / 1e9)
+
+
+HOP_COLUMNS = ("Hop", "Address", "Loss", "Sent", "Last", "Mean", "Best", "Worst", "StdDev", "Note")
+"""mtr's, and what is to be said of the hop."""
+
+
+def hop_rows(path: Any) -> list[tuple[str, ...]]:
+    """The cells of each hop, and a row for each further address that answered it."""
+    rows: list[tuple[str, ...]] = []
+    for hop, judged in path.judged:
+        times, addresses = hop.round_trips, hop.addresses or ["???"]
+        notes = [describe(word, what, "") for word, what in hop.said]
+        notes += ["rate limited"] if judged.rate_limited else ["silent"] if judged.silent else []
+        figures = (hop.last_ns, times.mean_ns, times.min_ns, times.max_ns, times.deviation_ns)
+        loss = "" if hop.loss is None else f"{100 * hop.loss:.3g}%"
+        rows.append(
+            (
+                *(str(hop.number), addresses[0], loss, str(hop.sent)),
+                *("" if figure is None else nano(figure) for figure in figures),
+                ", ".join(notes),
+            )
+        )
+        rows += [("", address, *[""] * (len(HOP_COLUMNS) - 2)) for address in addresses[1:]]
+    return rows
+
+
+def aligned(rows: Sequence[Sequence[str]], words: Sequence[int]) -> list[str]:
+    """Rows as lines, each column as wide as its widest cell; those in `words` set to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in words else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

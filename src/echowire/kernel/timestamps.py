@@ -60,7 +60,8 @@ class Entry(NamedTuple):
     mtu: int | None
     """The size that would have passed, where this host itself refused."""
     stamp_ns: int | None
-    stamp_of: int
+    """When an error came, or when the datagram left that `stamp_of` counts."""
+    stamp_of: int | None
 
 
 def enable_both(sock: socket.socket) -> bool:
@@ -118,7 +119,7 @@ def read_queue(sock: socket.socket) -> Entry | None:
         data, control, _, address = sock.recvmsg(QUEUE_BYTES, QUEUE_BYTES, socket.MSG_ERRQUEUE)
     except OSError:
         return None
-    report, mtu, stamp, stamp_of = None, None, received_ns(control), 0
+    report, mtu, stamp_of = None, None, None
     for level, kind, value in control:
         if (level, kind) not in ((socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)):
             continue
@@ -131,4 +132,4 @@ def read_queue(sock: socket.socket) -> Entry | None:
             mtu = info or None
         else:
             report = report_of(value)
-    return Entry(data, address[0] if address else "", report, mtu, None if report else stamp, stamp_of)
+    return Entry(data, address[0] if address else "", report, mtu, received_ns(control), stamp_of)

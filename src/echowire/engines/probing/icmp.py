@@ -65,7 +65,7 @@ class IcmpProber(DatagramProber):
         by = str(address[0])
         if echo is None:
             if self._is_raw:
-                self._take_error(bytes(message), by)
+                self._take_error(bytes(message), by, received_ns(control))
             return
         if echo.type != self._reply:
             return
@@ -111,7 +111,7 @@ class IcmpProber(DatagramProber):
             return None, False
         return number, echo.data == pack_data(self._run, probe.number, probe.size)
 
-    def _take_error(self, message: bytes, by: str) -> None:
+    def _take_error(self, message: bytes, by: str, arrived_ns: int | None) -> None:
         error = read_error(self.family, message)
         if error is None or error.quoted.protocol != PROTOCOL[self.family]:
             return
@@ -122,4 +122,4 @@ class IcmpProber(DatagramProber):
         if number is None:
             return  # about another program's probe
         word, what = word_of_icmp(self.family, error.type, error.code)
-        self.flight.settle(number, word, by=by, what=what, mtu=error.mtu)
+        self.flight.settle(number, word, by=by, what=what, mtu=error.mtu, received_ns=arrived_ns)

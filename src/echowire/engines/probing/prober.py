@@ -159,9 +159,9 @@ class DatagramProber(Prober):
             entry = timestamps.read_queue(self.sock)
             if entry is None:
                 break
-            if entry.stamp_ns is not None:
+            if entry.stamp_of is not None:
                 number = self._unstamped.pop(entry.stamp_of, None)
-                if number is not None:
+                if number is not None and entry.stamp_ns is not None:
                     self.flight.stamp(number, entry.stamp_ns)
                 if stamps_only and not self._unstamped:
                     break
@@ -178,7 +178,7 @@ class DatagramProber(Prober):
             self.flight.ghosts += 1
             return
         word, what = word_of_icmp(report.version, report.type, report.code)
-        self.flight.settle(number, word, by=report.offender, what=what, mtu=report.mtu)
+        self.flight.settle(number, word, by=report.offender, what=what, mtu=report.mtu, received_ns=entry.stamp_ns)
 
     def _renumber(self) -> None:
         """Begin the kernel's count anew: whether a datagram that did not go was counted cannot be known."""
