@@ -13,6 +13,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 HELD_LONG = 250
 """Packets of the same way after which one that is held for long is passed on: 2.5 s at 100 a second."""
@@ -99,7 +100,7 @@ class LossyPath:
         self._inner = [self._socket("127.0.0.1") for _ in addresses]
         for sock in self._inner:
             sock.connect(("127.0.0.1", reflector_port))
-        self._peers: list[object] = [None] * len(addresses)
+        self._peers: list[Any] = [None] * len(addresses)
         self.targets = [
             f"{address}:{sock.getsockname()[1]}" for address, sock in zip(addresses, self._outer, strict=True)
         ]
@@ -148,4 +149,4 @@ class LossyPath:
             return
         for packet in self.ways[at][1].passed(data, may_hold_long=True):
             self.accounts[at].answered(int.from_bytes(packet[24:28], "big"))
-            self._outer[at].sendto(packet, self._peers[at])  # type: ignore[arg-type]
+            self._outer[at].sendto(packet, self._peers[at])

@@ -152,6 +152,16 @@ def test_a_rate_makes_rounds_longer() -> None:
     assert not rounds.finished
 
 
+def test_many_targets_are_asked_in_groups_and_at_the_same_rate() -> None:
+    targets = [Target(at, f"t{at}", 4, f"10.0.1.{at}", (f"10.0.1.{at}", 0)) for at in range(100)]
+    rounds = Rounds(targets, 56, 2, 0, 1_000_000, 0)
+    due = []
+    while (at := rounds.due_ns()) is not None:
+        due.append(at)
+        rounds.take()
+    assert due == [number // 10 * 10_000_000 for number in range(200)]
+
+
 def test_hops_end_where_the_target_answered() -> None:
     rounds = HopRounds(TARGETS[0], 56, 2, (1, 30), 2, SECOND, 0)
     for hops in (1, 2, 3, 4, 5):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any
 
 import pytest
 
 from echowire.kernel import icmp_errors, timestamps
 
 
-def pair(family: int) -> tuple[socket.socket, tuple[object, ...]]:
+def pair(family: int) -> tuple[socket.socket, tuple[Any, ...]]:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
     sock.setblocking(False)
@@ -25,7 +26,7 @@ def test_both_stamps_lie_within_what_was_seen(family: int) -> None:
         timestamps.wait_ready()
         for number in range(20):
             before = time.time_ns()
-            sock.sendto(b"x", address)  # type: ignore[arg-type]
+            sock.sendto(b"x", address)
             entry = timestamps.read_queue(sock)
             _, control, _, _ = sock.recvmsg(100, timestamps.RECEIVE_SPACE)
             after = time.time_ns()
@@ -44,7 +45,7 @@ def test_numbers_begin_anew_when_asked_again() -> None:
         for _ in range(2):
             assert timestamps.enable_both(sock)
             for number in range(3):
-                sock.sendto(b"x", address)  # type: ignore[arg-type]
+                sock.sendto(b"x", address)
                 entry = timestamps.read_queue(sock)
                 assert entry is not None
                 assert entry.stamp_of == number
@@ -56,7 +57,7 @@ def test_receive_stamps_alone() -> None:
         assert timestamps.enable_receive(sock)
         timestamps.wait_ready()
         before = time.time_ns()
-        sock.sendto(b"x", address)  # type: ignore[arg-type]
+        sock.sendto(b"x", address)
         stamp = timestamps.received_ns(sock.recvmsg(10, timestamps.RECEIVE_SPACE)[1])
         assert stamp is not None
         assert before <= stamp <= time.time_ns()

@@ -361,7 +361,7 @@ def reflecting(host: Namespace | None, address: str, **how: Any) -> Iterator[ech
 def test_stamp(hosts: tuple[Namespace, ...], target: str, keyed: bool, engine: str, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("secret\n")
-    how = {"stamp_key": key} if keyed else {}
+    how: dict[str, Any] = {"stamp_key": key} if keyed else {}
     with reflecting(hosts[4], target, engine=engine, **how) as server, hosts[0].inside():
         pinged = echowire.ping(
             target, probe="stamp", port=server.endpoint.port, count=10, interval_s=0.01, size=200, **how

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -223,5 +222,4 @@ def test_what_cannot_be() -> None:
         echowire.trace("nosuch.invalid")
     for wrong in ({"flows": 0}, {"max_hops": 300}, {"probe": "stamp"}, {"count": 0}, {"size": 3}):
         with pytest.raises(UsageError):
-            echowire.trace("127.0.0.1", **wrong)  # type: ignore[arg-type]
-    assert socket.AF_INET
+            echowire.trace("127.0.0.1", **wrong)

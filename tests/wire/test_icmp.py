@@ -25,7 +25,7 @@ from echowire.wire.icmp import (
 def slow_checksum(data: bytes) -> int:
     """RFC 1071 section 4.1, in so many words."""
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

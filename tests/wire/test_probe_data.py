@@ -28,7 +28,7 @@ def test_the_largest() -> None:
 def test_a_byte_that_was_changed(at: int) -> None:
     data = bytearray(pack_data(5, 6, 56))
     data[at] ^= 0x10
-    assert read_data(5, 56, data) == Seen(6, False)
+    assert read_data(5, 56, bytes(data)) == Seen(6, False)
     assert read_data(5, 56, bytes(data[:at])) == Seen(6, False)
 
 

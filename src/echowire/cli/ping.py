@@ -103,6 +103,8 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         count = 1
     if options["trace"] or options["mtu"]:
         return _follow_path(env, options, targets)
+    if options["tcp"]:
+        echowire.raise_open_file_limit()  # a socket for each probe in flight
     report = Report(env, options, number)
     try:
         with report:

@@ -118,7 +118,8 @@ def _said(answer: Any) -> str:
         if answer.forward_ns is not None and answer.error_ns is not None:
             said += f" there={nano(answer.forward_ns)} back={nano(answer.backward_ns)} ±{nano(answer.error_ns)}"
         return said + tail
-    return f"seq={answer.sequence} {describe(answer.word, answer.what, answer.by, answer.mtu)}{tail}"
+    time = "" if answer.rtt_ns is None else f" time={nano(answer.rtt_ns)}"
+    return f"seq={answer.sequence} {describe(answer.word, answer.what, answer.by, answer.mtu)}{time}{tail}"
 
 
 def _summary(pinged: Pinged, *, plain: bool) -> list[str]:

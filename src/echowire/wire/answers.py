@@ -41,6 +41,10 @@ _OF_KIND: Mapping[Kind, tuple[Word, str]] = {
 _OF_ERRNO: Mapping[int, Word] = {
     errno.ENETUNREACH: "no route",
     errno.EHOSTUNREACH: "no route",
+    errno.EHOSTDOWN: "no route",
+    errno.ENETDOWN: "no route",  # the link has gone meanwhile
+    errno.ENODEV: "no route",
+    errno.ENXIO: "no route",
     errno.EADDRNOTAVAIL: "no route",
     errno.EINVAL: "no route",  # a blackhole route (FAILURES row 15)
     errno.EPERM: "filtered",  # a firewall's drop on the way out (row 16)

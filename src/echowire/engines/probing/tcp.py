@@ -15,6 +15,7 @@ from functools import partial
 from echowire.engines.probing.flight import Flight, Probe
 from echowire.engines.probing.prober import Handlers, Prober
 from echowire.kernel import icmp_errors
+from echowire.kernel.boundary import operation
 from echowire.kernel.poller import WRITE, Poller
 from echowire.kernel.tcp_info import read_tcp_info
 from echowire.model import Family
@@ -42,7 +43,8 @@ class TcpProber(Prober):
     def send(self, probe: Probe) -> None:
         """Begin a connection."""
         assert self._poller is not None
-        sock = self._open_socket(probe.target.family)
+        with operation("socket", probe.target.name):
+            sock = self._open_socket(probe.target.family)
         if probe.hops is not None:
             level, option = socket.IPPROTO_IP, socket.IP_TTL
             if probe.target.family == 6:
