@@ -41,10 +41,10 @@ def spent(command: Sequence[str]) -> tuple[str, float, float]:
 def medians(target: str, prefix: Sequence[str] = ()) -> tuple[float, float]:
     """ping's median round trip and ours, in microseconds; both programs run at the same time."""
     ping = subprocess.Popen(
-        [*prefix, "ping", "-c", str(COUNT), "-i", "0.01", target], stdout=subprocess.PIPE, text=True
+        [*prefix, "ping", "-c", str(COUNT), "-i", "0.002", target], stdout=subprocess.PIPE, text=True
     )
     ours = subprocess.run(
-        [*prefix, *ECHOWIRE, "--json", "-c", str(COUNT), "-i", "10ms", target], capture_output=True, text=True
+        [*prefix, *ECHOWIRE, "--json", "-c", str(COUNT), "-i", "2ms", target], capture_output=True, text=True
     )
     out, _ = ping.communicate()
     times = [float(found) * 1000 for found in re.findall(r"time=([\d.]+) ms", out)]

@@ -10,7 +10,6 @@ import click
 import echowire
 from echowire import EchowireError, UsageError
 from echowire.cli.common import DURATION, PORT, RATE, SIZE, Environment, family_of, pass_environment
-from echowire.cli.path_report import run_mtu, run_trace
 from echowire.cli.ping_report import Report
 
 ASK_ABOVE = 1024
@@ -144,6 +143,8 @@ def _follow_path(env: Environment, options: dict[str, Any], targets: list[str]) 
         raise UsageError(f"--trace and --mtu take one target; {len(targets)} were given")
     if options["fail_if"]:
         raise UsageError("--fail-if is about targets, not paths")
+    from echowire.cli.path_report import run_mtu, run_trace
+
     return (run_trace if options["trace"] else run_mtu)(env, options, targets[0], _probe(options))
 
 

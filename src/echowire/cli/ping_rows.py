@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from echowire import format_duration
@@ -38,6 +39,7 @@ def target_row(target: Any) -> tuple[str, ...]:
     )
 
 
+@lru_cache(maxsize=64)  # of one probe the least, the mean and the largest are the same
 def nano(nanoseconds: float | None) -> str:
     """`12.3 µs`; `?` for None."""
     return format_duration(None if nanoseconds is None else nanoseconds / 1e9)
@@ -70,11 +72,5 @@ def hop_rows(path: Any) -> list[tuple[str, ...]]:
 def aligned(rows: Sequence[Sequence[str]], words: Sequence[int]) -> list[str]:
     """Rows as lines, each column as wide as its widest cell; those in `words` set to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column in words else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    form = "  ".join(f"{{:{'<' if column in words else '>'}{width}}}" for column, width in enumerate(widths))
+    return [form.format(*row).rstrip() for row in rows]
