@@ -42,7 +42,7 @@ def run_trace(env: Environment, options: Mapping[str, Any], target: str, probe: 
             port=options["port"],
             count=count,
             interval_s=0.5 if options["interval"] is None else options["interval"],
-            wait_s=options["wait"],
+            wait_s=1.0 if options["wait"] is None else options["wait"],
             max_hops=options["hops"],
             flows=options["flows"],
             size=options["size"],
@@ -78,7 +78,7 @@ def run_mtu(env: Environment, options: Mapping[str, Any], target: str, probe: st
             target,
             probe=probe,  # type: ignore[arg-type]
             port=options["port"],
-            wait_s=options["wait"],
+            wait_s=0.5 if options["wait"] is None else options["wait"],
             family=family_of(dict(options)),
             source=options["source"],
             on_answer=answered,

@@ -40,7 +40,7 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 @click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Targets, one a line; - is standard input.")
 @click.option("-c", "--count", type=click.IntRange(min=1), help="Probes to each. [default: until Ctrl-C; a range: 1]")
 @click.option("-i", "--interval", type=DURATION, help="From one probe of a target to the next. [default: 1s]")
-@click.option("-W", "--wait", type=DURATION, default="1s", show_default=True, help="Wait so long for a reply.")
+@click.option("-W", "--wait", type=DURATION, help="Wait so long for a reply. [default: 1s; --mtu: 500ms]")
 @click.option("-w", "--deadline", type=DURATION, help="End after this time, whatever has come.")
 @click.option("--rate", type=RATE, help="Probes a second to all together, at most. [default: 1000, or what -i asks]")
 @click.option("-s", "--size", type=SIZE, help="Bytes of data; with --stamp, of the whole packet. [default: 56]")
@@ -113,7 +113,7 @@ def run(env: Environment, options: dict[str, Any]) -> int:
                 port=options["port"],
                 count=count,
                 interval_s=1.0 if options["interval"] is None else options["interval"],
-                wait_s=options["wait"],
+                wait_s=1.0 if options["wait"] is None else options["wait"],
                 deadline_s=options["deadline"],
                 rate=options["rate"],
                 size=options["size"],

@@ -25,7 +25,8 @@ def describe(word: str, what: str, by: str, mtu: int | None = None) -> str:
 def target_row(target: Any) -> tuple[str, ...]:
     """A target's cells: its name, counts, times, and the answer that came most often."""
     times = target.round_trips
-    figures = (times.min_ns, times.mean_ns, times.percentile(99), times.max_ns, times.deviation_ns)
+    deviation = times.deviation_ns if times.count > 1 else None
+    figures = (times.min_ns, times.mean_ns, times.percentile(99), times.max_ns, deviation)
     loss = "" if target.loss is None else f"{100 * target.loss:.3g}%"
     word, what, by = max(target.answers, key=target.answers.__getitem__, default=("", "", ""))
     by = "" if word == "reply" else by
