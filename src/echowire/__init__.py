@@ -46,7 +46,7 @@ _HOME = {
     "format_duration": "wire.units",
     "format_size": "wire.units",
     "Server": "verbs.serve",
-    "raise_open_file_limit": "verbs.serve",
+    "raise_open_file_limit": "verbs.file_limit",
     "serve": "verbs.serve",
     "Exchange": "verbs.call",
     "Peer": "verbs.call",
@@ -108,8 +108,9 @@ if TYPE_CHECKING:
         relay,
         scan,
     )
+    from echowire.verbs.file_limit import raise_open_file_limit
     from echowire.verbs.ping import Pinged, ping
-    from echowire.verbs.serve import Server, raise_open_file_limit, serve
+    from echowire.verbs.serve import Server, serve
     from echowire.verbs.trace import PathMtu, Traced, path_mtu, trace
     from echowire.wire.targets import count_targets, has_range, read_target_file
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size

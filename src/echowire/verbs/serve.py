@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -275,15 +274,6 @@ def load_handler(name: str) -> Handler:
     if not callable(function):
         raise UsageError(f"'{name}' is not a function")
     return function  # type: ignore[no-any-return]
-
-
-def raise_open_file_limit() -> None:
-    """Let this process open as many files as it is allowed to (RLIMIT_NOFILE, soft up to hard), as servers do."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _adopt_all(variables: Mapping[str, str], tls: ssl.SSLContext | None) -> list[Listener]:
