@@ -42,7 +42,8 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "hosts" in request.fixturenames:
         for host in request.getfixturevalue("hosts"):
-            host.flush()
+            if host.has_rules:
+                host.flush()
 
 
 def asked(host: Namespace, target: str, **how: Any) -> list[Answer]:

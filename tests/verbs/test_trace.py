@@ -31,8 +31,8 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "hosts" in request.fixturenames:
         for host in request.getfixturevalue("hosts"):
-            host.flush()
-            host.sysctl("net.ipv4.icmp_ratelimit", 0)
+            if host.has_rules:
+                host.flush()
 
 
 def traced(host: Namespace, target: str, **how: Any) -> echowire.Traced:
