@@ -190,6 +190,19 @@ def link(one: Namespace, other: Namespace, ours: Sequence[str] | str, theirs: Se
 
 
 @contextmanager
+def narrow(left: Namespace, right: Namespace, mtu: int) -> Iterator[None]:
+    """Give the link from `left`'s second device to `right`'s first, as a chain has it, an MTU for a while."""
+    ends = ((left, left.devices[1]), (right, right.devices[0]))
+    for host, device in ends:
+        host.ip(f"link set {device} mtu {mtu}")
+    try:
+        yield
+    finally:
+        for host, device in ends:
+            host.ip(f"link set {device} mtu 1500")
+
+
+@contextmanager
 def chain(count: int) -> Iterator[tuple[Namespace, ...]]:
     """`count` hosts in a row, each with a route to all: host i and i+1 share 10.77.i.0/24 and fd77:0:0:i::/64.
 

@@ -18,32 +18,12 @@ import pytest
 import echowire
 from echowire.kernel.clock import ClockError
 from echowire.wire.answers import Answer
-from tests.netns import Namespace, chain
+from tests.netns import Namespace, narrow
 
 NEAR, FAR = "10.77.0.2", "10.77.3.2"
 NEAR6, FAR6 = "fd77:0:0:0::2", "fd77:0:0:3::2"
 THIRD = "10.77.2.2"
 """The address of host 3, the last router, that faces host 0."""
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[tuple[Namespace, ...]]:
-    with chain(5) as made:
-        for host in made:
-            # Each error is wanted, however many a second.
-            host.sysctl("net.ipv4.icmp_ratelimit", 0)
-            host.sysctl("net.ipv4.icmp_msgs_per_sec", 100000)
-            host.sysctl("net.ipv6.icmp.ratelimit", 0)
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def clean(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "hosts" in request.fixturenames:
-        for host in request.getfixturevalue("hosts"):
-            if host.has_rules:
-                host.flush()
 
 
 def asked(host: Namespace, target: str, **how: Any) -> list[Answer]:
@@ -117,28 +97,12 @@ def test_ttl_exceeded(hosts: tuple[Namespace, ...], datagram: bool, target: str,
 @pytest.mark.parametrize(("target", "by"), [(FAR, "10.77.1.2"), (FAR6, "fd77:0:0:1::2")])
 def test_too_big(hosts: tuple[Namespace, ...], datagram: bool, target: str, by: str) -> None:
     with_group(hosts[0], datagram=datagram)
-    with narrow(hosts):
+    with narrow(hosts[2], hosts[3], 1280):
         answers = asked(hosts[0], target, size=1400, fragments="probe")
         assert {(answer.word, answer.by, answer.mtu) for answer in answers} == {("too big", by, 1280)}
         # Now the kernel knows, and itself refuses what is larger.
         answers = asked(hosts[0], target, size=1400, fragments="do")
         assert {(answer.word, answer.by, answer.mtu) for answer in answers} == {("too big", "local", 1280)}
-
-
-@contextmanager
-def narrow(hosts: tuple[Namespace, ...], mtu: int = 1280) -> Iterator[None]:
-    """Of the link from host 2 to host 3, while it lasts."""
-    ends = ((hosts[2], hosts[2].devices[1]), (hosts[3], hosts[3].devices[0]))
-    for host, device in ends:
-        host.ip(f"link set {device} mtu {mtu}")
-    try:
-        yield
-    finally:
-        for host, device in ends:
-            host.ip(f"link set {device} mtu 1500")
-        for host in hosts:
-            host.ip("route flush cache")
-            host.ip("-6 route flush cache")
 
 
 @BOTH_SOCKETS

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 import echowire
 from echowire.errors import NameResolutionError, UsageError
-from tests.netns import Namespace, chain, link, namespaces
+from tests.netns import Namespace, link, namespaces, narrow
 
 FAR, FAR6 = "10.77.3.2", "fd77:0:0:3::2"
 WAY = ["10.77.0.2", "10.77.1.2", "10.77.2.2", FAR]
 WAY6 = ["fd77::2", "fd77:0:0:1::2", "fd77:0:0:2::2", FAR6]
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[tuple[Namespace, ...]]:
-    with chain(5) as made:
-        for host in made:
-            host.sysctl("net.ipv4.icmp_ratelimit", 0)
-            host.sysctl("net.ipv6.icmp.ratelimit", 0)
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def clean(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "hosts" in request.fixturenames:
-        for host in request.getfixturevalue("hosts"):
-            if host.has_rules:
-                host.flush()
 
 
 def traced(host: Namespace, target: str, **how: Any) -> echowire.Traced:
@@ -154,26 +134,11 @@ def test_branches_show_when_flows_vary(probe: str) -> None:
         assert (many.flow, many.reached) == ("varied", True)
 
 
-@contextmanager
-def narrow(hosts: tuple[Namespace, ...], mtu: int) -> Iterator[None]:
-    ends = ((hosts[2], hosts[2].devices[1]), (hosts[3], hosts[3].devices[0]))
-    for host, device in ends:
-        host.ip(f"link set {device} mtu {mtu}")
-    try:
-        yield
-    finally:
-        for host, device in ends:
-            host.ip(f"link set {device} mtu 1500")
-        for host in hosts:
-            host.ip("route flush cache")
-            host.ip("-6 route flush cache")
-
-
 @pytest.mark.parametrize("datagram", [False, True])
 @pytest.mark.parametrize(("target", "by"), [(FAR, WAY[1]), (FAR6, WAY6[1])])
 def test_the_mtu_of_a_link_in_the_middle(hosts: tuple[Namespace, ...], target: str, by: str, datagram: bool) -> None:
     hosts[0].sysctl("net.ipv4.ping_group_range", "0 2147483647" if datagram else "1 0")
-    with narrow(hosts, 1280), hosts[0].inside():
+    with narrow(hosts[2], hosts[3], 1280), hosts[0].inside():
         found = echowire.path_mtu(target)
     assert (found.mtu, found.told_by, found.black_hole, found.lost_after) == (1280, by, False, "")
 
@@ -185,14 +150,14 @@ def test_the_mtu_through_a_black_hole(hosts: tuple[Namespace, ...], target: str,
         "add rule inet test output icmp type destination-unreachable drop\n"
         "add rule inet test output icmpv6 type packet-too-big drop"
     )
-    with narrow(hosts, mtu), hosts[0].inside():
+    with narrow(hosts[2], hosts[3], mtu), hosts[0].inside():
         found = echowire.path_mtu(target, wait_s=0.3)
     assert (found.mtu, found.told_by, found.black_hole, found.lost_after) == (mtu, "", True, after)
 
 
 def test_the_mtu_where_some_are_lost_by_chance(hosts: tuple[Namespace, ...]) -> None:
     hosts[1].nft("add rule inet test forward ip daddr 10.77.3.2 numgen inc mod 4 1 drop")
-    with narrow(hosts, 1400), hosts[0].inside():
+    with narrow(hosts[2], hosts[3], 1400), hosts[0].inside():
         assert echowire.path_mtu(FAR, wait_s=0.3).mtu == 1400
 
 
@@ -205,7 +170,7 @@ def test_the_mtu_of_this_hosts_own_link(hosts: tuple[Namespace, ...]) -> None:
 def test_the_mtu_by_udp(hosts: tuple[Namespace, ...]) -> None:
     with hosts[4].inside():
         server = echowire.serve(f"udp://{FAR}:0")
-    with server, narrow(hosts, 1280), hosts[0].inside():
+    with server, narrow(hosts[2], hosts[3], 1280), hosts[0].inside():
         found = echowire.path_mtu(FAR, probe="udp", port=server.endpoint.port)
     assert (found.mtu, found.told_by) == (1280, WAY[1])
 

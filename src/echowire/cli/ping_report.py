@@ -18,6 +18,9 @@ LINES_UP_TO = 16
 
 PERCENTILES = (50, 90, 99, 99.9)
 
+HISTOGRAM_FROM = 20
+"""Round trips from which a histogram says more than the lines above it."""
+
 PROBES = {"icmp": "ICMP echo", "udp": "UDP echo", "tcp": "TCP connect", "stamp": "STAMP"}
 
 
@@ -152,7 +155,7 @@ def _summary(pinged: Pinged, *, plain: bool) -> list[str]:
         lines.append(f"  Clock: {', '.join(f'{name} ({count})' for name, count in target.clocks.items())}")
     if pinged.ghosts:
         lines.append(f"  Packets that answered no probe of this run: {pinged.ghosts}")
-    return [*lines, *(histogram_lines(times, plain=plain) if times.count > 3 else [])]
+    return [*lines, *(histogram_lines(times, plain=plain) if times.count >= HISTOGRAM_FROM else [])]
 
 
 def _counts(target: Any) -> list[str]:
