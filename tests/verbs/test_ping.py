@@ -411,3 +411,39 @@ def test_a_reflector_survives_what_is_no_test_packet() -> None:
             sock.recv(1000)
     assert answered == wanted > 50_000
     assert server.summary.datagrams_received >= 100_000
+
+
+def test_ghosts_of_another_run(hosts: tuple[Namespace, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once with the same identifier and the same sequence numbers, on raw sockets that hear both's replies."""
+    draw = random.Random(1)
+    monkeypatch.setattr("echowire.verbs.ping.random_bits", lambda bits: 4711 if bits == 16 else draw.getrandbits(bits))
+    with_group(hosts[0], datagram=False)
+    found: list[Any] = []
+
+    def one() -> None:
+        with hosts[0].inside():
+            found.append(echowire.ping(FAR, count=20, interval_s=0.02))
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for pinged in found:
+        (target,) = pinged.targets
+        assert (target.received, target.lost, target.duplicated, target.corrupted) == (20, 0, 0, 0)
+        assert pinged.ghosts > 0
+
+
+def test_damage_that_icmp_does_not_see(hosts: tuple[Namespace, ...]) -> None:
+    """Replies whose data a router changed: by the raw socket's own checksum, and by comparing where that was mended."""
+    with_group(hosts[0], datagram=False)
+    hosts[1].nft("add rule inet test forward icmp type echo-reply @th,256,16 set 0xabcd")
+    (target,) = _pinged(hosts[0], FAR).targets
+    assert (target.received, target.corrupted, target.lost) == (0, 3, 0)
+    assert target.round_trips.count == 0
+
+
+def _pinged(host: Namespace, target: str) -> echowire.Pinged:
+    with host.inside():
+        return echowire.ping(target, count=3, interval_s=0.02, wait_s=0.3)

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echowire.wire.icmp import checksum, pack_echo
-from echowire.wire.probe_data import BALANCED_MIN, DATA_MAX, Seen, pack_balanced, pack_data, read_data
+from echowire.wire.probe_data import (
+    BALANCED_MIN,
+    DATA_MAX,
+    Seen,
+    may_be_damaged,
+    pack_balanced,
+    pack_data,
+    read_data,
+)
 
 numbers = st.integers(0, 2**64 - 1)
 
@@ -42,3 +50,13 @@ def test_balanced_data_keep_the_checksum(run: int, number: int, size: int, seque
     assert checksum(other) == 0
     # Zero has two forms in one's complement.
     assert int.from_bytes(other[2:4], "big") % 0xFFFF == int.from_bytes(same[2:4], "big") % 0xFFFF
+
+
+def test_damage_is_told_from_another_run() -> None:
+    run = 0x0123456789ABCDEF
+    data = bytearray(pack_data(run, 6, 56))
+    data[2:4] = b"\xff\x00"
+    assert read_data(run, 56, bytes(data)) is None
+    assert may_be_damaged(run, bytes(data))
+    assert may_be_damaged(run, b"cut")
+    assert not may_be_damaged(run, pack_data(0xFEDCBA9876543210, 6, 56))

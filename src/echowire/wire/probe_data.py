@@ -26,6 +26,11 @@ DATA_MAX = 65_507
 _FILL = bytes(range(256)) * (DATA_MAX // 256 + 1)
 
 
+DAMAGED_BITS = 16
+"""Bits of `run` that may differ in data of this run that was damaged: a word. Another run's differ in 32 or so, and in
+so few once in 20,000."""
+
+
 class Seen(NamedTuple):
     """What came back: the number of the probe, and whether all else was as it was sent."""
 
@@ -54,3 +59,11 @@ def read_data(run: int, size: int, data: bytes | memoryview, *, balanced: bool =
         return None
     start = BALANCED_MIN if balanced else IDENTITY_BYTES
     return Seen(number, len(data) == size and data[start:] == _FILL[: size - start])
+
+
+def may_be_damaged(run: int, data: bytes | memoryview) -> bool:
+    """Whether `data`, which `read_data` did not know, may be of `run` all the same: cut, or changed a little."""
+    if len(data) < IDENTITY_BYTES:
+        return True
+    found: int = IDENTITY.unpack_from(data)[0]
+    return (found ^ run).bit_count() <= DAMAGED_BITS

@@ -18,7 +18,7 @@ from echowire.wire.answers import UP, Answer, Clock, Word
 
 REMEMBERED = 1 << 16
 """Probes whose fate is remembered: as many as ICMP's sequence numbers tell apart, a minute of a thousand a second;
-about 15 MB when full. What comes back later than that many others is a ghost."""
+about 20 MB when full. What comes back later than that many others is a ghost."""
 
 
 @dataclass(frozen=True, slots=True)

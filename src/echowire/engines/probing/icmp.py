@@ -23,7 +23,7 @@ from echowire.wire.icmp import (
     read_error,
     strip_ipv4,
 )
-from echowire.wire.probe_data import BALANCED_MIN, pack_balanced, pack_data, read_data
+from echowire.wire.probe_data import BALANCED_MIN, may_be_damaged, pack_balanced, pack_data, read_data
 
 
 class IcmpProber(DatagramProber):
@@ -104,6 +104,8 @@ class IcmpProber(DatagramProber):
                 if probe is None:
                     return None, False
                 return seen.number, seen.intact and probe.size == len(echo.data)
+        if not may_be_damaged(self._run, echo.data):
+            return None, False
         # Too little to tell, or damaged: then its identifier, sequence and address must do.
         number = self.flight.number_of(echo.sequence, address)
         probe = None if number is None else self.flight.probe(number)
