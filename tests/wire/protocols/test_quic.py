@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from echowire.wire.aes import encrypt
 from echowire.wire.protocols.quic_keys import VERSION_2, initial_keys, open_initial
 from echowire.wire.registry import registry
+from echowire.wire.walk import walk_layer
 from tests.wire.applications import assert_sturdy, columns, conversation, infos, values
 from tests.wire.protocols.test_tls import CLIENT_HELLO, SERVER_HELLO_13
 
@@ -169,3 +170,14 @@ def test_mutated(noise: bytes, at: int, gone: int) -> None:
 @given(st.binary(max_size=60))
 def test_frames_of_a_hostile_peer(frames: bytes) -> None:
     quic(b">" + sealed(frames + bytes(4)))
+
+
+def test_the_hello_within_is_tls_and_leaves_the_packet_list_to_quic() -> None:
+    layer = quic(b">" + sealed(crypto(CLIENT_HELLO)))
+    assert layer.walked is not None
+    (found,) = layer.walked.nexts
+    inner = layer.child(registry().protocols["tls"], found, found.index)
+    inner.walked = walk_layer(inner)
+    assert values(inner, "tls.handshake.extensions_server_name") == [["www.example.org"]]
+    assert values(inner, "tls.handshake.ja4")[0][0].startswith("q13d")
+    assert (infos(inner), columns(inner)) == ([None], [None])

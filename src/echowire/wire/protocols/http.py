@@ -145,8 +145,12 @@ def _accepts(layer: Layer) -> NDArray[np.bool_]:
 def _guess(layer: Layer) -> NDArray[np.bool_]:
     """What begins or ends its first line with HTTP's version."""
     found = np.zeros(len(layer), np.bool_)
-    letter = layer.uint(0, 1) | 0x20
-    for entry in np.flatnonzero(layer.has(8) & (letter >= ord("a")) & (letter <= ord("z"))).tolist():
+    # No method has less than three letters: few packets of other protocols begin so.
+    likely: NDArray[np.bool_] = layer.has(8)
+    for at in range(3):
+        letter = layer.uint(at, 1) | 0x20
+        likely &= (letter >= ord("a")) & (letter <= ord("z"))
+    for entry in np.flatnonzero(likely).tolist():
         line, _, ended = _line(layer.payload(entry), 0)
         if ended and len(line) >= 8:
             found[entry] = line[:7].upper() == b"HTTP/1." or line[-8:-1].upper() == b"HTTP/1."

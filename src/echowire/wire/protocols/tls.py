@@ -332,7 +332,8 @@ def _message(w: Walk, reader: Reader, at: int, size: int) -> Message | None:
         w.add_uint(TLS.type, at)
         w.add_uint(TLS.length, at + 1)
         is_whole = w.within(at + 4, size - 4, lambda part: reader.body(part, message))
-    say(w, message.name)
+    if reader is _READER:
+        say(w, message.name)  # of QUIC's, QUIC says what there is
     w.need(at, size if is_whole else w.size + 1)
     return message
 
