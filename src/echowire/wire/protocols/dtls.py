@@ -13,6 +13,7 @@ from echowire.wire.protocols import tls_names as names
 from echowire.wire.protocols.tls_fields import DTLS
 from echowire.wire.protocols.tls_handshake import HELLO_VERIFY, SERVER_HELLO, Message, Reader
 from echowire.wire.summary import call, columns, infos, say
+from echowire.wire.waiting import keep_waiting
 from echowire.wire.walk import Walk
 
 PORTS = (853, 2221, 5684, 5868)
@@ -26,6 +27,9 @@ VERSIONS = (0x0100, 0xFEFF, 0xFEFD, 0xFEFC)
 
 MAX_MESSAGE_BYTES = 0xFFFF
 """Of a message that is put together from fragments."""
+
+MAX_MESSAGES = 4
+"""Messages of one connection that wait for fragments at a time: a handshake sends one after the other."""
 
 MAX_CONNECTIONS = 65_536
 """Connections of which something is remembered; the oldest is forgotten first."""
@@ -153,6 +157,7 @@ def _message(w: Walk, session: Session, at: int) -> int:
             say(w, name)
             w.within(body, size, lambda part: _READER.body(part, message))
         else:
+            keep_waiting(w.memory, session.pieces)
             whole = _joined(session, number, size, offset, data)
             say(w, f"{name} ({'Fragment' if whole is None else 'Reassembled'})")
             if whole is not None:
@@ -169,8 +174,9 @@ def _joined(session: Session, number: int, size: int, offset: int, data: bytes) 
     if size > MAX_MESSAGE_BYTES or offset + len(data) > size:
         return None
     pieces = session.pieces.setdefault((number, size), {})
-    if len(session.pieces) > 64:  # more messages at once than any handshake has
-        session.pieces = {(number, size): pieces}
+    if len(session.pieces) > MAX_MESSAGES:
+        session.pieces.clear()
+        session.pieces[number, size] = pieces
     pieces[offset] = data
     joined = b""
     for at in sorted(pieces):
@@ -179,7 +185,7 @@ def _joined(session: Session, number: int, size: int, offset: int, data: bytes) 
         joined += pieces[at][len(joined) - at :]
     if len(joined) < size:
         return None
-    del session.pieces[number, size]
+    session.pieces.pop((number, size), None)
     return joined
 
 

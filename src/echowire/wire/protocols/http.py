@@ -131,13 +131,15 @@ def _accepts(layer: Layer) -> NDArray[np.bool_]:
     """What is HTTP on a port of HTTP: what has its form, and all that comes after a request."""
     streams = layer.conversations()
     numbers = np.full(len(layer), -1) if streams is None else streams
-    asked = layer.memory.of("http requests", set[int])
+    asked = layer.memory.of("http requests", dict[int, None])
     found = np.zeros(len(layer), np.bool_)
     for entry, number in enumerate(numbers.tolist()):
         line = _line(layer.payload(entry), 0)[0]
         start = start_of(line)
         if start == "request" and number >= 0:
-            asked.add(number)
+            asked[number] = None
+            if len(asked) > MAX_CONVERSATIONS:
+                del asked[next(iter(asked))]
         found[entry] = bool(start) or number in asked or not line or _NAME.match(line) is not None
     return found
 

@@ -20,6 +20,7 @@ from echowire.wire.protocols.quic_frames import FRAME_FIELDS, FrameReader
 from echowire.wire.protocols.quic_keys import SALTS, VERSION_2, Opened, initial_keys, open_header, open_initial
 from echowire.wire.records import Rows
 from echowire.wire.summary import column_where_said, infos, say
+from echowire.wire.waiting import keep_waiting
 from echowire.wire.walk import MalformedError, Walk
 
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = range(4)
@@ -357,6 +358,7 @@ def _hand_on(w: Walk, here: Datagram, crypto: list[tuple[int, bytes]]) -> None:
         is_new = offset + len(data) > read and len(data) > len(pieces.get(offset, b""))
         if is_new and offset < read + MAX_CRYPTO_BYTES:
             pieces[offset] = data
+            keep_waiting(w.memory, pieces)
     joined = b""
     for offset in sorted(pieces):
         skip = read + len(joined) - offset

@@ -21,6 +21,7 @@ from echowire.wire.protocols.tls_handshake import CLIENT_HELLO, SERVER_HELLO, Me
 from echowire.wire.protocols.tls_ssl2 import is_ssl2_hello, ssl2_record
 from echowire.wire.records import Rows
 from echowire.wire.summary import call, columns, has_said, infos, say
+from echowire.wire.waiting import keep_waiting
 from echowire.wire.walk import MalformedError, Walk
 
 PORTS = (
@@ -276,6 +277,7 @@ def _handshake(w: Walk, here: Segment, at: int, size: int) -> None:
         joined = pending + data
         if len(joined) >= 4 and len(joined) < 4 + int.from_bytes(joined[1:4], "big"):
             here.session.pending[here.source] = joined
+            keep_waiting(w.memory, here.session.pending)
             return
         is_whole = w.within_bytes(joined, at, lambda part: _split(part, here))
     else:
@@ -294,6 +296,7 @@ def _split(w: Walk, here: Segment) -> None:
             rest = w.data[at:]
             if size <= 4 + MAX_MESSAGE_BYTES:
                 here.session.pending[here.source] = rest
+                keep_waiting(w.memory, here.session.pending)
             name = names.HANDSHAKE_TYPES.get(rest[0], "Encrypted Handshake Message")
             if not at:
                 say(w, f"[{name} Fragment]")
