@@ -9,6 +9,7 @@ filter says; what cannot change the answer any more is not asked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from echowire.analysis.filter_expressions import among, compare, nonzero
 from echowire.analysis.filter_inputs import Inputs
+from echowire.wire.display_filter import parse_filter
 from echowire.wire.dissect import Packets
-from echowire.wire.filter_tree import Among, Both, Compare, FieldValues, Filter, Not, Test, fields_of
+from echowire.wire.filter_tree import Among, Compare, FieldValues, Filter, Joined, Not, Test, fields_of
 
 Mask = NDArray[np.bool_]
 
@@ -58,6 +60,12 @@ class PacketFilter:
         self._tests: dict[int, PacketTest] = {}
         self._compile(tree)
 
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> PacketFilter:
+        """What passes all of some display filters, one at least. Raises `FilterError`."""
+        trees = tuple(map(parse_filter, texts))
+        return cls(trees[0] if len(trees) == 1 else Joined("&&", trees))
+
     def mask(self, packets: Packets) -> Mask:
         """Which packets of a chunk pass."""
         return self._mask(self._tree, packets)
@@ -65,20 +73,22 @@ class PacketFilter:
     def _mask(self, tree: Filter, packets: Packets) -> Mask:
         if isinstance(tree, Not):
             return ~self._mask(tree.of, packets)
-        if not isinstance(tree, Both):
+        if not isinstance(tree, Joined):
             return self._tests[id(tree)].mask(packets)
-        left = self._mask(tree.left, packets)
-        if (tree.sign == "&&" and not left.any()) or (tree.sign == "||" and left.all()):
-            return left
-        right = self._mask(tree.right, packets)
-        return left & right if tree.sign == "&&" else left | right if tree.sign == "||" else left ^ right
+        found = self._mask(tree.parts[0], packets)
+        for part in tree.parts[1:]:
+            if (tree.sign == "&&" and not found.any()) or (tree.sign == "||" and found.all()):
+                break
+            more = self._mask(part, packets)
+            found = found & more if tree.sign == "&&" else found | more if tree.sign == "||" else found ^ more
+        return found
 
     def _compile(self, tree: Filter) -> None:
         if isinstance(tree, Not):
             self._compile(tree.of)
-        elif isinstance(tree, Both):
-            self._compile(tree.left)
-            self._compile(tree.right)
+        elif isinstance(tree, Joined):
+            for part in tree.parts:
+                self._compile(part)
         else:
             self._tests[id(tree)] = _test(tree)
 

@@ -107,9 +107,11 @@ class CaptureWriter:
         suffix = (suffixes[-2:-1] if self._compressor else suffixes[-1:]) or [""]
         self._format = PcapWriter() if suffix[0].lower() in PCAP_SUFFIXES else PcapngWriter()
         self._file = OutputFile(path, source)
+        self._begun = False
 
     def write(self, records: Records, rows: Rows | None = None) -> None:
         """Write a chunk's packets, or some of them."""
+        self._begun = True
         data: bytes | bytearray = self._format.write(records, rows)
         self._file.write(self._compressor.compress(data) if self._compressor else data)
 
@@ -118,7 +120,9 @@ class CaptureWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            if self._compressor and error is None:
+            if error is None and not self._begun:
+                self.write(Records.of([], []))  # a file of no packet is one all the same
+            if error is None and self._compressor:
                 self._file.write(self._compressor.flush())
         finally:
             self._file.__exit__(kind, error, at)

@@ -19,11 +19,9 @@ from echowire.kernel.boundary import operation
 from echowire.kernel.capture_files import CHUNK_BYTES, CaptureFile
 from echowire.kernel.capture_writer import CaptureWriter, OutputFile
 from echowire.wire.chosen import Chosen
-from echowire.wire.display_filter import parse_filter
 from echowire.wire.dissect import Dissector
 from echowire.wire.field_json import FieldJson, FieldLinesJson
 from echowire.wire.field_lines import FieldLines, LineFormat, Occurrence
-from echowire.wire.filter_tree import Both
 from echowire.wire.records import Problem
 from echowire.wire.registry import registry
 
@@ -163,6 +161,8 @@ class Capture:
 
         Raises `FilterError`, which says where the filter is wrong.
         """
+        from echowire.wire.display_filter import parse_filter  # its start-up is only theirs who filter
+
         parse_filter(text)
         return replace(self, filters=(*self.filters, text))
 
@@ -249,10 +249,7 @@ def _compiled(filters: Sequence[str]) -> PacketFilter | None:
         return None
     from echowire.analysis.packet_filter import PacketFilter  # Polars, which only they need who filter
 
-    tree, *others = map(parse_filter, filters)
-    for one in others:
-        tree = Both("&&", tree, one)
-    return PacketFilter(tree)
+    return PacketFilter.of(filters)
 
 
 def _warn(reading: Reading) -> None:

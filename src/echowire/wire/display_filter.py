@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from echowire.wire.filter_functions import FUNCTIONS
 from echowire.wire.filter_literals import LiteralError, constant, kind_of
@@ -27,12 +27,12 @@ from echowire.wire.filter_syntax import Token, tokens
 from echowire.wire.filter_tree import (
     Among,
     Arithmetic,
-    Both,
     Call,
     Compare,
     Constant,
     FieldValues,
     Filter,
+    Joined,
     Kind,
     Not,
     Operand,
@@ -44,10 +44,10 @@ from echowire.wire.filter_tree import (
 from echowire.wire.nearest import nearest
 from echowire.wire.registry import printable_name, registry
 
-MAX_DEPTH = 100
-"""Brackets, signs and negations within each other, as each is a call within a call."""
+MAX_DEPTH = 50
+"""Brackets, signs and negations within each other, and operands in a row: each is some calls within a call."""
 
-BINDING = (("||",), ("^^",), ("&&",))
+BINDING: tuple[Literal["||", "^^", "&&"], ...] = ("||", "^^", "&&")
 ARITHMETIC = (("&",), ("+", "-"), ("*", "/", "%"))
 """The least binding first."""
 
@@ -151,12 +151,14 @@ class _Parser:
         """What is joined by the signs of `BINDING[level]`, and by those that bind more."""
         if level == len(BINDING):
             return self._negated()
-        found = self._filter(level + 1)
-        while self._is(*BINDING[level]):
-            sign = self._take().value
-            right = self._as_filter(self._filter(level + 1))
-            found = Placed(Both(sign, self._as_filter(found), right), found.token)  # type: ignore[arg-type]
-        return found
+        found, sign = self._filter(level + 1), BINDING[level]
+        if not self._is(sign):
+            return found
+        parts = [self._as_filter(found)]
+        while self._is(sign):
+            self._take()
+            parts.append(self._as_filter(self._filter(level + 1)))
+        return Placed(Joined(sign, tuple(parts)), found.token)
 
     def _negated(self) -> Placed:
         if not self._is("!"):
@@ -181,7 +183,7 @@ class _Parser:
     def _test(self) -> Placed:
         quantifier = self._take().value if self._is("any", "all") else ""
         left = self._operand()
-        if isinstance(left.what, Present | Compare | Among | Not | Both):
+        if isinstance(left.what, Present | Compare | Among | Not | Joined):
             return left
         negated = False
         if self._is("!") and self._tokens[self._at + 1].value == "in":
@@ -200,16 +202,13 @@ class _Parser:
             if quantifier:
                 self._unexpected("; 'any' and 'all' are said of a comparison")
             return left
-        joined = tests[0]
-        for one in tests[1:]:
-            joined = Both("&&", joined, one)
-        return Placed(joined, left.token)
+        return Placed(tests[0] if len(tests) == 1 else Joined("&&", tuple(tests)), left.token)
 
     def _compare(self, left: Placed, sign: Token, right: Placed, quantifier: str) -> Filter:
         relation, every = RELATIONS[sign.value]
         every = quantifier == "all" if quantifier else every
         for side in (left, right):
-            if isinstance(side.what, Present | Compare | Among | Not | Both):
+            if isinstance(side.what, Present | Compare | Among | Not | Joined):
                 self._fail(side.token, "a test cannot be compared")
         if isinstance(left.what, Raw) and isinstance(right.what, Raw | Constant):
             self._no_field(left.what.token)
@@ -272,8 +271,9 @@ class _Parser:
         """What is joined by the signs of `ARITHMETIC[level]`, and by those that bind more."""
         if level == len(ARITHMETIC):
             return self._signed()
-        left = self._operand(level + 1)
+        left, depth = self._operand(level + 1), self._depth
         while self._is(*ARITHMETIC[level]):
+            self._deeper()
             sign = self._take()
             right = self._operand(level + 1)
             a, b = self._alike(left, right, free=True)
@@ -283,6 +283,7 @@ class _Parser:
                     self._fail(side.token, f"'{sign.text}' is not for a {one.kind}")
             kind: Kind = "bytes" if a.kind in BYTES else a.kind
             left = Placed(Arithmetic(sign.value, a, b, kind), left.token)  # type: ignore[arg-type]
+        self._depth = depth
         return left
 
     def _signed(self) -> Placed:
@@ -332,10 +333,13 @@ class _Parser:
         return Placed(self._slices(operand, token), token)
 
     def _slices(self, operand: Operand, token: Token) -> Operand:
+        depth = self._depth
         while self._next.kind == "slice":
+            self._deeper()
             if operand.kind not in SLICED:
                 self._fail(token, f"'{token.text}' is a {operand.kind} and has no bytes to take a part of")
             operand = Slice(operand, "text" if operand.kind == "text" else "bytes", self._ranges(slice_ranges))
+        self._depth = depth
         return operand
 
     def _ranges(self, parse: Callable[[str], tuple[Range, ...]]) -> tuple[Range, ...]:
@@ -381,7 +385,7 @@ class _Parser:
         what = placed.what
         if isinstance(what, Raw):
             return self._literal(what, kind, None if free else field)
-        if isinstance(what, Present | Compare | Among | Not | Both):
+        if isinstance(what, Present | Compare | Among | Not | Joined):
             self._fail(placed.token, "a test is no value")
         return what
 

@@ -32,7 +32,7 @@ class FieldJson:
         """The packets of a chunk."""
         pieces = []
         for day, layers in zip(_days(chosen), layers_of(chosen, self._names), strict=True):
-            whole = {"_index": f"packets-{day}", "_score": None, "_source": {"layers": layers}}
+            whole = {"_index": f"packets-{day}", "_type": "doc", "_score": None, "_source": {"layers": layers}}
             pieces.append(("\n" if self._first else ",\n") + json.dumps(whole, ensure_ascii=False))
             self._first = False
         return "".join(pieces).encode("utf-8", "replace")

@@ -113,16 +113,15 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
-class Both:
-    """Two filters joined."""
+class Joined:
+    """Some filters, joined by the same sign."""
 
     sign: Literal["&&", "||", "^^"]
-    left: Filter
-    right: Filter
+    parts: tuple[Filter, ...]
 
 
 Test: TypeAlias = Present | Compare | Among
-Filter: TypeAlias = Test | Not | Both
+Filter: TypeAlias = Test | Not | Joined
 
 
 def fields_of(tree: Filter | Operand) -> frozenset[str]:
@@ -136,6 +135,8 @@ def fields_of(tree: Filter | Operand) -> frozenset[str]:
             return fields_of(tree.of)
         case Call():
             return frozenset().union(*map(fields_of, tree.arguments))
+        case Joined():
+            return frozenset().union(*map(fields_of, tree.parts))
         case Present() | Among():
             return fields_of(tree.operand)
         case _:
