@@ -192,7 +192,7 @@ def cells(field: Field, values: Column) -> Cells:
     if kind is Type.EUI64:
         return colon_cells(values, 8)
     if kind in UINTS:
-        if field.base == "hex":
+        if field.base in ("hex", "hex_dec"):
             return hex_cells(values, field.width or values.itemsize)
         return decimal_cells(values, len(str(np.iinfo(values.dtype).max)))
     if kind is Type.ABSOLUTE_TIME and field.base != "epoch":

@@ -126,7 +126,7 @@ def test_protocols_as_tshark(tmp_path: Path) -> None:
     assert [one.removesuffix(":stp") for one in ours] == [one.removesuffix(":stp") for one in theirs]
 
 
-@pytest.mark.parametrize("packet", [TWICE, OVER_SNAP, ISL, MACSEC, BACKBONE])
+@pytest.mark.parametrize("packet", [TWICE, OVER_SNAP, ISL, MACSEC, BACKBONE], ids=range(5))
 def test_cut_anywhere(packet: bytes) -> None:
     survives(ETHERNET, packet)
 

@@ -38,7 +38,7 @@ RAW_802_3 = 0xFFFF
 ISL = (0x01000C0000, 0x03000C0000)
 """The first five bytes of a destination by which Inter-Switch Link is known."""
 
-IPV4, IPV6, ARP, VLAN = 0x0800, 0x86DD, 0x0806, 0x8100
+IPV4, IPV6, ARP, RARP, VLAN = 0x0800, 0x86DD, 0x0806, 0x8035, 0x8100
 MIN_IPV4_BYTES, IPV6_BYTES, TAG_BYTES = 20, 40, 4
 
 LOCAL = {
@@ -77,7 +77,7 @@ def payload_bytes(layer: Layer, kind: NDArray[Any], start: Rows) -> Rows:
     is_jumbo = (total == 0) & (layer.number(start + 6, 1) == 0)
     size = np.where((kind == IPV6) & has & ~is_jumbo, IPV6_BYTES + total, size)
     total = 8 + 2 * (layer.number(start + 4, 1).astype(np.int64) + layer.number(start + 5, 1))
-    return np.where((kind == ARP) & has, total, size)
+    return np.where(np.isin(kind, (ARP, RARP)) & has, total, size)
 
 
 def _wraps(layer: Layer) -> NDArray[np.uint8]:

@@ -39,8 +39,9 @@ PROTOCOL_NAMES = {
 ERSPAN_VERSIONS = {0: "Type I", 1: "Type II", 2: "Type III"}
 
 
-def _flag(mask: int) -> Callable[[Layer], NDArray[np.bool_]]:
-    return lambda layer: layer.uint(0, 2) & mask != 0
+def _is_version(version: int) -> Callable[[Layer], NDArray[np.bool_]]:
+    """Version 1 is PPTP's."""
+    return lambda layer: layer.uint(0, 2) & 7 == version
 
 
 def _at(layer: Layer, flag: int) -> Rows:
@@ -116,14 +117,16 @@ PROTOCOLS = (
             Field("gre.proto", "Protocol Type", Type.UINT16, 2, base="hex", names=PROTOCOL_NAMES),
             Field("gre.checksum", "Checksum", Type.UINT16, base="hex", make=_optional(CHECKSUM, 2)),
             Field("gre.offset", "Offset", Type.UINT16, make=_optional(ROUTING, 2, 2)),
-            Field("gre.key", "Key", Type.UINT32, base="hex", make=_optional(KEY)),
+            Field("gre.key", "Key", Type.UINT32, base="hex", make=_optional(KEY), when=_is_version(0)),
+            Field("gre.key.payload_length", "Payload Length", Type.UINT16, make=_optional(KEY, 2), when=_is_version(1)),
+            Field("gre.key.call_id", "Call ID", Type.UINT16, make=_optional(KEY, 2, 2), when=_is_version(1)),
             Field("gre.sequence_number", "Sequence Number", Type.UINT32, make=_optional(SEQUENCE)),
             Field(
                 "gre.ack_number",
                 "Acknowledgment Number",
                 Type.UINT32,
                 make=_optional(ACKNOWLEDGMENT),
-                when=lambda layer: layer.uint(0, 2) & 7 == 1,
+                when=_is_version(1),
             ),
         ),
         keys=(("ip.proto", 47), ("udp.port", 4754)),

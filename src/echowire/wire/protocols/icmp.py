@@ -170,7 +170,7 @@ def _info(layer: Layer) -> list[str | None]:
 
 def _sentence(kind: int, code: int, ident: int, sequence: int, whole: bool, life: int, note: str) -> str:
     name = f"{TYPES.get(kind, 'Unknown ICMP (obsolete or malformed?)'):<20}"
-    if kind in (ECHO, ECHO_REPLY):
+    if kind in QUERIES:
         swapped = sequence >> 8 | (sequence & 0xFF) << 8
         return f"{name} id=0x{ident:04x}, seq={sequence}/{swapped}, ttl={life}{note}" if whole else name
     said = _code_text(kind, code)

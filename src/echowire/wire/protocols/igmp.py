@@ -120,7 +120,9 @@ def _sentence(kind: int, _has: bool, items: list[Item]) -> str:
     if kind == QUERY:
         sources = [one.value for one in items if one.field is SOURCE]
         listed = f", sources {{{', '.join(_texts(sources))}}}" if sources else ""
-        return f"{name}, specific for group {_texts([group])[0]}{listed}" if group else f"{name}, general"
+        if not any(one.field is RESPONSE for one in items):
+            return name  # of version 1
+        return f"{name}, {f'specific for group {_texts([group])[0]}' if group else 'general'}{listed}"
     if kind == LEAVE:
         return f"{name} {_texts([group])[0]}"
     return f"{name} group {_texts([group])[0]}" if kind == REPORT_2 else name

@@ -110,7 +110,7 @@ def _next(layer: Layer) -> Iterator[Next]:
     if len(with_options):
         start = (layer.start + MIN_HEADER_BYTES)[with_options]
         end = np.minimum(layer.start + header, layer.wire_end)[with_options]
-        yield Next("ip.options", (0,), with_options, start, end)
+        yield Next("ip.options", (0,), with_options, start, end, otherwise="")
     first = (layer.uint(6, 2) & 0x1FFF) == 0
     end = ends(layer)
     which = sound & first & ((layer.start + header) <= end)

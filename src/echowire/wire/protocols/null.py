@@ -36,7 +36,7 @@ def _family(layer: Layer) -> NDArray[np.int64]:
         # Families are small: where a number has high bits it is of the other byte order, or is only two bytes wide.
         word = layer.uint(0, 4, little=True).astype(np.int64)
         high = (word & 0xFF000000 == 0) & (word & 0x00FF0000 < 0x00060000)
-        low = (word & 0x000000FF == 0) & (word & 0x0000FF00 < 0x00000600)
+        low = (word & 0x000000FF == 0) & (word & 0x0000FF00 < 0x00000600) & (word & 0x0000FF00 != 0)
         other = np.where(low, layer.uint(0, 2), layer.uint(0, 4)).astype(np.int64)
         return np.where(word & 0xFFFF0000 == 0, word, np.where(high, word >> 16, other))
 
