@@ -28,10 +28,13 @@ MAX_TABLE = 1 << 16
 class Dissector:
     """Dissects the chunks of one capture, in their order, as far as `wanted` asks: names of fields, None for all.
 
+    With `defragment` the fragments of IP datagrams are joined, as far as `echowire.wire.fragments` holds them, and
+    what is in a datagram is found in the packet that completes it; without it, in the first fragment.
+
     Raises `UsageError` for a field that is not known.
     """
 
-    def __init__(self, wanted: Iterable[str] | None = None) -> None:
+    def __init__(self, wanted: Iterable[str] | None = None, *, defragment: bool = False) -> None:
         self._registry = registry()
         names = list(self._registry.fields if wanted is None else wanted)
         self._needed = self._registry.needed(names)
@@ -39,7 +42,7 @@ class Dissector:
         self._remembering = {protocol.name for protocol, field in fields if field.remembered}
         self._remembered = [name for name in names if any(one.remembered for _, one in self._registry.fields[name])]
         self._tables: dict[str, _Table] = {}
-        self._memory = Memory(tables=self._registry.tables_of(self._needed))
+        self._memory = Memory(tables=self._registry.tables_of(self._needed), defragment=defragment)
         self._leading: dict[str, bool] = {}
 
     def dissect(self, records: Records) -> Packets:

@@ -194,6 +194,8 @@ class Memory:
     by_key: dict[str, Any] = field(default_factory=dict)
     tables: frozenset[str] | None = None
     """The tables in which a protocol stands that is needed; None for all."""
+    defragment: bool = False
+    """IP fragments are joined."""
 
     def of(self, key: str, make: Callable[[], T]) -> T:
         """What is remembered under `key`; `make` gives what there is at first."""

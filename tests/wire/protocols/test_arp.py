@@ -8,7 +8,7 @@ from fuzz.packets import ethernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wire.packets import ETHERNET, damaged, dissect, survives, texts, tree, tshark
+from tests.wire.frames import ETHERNET, damaged, dissect, survives, texts, tree, tshark
 
 MINE, THEIRS, NOBODY = bytes.fromhex("0a0b0c0d0e0f"), bytes.fromhex("0a0b0c0d0e01"), bytes(6)
 

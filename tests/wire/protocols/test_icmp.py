@@ -9,7 +9,7 @@ from fuzz.packets import ipv4, ipv6, udp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wire.packets import damaged, dissect, survives, texts, tree, tshark
+from tests.wire.frames import damaged, dissect, survives, texts, tree, tshark
 
 
 def ones(data: bytes) -> int:

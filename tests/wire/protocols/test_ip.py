@@ -10,7 +10,7 @@ from fuzz.packets import ethernet, ipv4, ipv6, tcp, udp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wire.packets import damaged, dissect, survives, texts, tree, tshark
+from tests.wire.frames import damaged, dissect, survives, texts, tree, tshark
 
 RAW = 101
 UDP = udp(9999, b"payload!")

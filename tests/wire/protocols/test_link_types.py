@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from echowire.kernel.capture_files import read_records
 from echowire.wire.dissect import Dissector, first_of_each
 from echowire.wire.registry import registry
-from tests.wire.packets import damaged, dissect, survives, texts, tshark
+from tests.wire.frames import damaged, dissect, survives, texts, tshark
 
 INNER = ipv4(17, udp(9999, b"payload!"))
 INNER_6 = ipv6(17, udp(9999, b"payload!"))

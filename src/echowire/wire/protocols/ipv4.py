@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from echowire.wire.assigned import IP_PROTOCOLS
 from echowire.wire.cells import strings
 from echowire.wire.columns import Column, Type, gather_bytes
+from echowire.wire.fragments import Fragments, Joined, join, joined_fields
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
-from echowire.wire.records import Rows
+from echowire.wire.records import Bytes, Rows
 
 MIN_HEADER_BYTES = 20
 MAX_HEADER_BYTES = 60
@@ -113,12 +114,36 @@ def _next(layer: Layer) -> Iterator[Next]:
         yield Next("ip.options", (0,), with_options, start, end, otherwise="")
     first = (layer.uint(6, 2) & 0x1FFF) == 0
     end = ends(layer)
+    if layer.memory.defragment:
+        first &= ~is_fragment(layer)
     which = sound & first & ((layer.start + header) <= end)
     index = layer.every if which.all() else np.flatnonzero(which)
     yield Next("ip.proto", (layer.uint(9, 1)[index],), index, (layer.start + header)[index], end[index])
     later = np.flatnonzero(sound & ~first & (layer.start + header < end))
+    if len(later) and layer.memory.defragment:
+        joined = _joined(layer, later)
+        yield Next(
+            "ip.proto", (layer.uint(9, 1)[joined.index],), joined.index, joined.start, joined.end, data=joined.data
+        )
+        later = np.setdiff1d(later, joined.index)
     if len(later):
         yield Next("", (), later, (layer.start + header)[later], end[later])
+
+
+def _joined(layer: Layer, index: Rows) -> Joined:
+    """The datagrams that the fragments at `index` complete. They are told apart by addresses, protocol, number."""
+
+    def made() -> Joined:
+        flags = layer.uint(6, 2)[index].astype(np.int64)
+        keys = [one[12:20].tobytes() + one[9:10].tobytes() + one[4:6].tobytes() for one in _fixed(layer, index)]
+        start = (layer.start + header_bytes(layer))[index]
+        return join(layer, Fragments(index, keys, (flags & 0x1FFF) * 8, flags & 0x2000, start, ends(layer)[index]))
+
+    return layer.once("joined", made)
+
+
+def _fixed(layer: Layer, index: Rows) -> Bytes:
+    return gather_bytes(layer.data, layer.start[index], MIN_HEADER_BYTES)
 
 
 def checksum_sums(layer: Layer) -> NDArray[np.uint32]:
@@ -277,6 +302,7 @@ PROTOCOLS = (
             ),
             _SOURCE,
             _DESTINATION,
+            *joined_fields("ip", "IPv4"),
             Field("ip.addr", "Source or Destination Address", Type.IPV4, either=("ip.src", "ip.dst")),
         ),
         keys=(
