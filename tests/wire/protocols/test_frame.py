@@ -9,7 +9,7 @@ from fuzz.packets import ethernet, ipv4, udp
 from echowire.wire.dissect import Dissector
 from echowire.wire.records import Interface, Option, Records, Section
 from echowire.wire.ticks import NO_TIME
-from tests.wire.packets import dissect
+from tests.wire.frames import dissect
 
 PACKET = ethernet(0x0800, ipv4(17, udp(9999, b"x")))
 TIMES = ("frame.time_delta", "frame.time_delta_displayed", "frame.time_relative")
