@@ -62,6 +62,7 @@ _HOME = {
     "read": "verbs.read",
     "CaptureWarning": "verbs.read",
     "default_columns": "verbs.read",
+    "ViewForm": "analysis.packet_view",
     "FieldReference": "verbs.fields",
     "fields": "verbs.fields",
     "LineFormat": "wire.field_lines",
@@ -95,6 +96,7 @@ _HOME = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from echowire.analysis.packet_view import ViewForm
     from echowire.analysis.socket_changes import SocketChange, SocketTracker
     from echowire.analysis.socket_lines import SocketLines, SocketShow
     from echowire.analysis.socket_table import SocketRow, SocketTable
@@ -190,6 +192,7 @@ __all__ = [
     "Summary",
     "Traced",
     "UsageError",
+    "ViewForm",
     "__version__",
     "bench",
     "call",

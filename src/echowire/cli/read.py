@@ -10,6 +10,7 @@ import echowire
 from echowire import LineFormat, UsageError
 from echowire.cli.common import Environment, pass_environment, printable
 from echowire.cli.read_progress import progress
+from echowire.cli.read_view import TIMES, conclude, view
 
 NAMED_CHARACTERS = {"/t": "\t", "/s": " ", "\\t": "\t", "\\s": " "}
 """How tshark spells a tab and a space; the backslash is what one types by habit."""
@@ -28,6 +29,10 @@ QUOTES = {"d": '"', "s": "'", "n": ""}
 @click.option("-e", "--field", "fields", multiple=True, metavar="FIELD", help="A field to print; may be repeated.")
 @click.option("-E", "settings", multiple=True, metavar="NAME=VALUE", help="How -T fields prints; see below.")
 @click.option("-c", "--count", type=click.IntRange(min=1), help="Read so many packets of the file at most.")
+@click.option("-V", "details", is_flag=True, help="Show each packet's details as a tree.")
+@click.option("-x", "hexadecimal", is_flag=True, help="Show each packet's bytes.")
+@click.option("--packet", type=click.IntRange(min=1), metavar="N", help="Show packet N: line, details, bytes.")
+@click.option("-t", "times", type=click.Choice(TIMES), default="r", help="What times the list shows; see below.")
 @click.option("-w", "--write", metavar="FILE", help="Write the packets to a .pcap or .pcapng file, also .gz .zst .lz4.")
 @click.option("--export", metavar="FILE", help="Write the fields of -e to a .parquet, .csv or .arrow file.")
 @click.option("-n", "numeric", is_flag=True, help="As in tshark; names are never looked up here.")
@@ -37,6 +42,8 @@ def command(env: Environment, /, **options: Any) -> int:
     """Read the packets of FILE, a pcap or pcapng capture, also compressed (gzip, zstd, lz4); - is standard input.
 
     \b
+    echowire read a.pcap                                          the list of packets; in colours on a terminal
+    echowire read a.pcap --packet 42                              one packet in full, with the bytes of each field
     echowire read a.pcap -T fields -e ip.src -e tcp.dstport       columns, tab-separated
     echowire read a.pcap -Y 'ip.addr == 10.0.0.0/8 && tcp.flags.syn == 1' -T fields -e frame.number
     echowire read a.pcap -Y 'udp.port in {53, 5353}' -w dns.pcapng
@@ -47,6 +54,9 @@ def command(env: Environment, /, **options: Any) -> int:
     Settings of -E, as in tshark: header=y, separator=, (/t a tab, /s a space, or any text), occurrence=f|l|a (the
     first, the last or all values of a field that a packet has several of; the first, where tshark prints all),
     aggregator=, between several values, quote=d|s|n, escape=y|n, bom=y|n. -T json and -T ek give all values.
+
+    Times of -t: r since the first packet, d since the one before, dd since the one shown before, e since 1970, a and ad
+    of this host's clock without and with the date, u and ud in UTC.
 
     Exit status: 0; 1 if the file is cut or damaged (what came before is given); 2 for wrong usage.
     """
@@ -67,7 +77,7 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     if options["export"]:
         return _exported(env, capture, options, form)
     if options["form"] == "text":
-        raise UsageError("say what to print: -T fields -e FIELD")
+        return view(env, capture, options)
     with capture.chunks(*options["fields"]) as reading, progress(env, reading):
         blocks = reading.lines(form) if options["form"] == "fields" else reading.json(bulk=options["form"] == "ek")
         for block in blocks:
@@ -85,6 +95,8 @@ def _check(options: dict[str, Any]) -> None:
         raise UsageError("-e names fields of -T fields, -T json, -T ek or --export; give one of them")
     if options["form"] != "text" and not options["fields"]:
         raise UsageError(f"-T {options['form']} needs fields: -e ip.src -e tcp.dstport")
+    if options["form"] != "text" and (options["details"] or options["hexadecimal"] or options["packet"]):
+        raise UsageError("-V, -x and --packet show packets as text; leave out -T")
     if options["settings"] and options["form"] != "fields" and not options["export"]:
         raise UsageError("-E says how -T fields prints")
 
@@ -111,14 +123,6 @@ def _exported(env: Environment, capture: echowire.Capture, options: dict[str, An
     if not options["quiet"]:
         env.say(f"{count} packets exported to {printable(options['export'])}")
     return conclude(env, reading)
-
-
-def conclude(env: Environment, reading: echowire.Reading) -> int:
-    """Say of a file that was not read to its end where and why; the exit status."""
-    if reading.problem is None:
-        return 0
-    env.say(f"echowire: {printable(reading.name)}: {printable(str(reading.problem))}")
-    return 1
 
 
 def line_format(settings: tuple[str, ...]) -> LineFormat:

@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, overload
 
+from echowire.analysis.packet_view import PacketView, ViewForm
 from echowire.errors import UsageError
 from echowire.kernel.boundary import operation
 from echowire.kernel.capture_files import CHUNK_BYTES, CaptureFile
 from echowire.kernel.capture_writer import CaptureWriter, OutputFile
 from echowire.wire.chosen import Chosen
+from echowire.wire.details import Details, details_of
 from echowire.wire.dissect import Dissector
 from echowire.wire.field_json import FieldJson, FieldLinesJson
 from echowire.wire.field_lines import FieldLines, LineFormat, Occurrence
@@ -118,6 +120,11 @@ class Reading(Iterator[Chosen]):
         yield made.begin()
         yield from map(made.lines, self)
 
+    def view(self, form: ViewForm) -> Iterator[str]:
+        """The packets as people look at them, in lines; the reading must have the fields of `form`."""
+        view = PacketView(form)
+        return chain.from_iterable(map(view.lines, self))
+
     def json(self, *, bulk: bool = False) -> Iterator[bytes]:
         """The packets' fields as one JSON array, in pieces; `bulk` for lines as Elasticsearch takes them."""
         made = FieldLinesJson(self.fields) if bulk else FieldJson(self.fields)
@@ -173,6 +180,11 @@ class Capture:
     def chunks(self, *names: str) -> Reading:
         """The packets chunk by chunk, to be asked for the fields `names`. Raises `UsageError` for one not known."""
         return Reading(self, names)
+
+    @property
+    def packets(self) -> PacketDetails:
+        """The packets one by one, with their details: `capture.packets[41]` is the 42nd that passes."""
+        return PacketDetails(self)
 
     def frame(self, *names: str, occurrences: Occurrence = "first") -> Frame:
         """The fields `names` of all packets as a Polars frame, with a row a packet; `DEFAULT_COLUMNS` without names.
@@ -231,6 +243,42 @@ class Capture:
         some: Any = packet_frame.joined([shown] if shown else [], reading.fields)
         filters = "".join(f" where <code>{_html(one)}</code>" for one in self.filters)
         return f"<p>The first packets of <b>{_html(reading.name)}</b>{filters}</p>{some._repr_html_()}"
+
+
+class PacketDetails(Sequence[Details]):
+    """The packets of a capture in full. Each question is a pass over the file, as far as it must go."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+
+    def __len__(self) -> int:
+        return len(self._capture)
+
+    def __iter__(self) -> Iterator[Details]:
+        with self._capture.chunks(*registry().fields) as reading:
+            for chosen in reading:
+                rows = range(len(chosen)) if chosen.rows is None else chosen.rows.tolist()
+                yield from details_of(chosen.packets.layers, rows)
+            _warn(reading)
+
+    @overload
+    def __getitem__(self, index: int) -> Details: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Details]: ...
+
+    def __getitem__(self, index: int | slice) -> Details | Sequence[Details]:
+        if isinstance(index, slice):
+            begin, end, step = index.indices(len(self))
+            return [self[at] for at in range(begin, end, step)]
+        left = index if index >= 0 else len(self) + index
+        with self._capture.chunks(*registry().fields) as reading:
+            for chosen in reading:
+                if 0 <= left < len(chosen):
+                    row = left if chosen.rows is None else int(chosen.rows[left])
+                    return next(details_of(chosen.packets.layers, [row]))
+                left -= len(chosen)
+        raise IndexError(f"the capture has no packet {index}")
 
 
 def default_columns() -> tuple[str, ...]:

@@ -1,0 +1,96 @@
+"""Packets as people look at them: a list, details, bytes; the lines that `echowire read` prints of each chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+
+import numpy as np
+
+from echowire.wire.chosen import Chosen
+from echowire.wire.details import details_of
+from echowire.wire.packet_list import COLUMN_FIELDS, Clock, TimeForm, packet_list
+from echowire.wire.records import Rows
+from echowire.wire.registry import registry
+from echowire.wire.tree import hex_dump
+
+RESET = "\x1b[0m"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewForm:
+    """What is shown of each packet: its line of the list, the tree of its details, its bytes; any of them."""
+
+    list: bool = True
+    tree: bool = False
+    hex: bool = False
+    ranges: bool = False
+    """Behind each line of the tree the bytes that it was read from."""
+    times: TimeForm = "r"
+    zone: tzinfo = UTC
+    """Of times of day."""
+    is_coloured: bool = False
+    """Lines of the list in the colours of `colour_rules`, as ANSI codes."""
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that a reading needs for it."""
+        if self.tree:
+            return tuple(registry().fields)
+        if self.is_coloured:
+            from echowire.analysis.colour_rules import colour_fields  # Polars, which only a terminal needs
+
+            return (COLUMN_FIELDS[0].name, *sorted(colour_fields()))
+        return (COLUMN_FIELDS[0].name,)
+
+
+@dataclass(slots=True)
+class PacketView:
+    """Turns the chunks of one reading into lines, in their order."""
+
+    form: ViewForm
+    _clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._clock = Clock(self.form.times, self.form.zone)
+
+    def lines(self, chosen: Chosen) -> Iterator[str]:
+        """The lines of the chosen packets, without line ends."""
+        packets = chosen.packets
+        rows = np.arange(len(packets), dtype=np.int64) if chosen.rows is None else chosen.rows
+        listed = self._listed(chosen, rows) if self.form.list else [""] * len(rows)
+        if not (self.form.tree or self.form.hex):
+            yield from listed
+            return
+        packets = chosen.packets
+        details = details_of(packets.layers, rows.tolist()) if self.form.tree else iter(())
+        for line, row in zip(listed, rows.tolist(), strict=True):
+            if self.form.list:
+                yield line
+            if self.form.tree:
+                yield from next(details).tree_lines(ranges=self.form.ranges)
+                yield ""
+            if self.form.hex:
+                yield from hex_dump(packets.records.packet(row))
+                yield ""
+
+    def _listed(self, chosen: Chosen, rows: Rows) -> list[str]:
+        packets = chosen.packets
+        times = self._clock.texts(packets.records, rows)
+        listed = packet_list(packets.layers).texts(times, rows)
+        if not self.form.is_coloured:
+            return listed
+        from echowire.analysis.colour_rules import rules_of  # Polars, which only a terminal needs
+
+        rules = rules_of(packets, rows)
+        return [
+            text
+            if rule is None
+            else f"\x1b[38;2;{_rgb(rule.foreground)}m\x1b[48;2;{_rgb(rule.background)}m{text}{RESET}"
+            for text, rule in zip(listed, rules, strict=True)
+        ]
+
+
+def _rgb(colour: tuple[int, int, int]) -> str:
+    return ";".join(map(str, colour))
