@@ -147,6 +147,7 @@ def test_as_tshark(tmp_path: Path) -> None:
         (LATER_6, "IPv6 fragment (off=176 more=y ident=0x0000abcd nxt=17)"),
         (NOTHING, "IPv6 no next header"),
         (UNKNOWN, "Unknown IP Protocol: Unknown (253)"),
+        (ipv4(63, bytes(8)), "any local network (63)"),
         (SECRET, "ESP (SPI=0x0000a71a)"),
     ],
 )

@@ -171,6 +171,13 @@ def _label(layer: Layer) -> list[str]:
     return [f", Src: {a}, Dst: {b}" for a, b in texts]
 
 
+def type_column(kinds: NDArray[Any], otherwise: str) -> list[str]:
+    """What the list's column Protocol has where nothing more is known: the type, or `otherwise` where there is none."""
+    different, which = np.unique(kinds, return_inverse=True)
+    texts = [f"0x{kind:04x}" if kind >= MIN_TYPE else otherwise for kind in different.tolist()]
+    return [texts[number] for number in which.tolist()]
+
+
 def _info(layer: Layer) -> list[str | None]:
     kinds = zip(is_plain(layer).tolist(), layer.uint(12, 2).tolist(), strict=True)
     return [ETHERTYPES.get(kind, "Ethernet II") if plain and kind >= MIN_TYPE else None for plain, kind in kinds]
@@ -194,7 +201,7 @@ PROTOCOLS = (
     Protocol(
         "eth",
         "Ethernet II",
-        "Ethernet",
+        lambda layer: type_column(np.where(is_plain(layer), layer.uint(12, 2), 0), "Ethernet"),
         fields=(
             _DESTINATION,
             *_OF_DESTINATION,

@@ -147,7 +147,9 @@ def _records(items: list[Item]) -> list[str]:
 def _record(kind: int, group: str, sources: list[str]) -> str:
     listed = f"{{{', '.join(sources)}}}"
     if kind in INCLUDES:
-        return f"Join group {group} for sources in {listed}" if sources else f"Leave group {group}"
+        if not sources:
+            return f"Leave group {group}"
+        return f"Join group {group} for source{'s in' if len(sources) > 1 else ''} {listed}"
     if kind in EXCLUDES:
         return f"Join group {group}, for sources not in {listed}" if sources else f"Join group {group} for any sources"
     if kind in (ALLOW, BLOCK):

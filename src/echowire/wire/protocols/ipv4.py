@@ -214,7 +214,7 @@ def _info(layer: Layer) -> list[str | None]:
     columns = (layer.uint(9, 1), layer.uint(6, 2), layer.uint(4, 2), header_bytes(layer), layer.uint(2, 2))
     checks = (_is_v4(layer), _has_length(layer), is_sound(layer))
     told = (is_fragment(layer) | ~is_sound(layer)) & layer.has(1)
-    found: list[str | None] = [None] * len(layer)
+    found: list[str | None] = [_CARRIED[protocol] for protocol in layer.uint(9, 1).tolist()]
     for entry in np.flatnonzero(told).tolist():
         protocol, flags, ident, header, total = (int(column[entry]) for column in columns)
         if not checks[0][entry]:
@@ -231,6 +231,8 @@ def _info(layer: Layer) -> list[str | None]:
             )
     return found
 
+
+_CARRIED = [f"{IP_PROTOCOLS.get(protocol, 'Unassigned')} ({protocol})" for protocol in range(256)]
 
 _SOURCE = Field("ip.src", "Source Address", Type.IPV4, 12, when=is_sound)
 _DESTINATION = Field("ip.dst", "Destination Address", Type.IPV4, 16, make=_destination, when=is_sound)

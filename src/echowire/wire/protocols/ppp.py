@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from echowire.wire.assigned import ETHERTYPES
 from echowire.wire.columns import Type
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
+from echowire.wire.protocols.ethernet import type_column
 from echowire.wire.records import Rows
 from echowire.wire.walk import Walk
 
@@ -223,6 +224,13 @@ def _discovery_info(layer: Layer) -> list[str | None]:
     return found
 
 
+def _slarp_sentence(kind: int, first: int, second: int) -> str | None:
+    if kind > 1:
+        return f"Line keepalive, outgoing sequence {first}, returned sequence {second}" if kind == 2 else None
+    address, mask = (".".join(map(str, word.to_bytes(4, "big"))) for word in (first, second))
+    return f"{'Reply' if kind else 'Request'}, from {address}, mask {mask}"
+
+
 def _control(name: str, title: str, column: str, key: int, codes: dict[int, str]) -> Protocol:
     """A protocol that manages the link: code, identifier, length (RFC 1661, section 5)."""
 
@@ -247,7 +255,7 @@ PROTOCOLS = (
     Protocol(
         "ppp",
         "Point-to-Point Protocol",
-        "PPP",
+        lambda layer: type_column(_header(layer).number, "PPP"),
         fields=(
             Field("ppp.address", "Address", Type.UINT8, 0, base="hex", when=_has_address),
             Field("ppp.control", "Control", Type.UINT8, 1, base="hex", when=_has_address),
@@ -305,8 +313,7 @@ PROTOCOLS = (
         ),
         keys=(("chdlc.protocol", 0x8035),),
         info=lambda layer: [
-            f"Line keepalive, outgoing sequence {mine}, returned sequence {yours}" if kind == 2 else None
-            for kind, mine, yours in zip(*(layer.uint(at, 4).tolist() for at in (0, 4, 8)), strict=True)
+            _slarp_sentence(*row) for row in zip(*(layer.uint(at, 4).tolist() for at in (0, 4, 8)), strict=True)
         ],
     ),
     Protocol(

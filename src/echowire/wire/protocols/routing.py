@@ -49,7 +49,10 @@ def _pim_next(layer: Layer) -> Iterator[Next]:
 
 
 def _pim_info(layer: Layer) -> list[str | None]:
-    return [PIM_TYPES.get(first & 0x0F, f"Unknown ({first & 0x0F})") for first in layer.uint(0, 1).tolist()]
+    return [
+        PIM_TYPES.get(first & 0x0F, f"Unknown ({first & 0x0F})") if first >> 4 == PIM_VERSION else None
+        for first in layer.uint(0, 1).tolist()
+    ]
 
 
 def _hsrp_info(layer: Layer) -> list[str | None]:
@@ -57,7 +60,7 @@ def _hsrp_info(layer: Layer) -> list[str | None]:
     found: list[str | None] = []
     for opcode, state, passive in zip(*(layer.uint(at, 1).tolist() for at in (1, 2, 6)), strict=True):
         name = HSRP_OPCODES.get(opcode, "Unknown")
-        named = {1: "Active", 2: "Passive"}.get(passive) if opcode == 3 else HSRP_STATES.get(state)
+        named = {1: "Dormant", 2: "Passive", 3: "Active"}.get(passive) if opcode == 3 else HSRP_STATES.get(state)
         found.append(f"{name} (state {named or 'Unknown'})")
     return found
 
@@ -83,7 +86,7 @@ PROTOCOLS = (
     Protocol(
         "pim",
         "Protocol Independent Multicast",
-        lambda layer: [f"PIMv{first >> 4}" for first in layer.uint(0, 1).tolist()],
+        lambda layer: ["PIMv2" if first >> 4 == PIM_VERSION else None for first in layer.uint(0, 1).tolist()],
         fields=(
             Field("pim.version", "Version", Type.UINT8, 0, mask=0xF0),
             Field("pim.type", "Type", Type.UINT8, 0, mask=0x0F, names=PIM_TYPES),

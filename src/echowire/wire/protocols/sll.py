@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from echowire.wire.assigned import ETHERTYPES, HARDWARE
 from echowire.wire.columns import Type, objects
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol, present
+from echowire.wire.protocols.ethernet import type_column
 
 MAX_LINUX_TYPE = 1536
 """Numbers up to this are Linux' own (if_ether.h, ETH_P_802_3 and on), not Ethernet types."""
@@ -112,7 +113,7 @@ PROTOCOLS = (
     Protocol(
         "sll",
         "Linux cooked capture v1",
-        "SLL",
+        lambda layer: type_column(layer.uint(V1.protocol, 2), "SLL"),
         fields=V1.fields(),
         keys=(("link_type", 113),),
         follow=V1.next,
@@ -123,7 +124,7 @@ PROTOCOLS = (
     Protocol(
         "sll2",
         "Linux cooked capture v2",
-        "SLL",
+        lambda layer: type_column(layer.uint(V2.protocol, 2), "SLL"),
         fields=(
             Field("sll", "Linux cooked capture", Type.PROTOCOL, make=present, hidden=True),
             *V2.fields(),

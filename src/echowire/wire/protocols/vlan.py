@@ -9,7 +9,7 @@ import numpy as np
 from echowire.wire.assigned import ETHERTYPES
 from echowire.wire.columns import Type
 from echowire.wire.layers import Field, Layer, Next, Protocol
-from echowire.wire.protocols.ethernet import MAX_LENGTH, MIN_TYPE, after_type
+from echowire.wire.protocols.ethernet import MAX_LENGTH, MIN_TYPE, after_type, type_column
 
 TAG_BYTES = 4
 PROVIDER_BRIDGE, BACKBONE_BRIDGE = 0x88A8, 0x88E7
@@ -51,7 +51,7 @@ PROTOCOLS = (
     Protocol(
         "vlan",
         "802.1Q Virtual LAN",
-        "VLAN",
+        lambda layer: type_column(layer.uint(2, 2), "VLAN"),
         fields=(
             Field("vlan.priority", "Priority", Type.UINT16, 0, mask=0xE000, names=PRIORITIES),
             Field("vlan.dei", "DEI", Type.BOOLEAN, 0, 2, mask=0x1000, names=ELIGIBLE),
