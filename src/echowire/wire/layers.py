@@ -384,7 +384,10 @@ class Layer:
     def _only_when(self, field: Field, picked: Picked) -> Picked:
         if field.when is None:
             return picked
-        keep = field.when(self)[picked.index]
+        keep = field.when(self)
+        if keep.all():
+            return picked
+        keep = keep[picked.index]
         return Picked(picked.index[keep], picked.values[keep])
 
     def _walked(self, field: Field) -> Picked:

@@ -94,7 +94,9 @@ def ends(layer: Layer) -> Rows:
 def _total(layer: Layer) -> Picked:
     """The total length; of a segment that says 0, what there is."""
     index = np.flatnonzero(layer.has(4))
-    total = layer.uint(2, 2)[index].astype(np.uint32)
+    total = layer.uint(2, 2)[index]
+    if total.all():
+        return Picked(index, total)
     left = (layer.wire_end - layer.start)[index]
     return Picked(index, np.where(total == 0, left, total).astype(np.uint32))
 
@@ -175,8 +177,9 @@ def _status(layer: Layer) -> Column:
 
 def _destination(layer: Layer) -> Picked:
     """Where a packet is to go in the end: with a source route that is the route's last address (RFC 791, 3.1)."""
-    index = np.flatnonzero(layer.has(MIN_HEADER_BYTES))
-    found = layer.uint(16, 4)[index]
+    whole = layer.has(MIN_HEADER_BYTES)
+    index = layer.every if whole.all() else np.flatnonzero(whole)
+    found = layer.number(layer.start[index] + 16, 4)
     for place in np.flatnonzero(header_bytes(layer)[index] > MIN_HEADER_BYTES).tolist():
         begin = int(layer.start[index[place]])
         size = min(int(header_bytes(layer)[index[place]]), int(layer.end[index[place]]) - begin)
