@@ -43,10 +43,22 @@ def answer(payload: bytes, source: int, destination: int = 40000) -> bytes:
     return datagram(payload, destination, source, host=SERVER, to=CLIENT)
 
 
-def segment(payload: bytes, destination: int, source: int = 40000, sequence: int = 1) -> bytes:
+def _tcp(source: int, destination: int, sequence: int, acknowledged: int, payload: bytes) -> bytes:
+    return pack(">HHIIBBHHH", source, destination, sequence, acknowledged, 0x50, 0x18, 500, 0, 0) + payload
+
+
+def segment(
+    payload: bytes, destination: int, source: int = 40000, *, sequence: int = 1, acknowledged: int = 1
+) -> bytes:
     """An Ethernet frame with a TCP segment, from the client to the server."""
-    head = pack(">HHIIBBHHH", source, destination, sequence, 1, 0x50, 0x18, 500, 0, 0)
-    return _frame(6, head + payload, CLIENT, SERVER)
+    return _frame(6, _tcp(source, destination, sequence, acknowledged, payload), CLIENT, SERVER)
+
+
+def answered(
+    payload: bytes, source: int, destination: int = 40000, *, sequence: int = 1, acknowledged: int = 1
+) -> bytes:
+    """A TCP segment from the server to the client."""
+    return _frame(6, _tcp(source, destination, sequence, acknowledged, payload), SERVER, CLIENT)
 
 
 def records_of(packets: Sequence[bytes], *, kept: Sequence[int] | None = None, first: int = 1) -> Records:
@@ -102,7 +114,7 @@ def by_tshark(folder: Path, packets: Sequence[bytes], fields: Sequence[str]) -> 
         "-T",
         "fields",
         "-E",
-        "aggregator=|",
+        "aggregator=~",
         "-o",
         "tcp.desegment_tcp_streams:FALSE",
     ]
@@ -111,7 +123,7 @@ def by_tshark(folder: Path, packets: Sequence[bytes], fields: Sequence[str]) -> 
     found: Texts = {name: [] for name in fields}
     for row in done.stdout.decode().split("\n")[:-1]:
         for name, cell in zip(fields, row.split("\t"), strict=True):
-            found[name].append([{"True": "1", "False": "0"}.get(one, one) for one in cell.split("|")] if cell else [])
+            found[name].append([{"True": "1", "False": "0"}.get(one, one) for one in cell.split("~")] if cell else [])
     return found
 
 
