@@ -20,6 +20,5 @@ def _is_not_tls(layer: Layer) -> NDArray[np.bool_]:
 
 
 PROTOCOLS = (
-    Protocol("ssh", "SSH Protocol", "SSH", keys=(("tcp.port", 22),)),
     Protocol("pgsql", "PostgreSQL", "PGSQL", keys=(("tcp.port", 5432),), accepts=_is_not_tls),
 )
