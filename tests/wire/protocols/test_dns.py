@@ -310,6 +310,15 @@ def test_several_messages_in_a_segment(tmp_path: Path) -> None:
     assert differences({name: found[name] for name in fields}, by_tshark(tmp_path, packets, fields)) == []
 
 
+def test_the_rest_of_a_message_is_no_message() -> None:
+    whole = over_tcp(message([question()], number=1, flags=0x0100), message([question()], number=2, flags=0x0100))
+    parts = [whole[:2], whole[2:30], whole[30:], whole[30:], whole]
+    starts = [1, 3, 31, 31, 100_000]
+    packets = [segment(part, 53, sequence=start) for part, start in zip(parts, starts, strict=True)]
+    for chunk in (1, 10):
+        assert dissect(packets, ["dns.id"], chunk=chunk)["dns.id"] == [[], [], ["0x0002"], [], ["0x0001", "0x0002"]]
+
+
 def test_cut_and_damaged_messages_are_read() -> None:
     whole = message(
         [question()], [record(bytes.fromhex(data), kind) for kind, data in RDATA[::9]], [], [options(*OPTIONS)]

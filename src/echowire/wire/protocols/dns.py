@@ -15,6 +15,7 @@ from echowire.wire.columns import Type
 from echowire.wire.layers import Field, Layer, Protocol
 from echowire.wire.layout import read_parts, seconds_text, value_text
 from echowire.wire.protocols import dns_options, dns_pairs
+from echowire.wire.protocols.conversation import Socket, directed
 from echowire.wire.protocols.dns_names import read_name
 from echowire.wire.protocols.dns_rdata import RCODES, RR_TYPE, TYPE_NAMES, type_short
 from echowire.wire.protocols.dns_records import NAMED, OTHER, RECORDS, record_fields
@@ -38,6 +39,14 @@ OPCODES = {
 CLASSES = {1: "IN", 2: "CS", 3: "CH", 4: "HS", 254: "NONE", 255: "ANY"}
 MAX_USUAL_ANSWERS, MAX_USUAL_OTHERS = 100, 10
 """Records of a message on a port that is not DNS's, beyond which it is taken for something else."""
+
+MAX_MESSAGE_BYTES = 2 + 0xFFFF
+"""Of a message over TCP, with its length."""
+
+MAX_CONNECTIONS = 50_000
+"""Of which it is remembered where the last message ends; the one that was silent longest is forgotten first."""
+
+SEQUENCES = 1 << 32
 
 UNICAST = 0x8000
 """The bit of a class that multicast DNS has taken: an answer to the asker alone is welcome, or what was cached before
@@ -308,11 +317,33 @@ def _walk(walk: Walk) -> None:
 
 def _read_segment(walk: Walk) -> None:
     """The messages in a segment, each behind its length (RFC 1035, 4.2.2)."""
-    at = 0
-    while at < walk.size:
+    sequence = walk.layer.once("sequence", lambda: _sequences(walk.layer))[walk.entry]
+    ends = walk.memory.of("dns over tcp", dict[tuple[Socket, Socket], int])
+    key = directed(walk.layer)[walk.entry]
+    at = _continued(sequence, ends.pop(key, None))
+    while at < walk.wire_size:
         size = walk.u16(at)
-        walk.hand_on("dns.message", 0, at + 2, size)
+        if at + 2 < walk.wire_size:
+            walk.hand_on("dns.message", 0, at + 2, size)
         at += 2 + size
+        ends[key] = sequence + at & SEQUENCES - 1
+    ends.setdefault(key, sequence + at & SEQUENCES - 1)
+    if len(ends) > MAX_CONNECTIONS:
+        del ends[next(iter(ends))]
+
+
+def _continued(sequence: int, end: int | None) -> int:
+    """Bytes of a segment that belong to a message which began before; all of one that is sent again."""
+    behind = 0 if end is None else (end - sequence) % SEQUENCES
+    return behind if behind <= MAX_MESSAGE_BYTES else 0
+
+
+def _sequences(layer: Layer) -> list[int]:
+    outer = layer.outer("tcp")
+    if outer is None:
+        return [0] * len(layer)
+    found: list[int] = outer[0].uint(4, 4)[outer[1]].tolist()
+    return found
 
 
 def _info(layer: Layer) -> list[str]:

@@ -19,6 +19,4 @@ def _is_not_tls(layer: Layer) -> NDArray[np.bool_]:
     return found
 
 
-PROTOCOLS = (
-    Protocol("pgsql", "PostgreSQL", "PGSQL", keys=(("tcp.port", 5432),), accepts=_is_not_tls),
-)
+PROTOCOLS = (Protocol("pgsql", "PostgreSQL", "PGSQL", keys=(("tcp.port", 5432),), accepts=_is_not_tls),)
