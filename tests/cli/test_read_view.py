@@ -51,8 +51,8 @@ def test_one_packet_in_full(file: Path) -> None:
 def test_details_and_bytes_of_every_packet(file: Path) -> None:
     details = run("read", file, "-V").out
     assert details.count("Frame Number: ") == len(PACKETS)
-    assert run("read", file, "-x").out.count("0000  ") == len(PACKETS)
-    assert run("read", file, "-V", "-x", "-c", 1).out.count("0000  ") == 1
+    assert run("read", file, "-x").out.count("\n0000  ") == len(PACKETS)
+    assert run("read", file, "-V", "-x", "-c", 1).out.count("\n0000  ") == 1
 
 
 @pytest.mark.parametrize(
