@@ -78,3 +78,8 @@ def test_a_column_of_python_values() -> None:
     assert column_of(Type.UINT16, [1, 65535]).tolist() == [1, 65535]
     assert column_of(Type.IPV6, [bytes(15) + b"\1"]).shape == (1, 16)
     assert column_of(Type.STRING, ["a"]).tolist() == ["a"]
+
+
+def test_a_number_that_is_too_large_for_its_type_keeps_its_lower_bits() -> None:
+    assert column_of(Type.UINT32, [1, (1 << 62) + 5]).tolist() == [1, 5]
+    assert column_of(Type.INT16, [70000, -2]).tolist() == [70000 - 65536, -2]

@@ -145,7 +145,11 @@ def column_of(kind: Type, values: list[Any]) -> Column:
         return objects(values)
     if kind is Type.IPV6:
         return np.frombuffer(b"".join(values), np.uint8).reshape(-1, 16)
-    return np.array(values, DTYPES[kind])
+    try:
+        return np.array(values, DTYPES[kind])
+    except OverflowError:  # a number of variable length that its sender made longer than can be
+        wide = 8 * np.dtype(DTYPES[kind]).itemsize
+        return np.array([value & ((1 << wide) - 1) for value in values], f"u{wide // 8}").astype(DTYPES[kind])
 
 
 def empty_column(kind: Type) -> Column:

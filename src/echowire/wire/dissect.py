@@ -53,11 +53,12 @@ class Dissector:
         layers, protocol = Layers(), self._registry.protocols[ROOT]
         root = Layer(protocol, records, self._memory, every, records.start, wire_end, end=end, chunk=layers)
         layers.append(root)
-        queue = deque([root])
-        while queue:
-            for child in self._inner(queue.popleft()):
+        queue, last = deque([root]), deque[Layer]()
+        while queue or last:
+            layer = queue.popleft() if queue else last.popleft()
+            for child in self._inner(layer):
                 layers.append(child)
-                queue.append(child)
+                (last if child.protocol.follows_last else queue).append(child)
         packets = Packets(records, layers, self._registry)
         for name in self._remembered:
             packets.values(name)

@@ -156,6 +156,9 @@ class Protocol:
     """Tables in which it stands, and under which key: ("ip.proto", 6). The names are Wireshark's."""
     follow: Callable[[Layer], Iterable[Next]] | None = None
     """What comes after it."""
+    follows_last: bool = False
+    """`follow` is asked once all layers of the chunk are known that do not come of such a protocol: as it must know all
+    layers of its kind."""
     tables: tuple[str, ...] = ()
     """The tables that `follow` and `walk` name: so it is known without looking whether a protocol can come."""
     accepts: Callable[[Layer], NDArray[np.bool_]] | None = None

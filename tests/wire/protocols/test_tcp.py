@@ -215,5 +215,20 @@ def test_a_checksum_is_computed_when_it_is_asked_for() -> None:
 
 def test_the_data_of_a_reset_is_its_cause() -> None:
     names = ["tcp.payload", "tcp.reset_cause", "frame.protocols"]
-    reset = of(tcp(1, 2, flags=RST, payload=b"go away"), tcp(1, 2, flags=FIN, payload=b"x"), names=names)
+    reset = of(tcp(1, 2, flags=RST, payload=b"go away"), tcp(3, 2, flags=FIN, payload=b"x"), names=names)
     assert reset == [["", "go away", "raw:ip:tcp"], ["78", "", "raw:ip:tcp:data"]]
+
+
+def test_what_came_before_is_handed_on_once() -> None:
+    request = b"GET / HTTP/1.1\r\n\r\n"
+    again = [tcp(40000, 80, seq=seq, payload=request) for seq in (1, 1 + len(request), 1)]
+    assert of(*again, names=["http.request.uri", "frame.protocols"]) == [
+        ["/", "raw:ip:tcp:http"],
+        ["/", "raw:ip:tcp:http"],
+        ["", "raw:ip:tcp"],
+    ]
+
+
+def test_a_byte_that_keeps_a_connection_alive_is_data() -> None:
+    alive = [tcp(40000, 80, seq=1, payload=b"GET / HTTP/1.1\r\n\r\n"), tcp(40000, 80, seq=18, payload=b"\n")]
+    assert of(*alive, names=["frame.protocols"]) == [["raw:ip:tcp:http"], ["raw:ip:tcp:data"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,8 +11,13 @@ from echowire.wire.assigned import IP_PROTOCOLS
 from echowire.wire.columns import Type, objects
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
 from echowire.wire.records import Rows
+from echowire.wire.walk import Walk
 
 AH_FIXED_BYTES = 12
+IPCOMP_BYTES = 4
+
+MAX_UNPACKED_BYTES = 65_535
+"""Of a compressed payload: the longest that an IP packet can have."""
 
 
 def _ah_bytes(layer: Layer) -> Rows:
@@ -38,6 +44,16 @@ def _encapsulated(layer: Layer) -> Iterator[Next]:
     yield Next("udpencap", (0,), index, layer.start[index], layer.wire_end[index])
     index = np.flatnonzero(layer.has(8) & (layer.uint(0, 4) == 0))
     yield Next("udp.port", (500,), index, layer.start[index] + 4, layer.wire_end[index])
+
+
+def _unpack(walk: Walk) -> None:
+    """What was compressed by DEFLATE (RFC 2394), whatever number its two ends agreed upon for that."""
+    kind, packed = walk.u8(0), walk.take(IPCOMP_BYTES, walk.size - IPCOMP_BYTES)
+    try:
+        plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, MAX_UNPACKED_BYTES)
+    except zlib.error:
+        return
+    walk.hand_on_bytes("ip.proto", kind, plain)
 
 
 PROTOCOLS = (
@@ -87,10 +103,14 @@ PROTOCOLS = (
         "IP Payload Compression",
         "IPComp",
         fields=(
+            Field("ipcomp.next_header", "Next Header", Type.UINT8, 0, base="hex", names=IP_PROTOCOLS),
             Field("ipcomp.flags", "IPComp Flags", Type.UINT8, 1, base="hex"),
             Field("ipcomp.cpi", "IPComp CPI", Type.UINT16, 2, base="hex"),
         ),
         keys=(("ip.proto", 108),),
+        walk=_unpack,
+        tables=("ip.proto",),
+        size=IPCOMP_BYTES,
         info=lambda layer: [f"IPComp (CPI=0x{cpi:04x})" for cpi in layer.uint(2, 2).tolist()],
     ),
 )

@@ -20,6 +20,7 @@ from echowire.wire.protocols.tcp_notes import marks
 from echowire.wire.protocols.tcp_options import option_texts
 from echowire.wire.records import Rows
 from echowire.wire.streams import Mask, conversation_numbers
+from echowire.wire.tcp_analysis import analysis
 from echowire.wire.tcp_options import FIRST, MSS, has_option, places
 from echowire.wire.tcp_segments import (
     ACK,
@@ -35,6 +36,7 @@ from echowire.wire.tcp_segments import (
     segment_bytes,
     segments,
 )
+from echowire.wire.tcp_walk import KEEP_ALIVE, OUT_OF_ORDER, RETRANSMISSION
 
 SET = {0: "Not set", 1: "Set"}
 
@@ -218,10 +220,27 @@ def _next(layer: Layer) -> Iterator[Next]:
     # Data in a reset is text for people (RFC 9293, section 3.5.2).
     carries = (layer.wire_end > start) & _is_whole(layer) & ((_flags(layer) & RST) == 0)
     which = np.flatnonzero(carries)
+    again, alive = _repeated(layer)  # in every chunk, as what it knows of a stream goes on from chunk to chunk
+    kept_alive = which[alive[which]]
+    yield Next("data", (), kept_alive, start[kept_alive], layer.wire_end[kept_alive])
+    which = which[~(again | alive)[which]]
     source, destination = layer.uint(0, 2)[which], layer.uint(2, 2)[which]
     ports = np.minimum(source, destination), np.maximum(source, destination)
     streams = conversation_numbers(layer, which)
     yield Next("tcp.port", ports, which, start[which], layer.wire_end[which], streams=streams)
+
+
+def _repeated(layer: Layer) -> tuple[Mask, Mask]:
+    """Which entries only repeat what came before or come out of order, and which only keep the connection alive.
+
+    What the former carry is no message of its own: it was seen, or will be where it belongs. As in Wireshark, what a
+    fast or a spurious retransmission carries is looked at: whether the first was captured is not known.
+    """
+    stream = segments(layer)
+    picked = stream.joined.picked(layer, analysis(layer).flags)
+    flags = np.zeros(len(layer), np.int64)
+    flags[picked.index] = picked.values
+    return (flags & (RETRANSMISSION | OUT_OF_ORDER)) != 0, (flags & KEEP_ALIVE) != 0
 
 
 # Lines.
@@ -449,6 +468,7 @@ PROTOCOLS = (
         ),
         keys=(("ip.proto", 6),),
         follow=_next,
+        follows_last=True,
         tables=("tcp.option", "tcp.port"),
         size=header_bytes,
         label=_label,
