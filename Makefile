@@ -73,6 +73,7 @@ define install
 	echo 'Installing into $(VENV) …' >&2 && touch $(MARK) && $(PIP) install --editable
 endef
 
+# What is imported at each start is compiled once, also where Python is told not to do so by itself.
 define finish
-	rm -f $(MARK) && cp pyproject.toml
+	$(PY) -m compileall -q src && rm -f $(MARK) && cp pyproject.toml
 endef

@@ -11,6 +11,7 @@ from echowire import LineFormat, UsageError
 from echowire.cli.common import Environment, pass_environment, printable
 from echowire.cli.read_progress import progress
 from echowire.cli.read_view import TIMES, conclude, view
+from echowire.cli.write_behind import WriteBehind
 
 NAMED_CHARACTERS = {"/t": "\t", "/s": " ", "\\t": "\t", "\\s": " "}
 """How tshark spells a tab and a space; the backslash is what one types by habit."""
@@ -78,12 +79,11 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         return _exported(env, capture, options, form)
     if options["form"] == "text":
         return view(env, capture, options)
-    with capture.chunks(*options["fields"]) as reading, progress(env, reading):
+    with capture.chunks(*options["fields"]) as reading, progress(env, reading), WriteBehind(env) as output:
         blocks = reading.lines(form) if options["form"] == "fields" else reading.json(bulk=options["form"] == "ek")
         for block in blocks:
             if not options["quiet"]:
-                env.write(block)
-        env.flush()
+                output.write(block)
     return conclude(env, reading)
 
 

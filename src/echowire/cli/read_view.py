@@ -14,6 +14,7 @@ import echowire
 from echowire import UsageError, ViewForm
 from echowire.cli.common import Environment, printable
 from echowire.cli.read_progress import progress
+from echowire.cli.write_behind import WriteBehind
 
 TIMES = ("r", "d", "dd", "e", "a", "ad", "u", "ud")
 
@@ -53,9 +54,9 @@ def view(env: Environment, capture: echowire.Capture, options: dict[str, Any]) -
 
 
 def _write(env: Environment, lines: Iterator[str]) -> None:
-    while block := list(islice(lines, LINES_AT_ONCE)):
-        env.write(("\n".join(block) + "\n").encode("utf-8", "replace"))
-    env.flush()
+    with WriteBehind(env) as output:
+        while block := list(islice(lines, LINES_AT_ONCE)):
+            output.write(("\n".join(block) + "\n").encode("utf-8", "replace"))
 
 
 def _page(lines: Iterator[str]) -> None:

@@ -34,9 +34,12 @@ NS_PER_S = 1_000_000_000
 @cache
 def _groups() -> NDArray[np.uint64]:
     """The text of 0 to 99,999 in eight bytes: first as it is, then with leading zeros."""
-    plain = np.array([b"%d" % number for number in range(GROUP)], "S8")
-    filled = np.array([b"%05d" % number for number in range(GROUP)], "S8")
-    return np.concatenate([plain, filled]).view(np.uint64)
+    digits = np.zeros((2, GROUP, 8), np.uint8)
+    number = np.arange(GROUP)
+    for place, unit in enumerate((10_000, 1_000, 100, 10, 1)):
+        digits[:, :, place] = number // unit % 10 + ord("0")
+        digits[0, :unit, place] = 0 if unit > 1 else digits[0, :unit, place]
+    return digits.reshape(-1, 8).view(np.uint64).ravel()
 
 
 @cache
