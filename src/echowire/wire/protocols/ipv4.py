@@ -20,6 +20,8 @@ from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
 from echowire.wire.records import Bytes, Rows
 
 MIN_HEADER_BYTES = 20
+
+FLAG_NAMES = {4: "Reserved bit", 2: "Don't fragment", 1: "More fragments"}
 MAX_HEADER_BYTES = 60
 
 END_OF_OPTIONS, NO_OPERATION, SOURCE_ROUTES = 0, 1, (131, 137)
@@ -206,6 +208,11 @@ def _route_end(options: bytes) -> int | None:
     return None
 
 
+def _flags_shown(layer: Layer) -> list[str]:
+    names = [", ".join(name for bit, name in FLAG_NAMES.items() if value & bit) for value in range(8)]
+    return [f"0x{flags:x}{names[flags] and ', '}{names[flags]}" for flags in (layer.uint(6, 1) >> 5).tolist()]
+
+
 def _label(layer: Layer) -> list[str]:
     source, target = layer.uint(12, 4), layer.uint(16, 4)
     texts = zip(strings(_SOURCE, source).tolist(), strings(_DESTINATION, target).tolist(), strict=True)
@@ -247,7 +254,16 @@ PROTOCOLS = (
         "IPv4",
         fields=(
             Field("ip.version", "Version", Type.UINT8, 0, mask=0xF0),
-            Field("ip.hdr_len", "Header Length", Type.UINT8, 0, mask=0x0F, scale=4, when=_is_v4),
+            Field(
+                "ip.hdr_len",
+                "Header Length",
+                Type.UINT8,
+                0,
+                mask=0x0F,
+                scale=4,
+                when=_is_v4,
+                show=lambda layer: [f"{size} bytes ({size // 4})" for size in header_bytes(layer).tolist()],
+            ),
             Field("ip.dsfield", "Differentiated Services Field", Type.UINT8, 1, base="hex", when=_has_length),
             Field(
                 "ip.dsfield.dscp",
@@ -271,7 +287,7 @@ PROTOCOLS = (
             ),
             Field("ip.len", "Total Length", Type.UINT16, 2, make=_total, when=_has_length),
             Field("ip.id", "Identification", Type.UINT16, 4, base="hex_dec", when=is_sound),
-            Field("ip.flags", "Flags", Type.UINT8, 6, mask=0xE0, base="hex", when=is_sound),
+            Field("ip.flags", "Flags", Type.UINT8, 6, mask=0xE0, base="hex", when=is_sound, show=_flags_shown),
             Field("ip.flags.rb", "Reserved bit", Type.BOOLEAN, 6, mask=0x80, under="ip.flags", when=is_sound),
             Field("ip.flags.df", "Don't fragment", Type.BOOLEAN, 6, mask=0x40, under="ip.flags", when=is_sound),
             Field("ip.flags.mf", "More fragments", Type.BOOLEAN, 6, mask=0x20, under="ip.flags", when=is_sound),

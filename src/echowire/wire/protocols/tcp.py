@@ -73,6 +73,15 @@ def _flags(layer: Layer) -> Rows:
     return layer.uint(12, 2).astype(np.int64) & 0xFFF
 
 
+def _flags_shown(layer: Layer) -> list[str]:
+    names = _flag_texts()
+    return [f"0x{flags:03x} ({names[flags]})" for flags in _flags(layer).tolist()]
+
+
+def _header_bytes_shown(layer: Layer) -> list[str]:
+    return [f"{size} bytes ({size // 4})" for size in header_bytes(layer).tolist()]
+
+
 def _is_whole(layer: Layer) -> Mask:
     """Whether its header's length can be: Wireshark dissects no further where not."""
     found: Mask = header_bytes(layer) >= MIN_HEADER_BYTES
@@ -343,8 +352,17 @@ PROTOCOLS = (
                 remembered=True,
             ),
             Field("tcp.ack_raw", "Acknowledgment number (raw)", Type.UINT32, 8, when=_is_whole),
-            Field("tcp.hdr_len", "Header Length", Type.UINT8, 12, mask=0xF0, scale=4, when=_is_known),
-            Field("tcp.flags", "Flags", Type.UINT16, 12, mask=0x0FFF, base="hex", when=_is_whole),
+            Field(
+                "tcp.hdr_len",
+                "Header Length",
+                Type.UINT8,
+                12,
+                mask=0xF0,
+                scale=4,
+                when=_is_known,
+                show=_header_bytes_shown,
+            ),
+            Field("tcp.flags", "Flags", Type.UINT16, 12, mask=0x0FFF, base="hex", when=_is_whole, show=_flags_shown),
             *(
                 Field(
                     f"tcp.flags.{name}",
