@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import echowire
@@ -52,7 +54,15 @@ def seen_differently(file: Path) -> set[int]:
     command = ["tshark", "-n", "-r", str(file), *options, "-T", "fields", "-e", "frame.protocols"]
     theirs = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
     ours = echowire.read(file).frame("frame.protocols")["frame.protocols"].to_list()
-    return {number for number, (a, b) in enumerate(zip(theirs, ours, strict=True), 1) if a != (b or "")}
+    pairs = enumerate(zip(theirs, ours, strict=True), 1)
+    return {number for number, (a, b) in pairs if _known(a) != _known(b or "")}
+
+
+@cache
+def _known(path: str) -> list[str]:
+    """The protocols of a packet up to the first that Echowire does not know, which is data to it."""
+    known = {one.name for one in echowire.fields() if one.type == "Protocol"} | {"ethertype"}
+    return list(takewhile(lambda name: name in known and name != "data", path.split(":")))
 
 
 def joined(captures: Path, to: Path) -> Iterator[Path]:
