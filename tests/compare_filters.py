@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
-from itertools import takewhile
 from pathlib import Path
 
 import echowire
@@ -60,9 +59,9 @@ def seen_differently(file: Path) -> set[int]:
 
 @cache
 def _known(path: str) -> list[str]:
-    """The protocols of a packet up to the first that Echowire does not know, which is data to it."""
+    """The protocols of a packet, without those that Echowire does not know, which are data to it."""
     known = {one.name for one in echowire.fields() if one.type == "Protocol"} | {"ethertype"}
-    return list(takewhile(lambda name: name in known and name != "data", path.split(":")))
+    return [name for name in path.split(":") if name in known and name != "data"]
 
 
 def joined(captures: Path, to: Path) -> Iterator[Path]:
