@@ -18,6 +18,11 @@ from typing import Any
 HELD_LONG = 250
 """Packets of the same way after which one that is held for long is passed on: 2.5 s at 100 a second."""
 
+WAIT_S = 1.5
+"""How long the prober waits. What is held at all is held for a hundredth of a second or for a second more than this."""
+
+PROBES_PER_S = 100
+
 BUFFER_BYTES = 4 * 1024 * 1024
 
 
@@ -74,7 +79,7 @@ class Account:
         if self.passed_back[sequence] > 1:
             self.duplicated += 1
             return
-        if self._newest - sequence >= HELD_LONG // 2:
+        if self._newest - sequence >= WAIT_S * PROBES_PER_S:
             # The prober counts one that comes after its time for late; it has been lost by then.
             self.late += 1
             self._highest = max(self._highest, sequence)

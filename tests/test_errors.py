@@ -16,6 +16,7 @@ from echowire import errors
 from echowire.errors import (
     FROM_THE_NETWORK,
     EchowireError,
+    FilterError,
     NameResolutionError,
     NoReplyError,
     OperationError,
@@ -25,6 +26,7 @@ from echowire.errors import (
 
 TREE = [
     (UsageError("no such port"), 2),
+    (FilterError("no such field", "tcp.prt == 1", 0, 7), 2),
     (NameResolutionError("nowhere.invalid", "nowhere.invalid: no address", -2), 2),
     (OperationError("bind", "127.0.0.1:80/tcp", errno.EACCES, "Permission denied"), 2),
     (OperationError("connect", "127.0.0.1:80/tcp", errno.ECONNREFUSED, "Connection refused"), 1),
@@ -39,9 +41,14 @@ def test_each_error_is_in_the_tree_and_knows_its_exit_status(error: EchowireErro
     assert error.exit_status == status
 
 
+def descendants(kind: type[EchowireError]) -> set[type[EchowireError]]:
+    found = set(kind.__subclasses__())
+    return found.union(*map(descendants, found))
+
+
 def test_the_drawing_in_the_docstring_is_the_tree() -> None:
     drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or ""))
-    assert drawn == {kind.__name__ for kind in EchowireError.__subclasses__()}
+    assert drawn == {kind.__name__ for kind in descendants(EchowireError)}
     assert drawn == {type(error).__name__ for error, _ in TREE}
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 import echowire
-from tests.lossy_path import LossyPath
+from tests.lossy_path import PROBES_PER_S, WAIT_S, LossyPath
 from tests.processes import serving
 
 SECONDS = int(os.environ.get("ECHOWIRE_SOAK_SECONDS", "7"))
@@ -19,7 +19,7 @@ def test_the_counts_are_what_the_path_did() -> None:
         serving("udp://127.0.0.1:0", "--service", "stamp", sockets=1) as server,
         LossyPath(ADDRESSES, server.port, count) as path,
     ):
-        pinged = echowire.ping(*path.targets, probe="stamp", count=count, interval_s=0.01, wait_s=1.0)
+        pinged = echowire.ping(*path.targets, probe="stamp", count=count, interval_s=1 / PROBES_PER_S, wait_s=WAIT_S)
     for target, account, (there, back) in zip(pinged.targets, path.accounts, path.ways, strict=True):
         counted = (target.sent, target.received, target.late, target.duplicated, target.reordered, target.corrupted)
         did = (count, account.received, account.late, account.duplicated, account.reordered, 0)

@@ -61,6 +61,18 @@ def answered(
     return _frame(6, _tcp(source, destination, sequence, acknowledged, payload), SERVER, CLIENT)
 
 
+def in_order(segments: Sequence[bytes]) -> list[bytes]:
+    """Segments of a conversation with sequence numbers that go on, so that none repeats another."""
+    following: dict[bytes, int] = {}
+    numbered = []
+    for one in segments:
+        end, size = one[34:36], len(one) - 54
+        sequence = following.get(end, 1)
+        following[end] = sequence + size
+        numbered.append(one[:38] + pack(">I", sequence) + one[42:])
+    return numbered
+
+
 def records_of(packets: Sequence[bytes], *, kept: Sequence[int] | None = None, first: int = 1) -> Records:
     """Packets as a chunk of Ethernet, a second apart; of each `kept` bytes were captured, None for all."""
     sizes = kept or [len(one) for one in packets]

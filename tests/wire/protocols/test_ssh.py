@@ -7,7 +7,7 @@ from struct import pack
 
 import pytest
 
-from tests.wire.packets import answered, assert_bounded, dissect, segment
+from tests.wire.packets import answered, assert_bounded, dissect, in_order, segment
 
 LISTS = (
     b"curve25519-sha256,x",
@@ -47,7 +47,9 @@ def talk() -> list[bytes]:
 
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_a_conversation(chunk: int) -> None:
-    found = dissect(talk(), ["ssh.protocol", "ssh.kex_algorithms", "ssh.kex.hassh", "_ws.col.Info"], chunk=chunk)
+    found = dissect(
+        in_order(talk()), ["ssh.protocol", "ssh.kex_algorithms", "ssh.kex.hassh", "_ws.col.Info"], chunk=chunk
+    )
     assert found["ssh.protocol"][:2] == [["SSH-2.0-client"], ["SSH-2.0-server"]]
     assert found["ssh.kex_algorithms"][2] == ["curve25519-sha256,x"]
     hassh = hashlib.md5(b"curve25519-sha256,x;aes128-ctr;hmac-1;none", usedforsecurity=False).hexdigest()
@@ -66,7 +68,7 @@ def test_a_conversation(chunk: int) -> None:
 
 def test_a_list_that_lies_ends_the_offer() -> None:
     bad = packet(20, bytes(16) + b"\xff\xff\xff\xff" + b"curve")
-    packets = [segment(b"SSH-2.0-x\r\n", 22), segment(bad, 22)]
+    packets = in_order([segment(b"SSH-2.0-x\r\n", 22), segment(bad, 22)])
     assert dissect(packets, ["ssh.kex_algorithms"])["ssh.kex_algorithms"] == [[], []]
 
 

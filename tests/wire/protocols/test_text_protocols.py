@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.packets import answered, assert_as_tshark, assert_bounded, dissect, segment, tree_of
+from tests.wire.packets import answered, assert_as_tshark, assert_bounded, dissect, in_order, segment, tree_of
 
 TALKS: dict[int, tuple[tuple[bool, bytes], ...]] = {
     21: (
@@ -76,14 +76,14 @@ def test_a_message_is_no_command() -> None:
         segment(b".\r\n", 25),
         segment(b"QUIT\r\n", 25),
     ]
-    found = dissect(talk, ["smtp.req.command", "_ws.col.Info"], chunk=1)
+    found = dissect(in_order(talk), ["smtp.req.command", "_ws.col.Info"], chunk=1)
     assert found["smtp.req.command"] == [["DATA"], [], [], ["QUIT"]]
     assert found["_ws.col.Info"][1] == ["C: DATA fragment, 18 bytes"]
 
 
 def test_after_starttls_it_is_tls() -> None:
     talk = [segment(b"STARTTLS\r\n", 25), answered(b"220 go\r\n", 25), segment(bytes.fromhex("150303000202 28"), 25)]
-    assert dissect(talk, ["tls.record.content_type"])["tls.record.content_type"] == [[], [], ["21"]]
+    assert dissect(in_order(talk), ["tls.record.content_type"])["tls.record.content_type"] == [[], [], ["21"]]
 
 
 def test_telnet_shows_commands_and_text() -> None:
