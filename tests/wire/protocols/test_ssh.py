@@ -47,7 +47,8 @@ def talk() -> list[bytes]:
 
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_a_conversation(chunk: int) -> None:
-    found = dissect(
+    fields = ["ssh.protocol", "ssh.kex_algorithms", "ssh.kex.hassh", "_ws.col.Info"]
+    found = dissect(in_order(talk()), fields, chunk=chunk)
         in_order(talk()), ["ssh.protocol", "ssh.kex_algorithms", "ssh.kex.hassh", "_ws.col.Info"], chunk=chunk
     )
     assert found["ssh.protocol"][:2] == [["SSH-2.0-client"], ["SSH-2.0-server"]]
