@@ -316,11 +316,21 @@ class Layer:
         return self.start + size <= self.end
 
     def uint(self, at: int | Rows, size: int, *, little: bool = False) -> NDArray[np.unsignedinteger[Any]]:
-        """The number at `at`, an offset from the start, in every entry; of no meaning where `has` says no."""
+        """The number at `at`, an offset from the start, in every entry; of no meaning where `has` says no.
+
+        What stands at a fixed place is gathered once, however many ask for it.
+        """
+        if isinstance(at, int):
+            return self.once(f"uint {at} {size} {little}", lambda: self._gathered(at, size, little))
+        return self._gathered(at, size, little)
+
+    def _gathered(self, at: int | Rows, size: int, little: bool) -> NDArray[np.unsignedinteger[Any]]:
         where = self.start + at
         if not isinstance(at, int) or at + size > 64:
             where = np.minimum(where, len(self.data) - 8)  # a lying length may point anywhere
-        return gather_uint(self.data, where, size, little=little)
+        found = gather_uint(self.data, where, size, little=little)
+        found.flags.writeable = False  # others have the same
+        return found
 
     def number(self, where: Rows, size: int, *, little: bool = False) -> NDArray[np.unsignedinteger[Any]]:
         """The number at each offset of `data`, for entries that the caller knows to have it."""

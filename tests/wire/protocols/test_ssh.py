@@ -49,8 +49,6 @@ def talk() -> list[bytes]:
 def test_a_conversation(chunk: int) -> None:
     fields = ["ssh.protocol", "ssh.kex_algorithms", "ssh.kex.hassh", "_ws.col.Info"]
     found = dissect(in_order(talk()), fields, chunk=chunk)
-        in_order(talk()), ["ssh.protocol", "ssh.kex_algorithms", "ssh.kex.hassh", "_ws.col.Info"], chunk=chunk
-    )
     assert found["ssh.protocol"][:2] == [["SSH-2.0-client"], ["SSH-2.0-server"]]
     assert found["ssh.kex_algorithms"][2] == ["curve25519-sha256,x"]
     hassh = hashlib.md5(b"curve25519-sha256,x;aes128-ctr;hmac-1;none", usedforsecurity=False).hexdigest()
