@@ -3,7 +3,7 @@
     python -m fuzz.packets [RUNS=1000000] [SEED=0]
 
 Packets come from the captures of ECHOWIRE_CAPTURES, where that is set, and from a handful made here. Each is damaged
-in one to four places, or cut; a few dozen at a time become a chunk, of which every field, every tree, the packet list
+in one to four places, or cut; a few hundred at a time become a chunk, of which every field, every tree, the packet list
 and lines of cells are made. Any exception is a finding, as are a value without a packet, and ten seconds without
 progress; the seed and the chunk's number make it again. The tests run a few hundred of the same.
 """
@@ -28,7 +28,7 @@ from echowire.wire.tree import Trees
 from fuzz.capture_files import mutated
 
 HANG_S = 10
-CHUNK = 50
+CHUNK = 500
 """Packets that are dissected at once."""
 
 MAX_SEED_BYTES = 2000
@@ -185,7 +185,7 @@ def run(runs: int, seed: int, *, seeds: Sequence[Packet] | None = None, show: bo
         rng = random.Random(f"{seed} {chunk}")
         if show:
             faulthandler.dump_traceback_later(HANG_S, exit=True)
-            if chunk % 20 == 0:
+            if chunk % 2 == 0:
                 print(f"\r{chunk * CHUNK:,} of {runs:,}: {layers:,} layers ", end="", file=sys.stderr)
         packets = []
         for _ in range(CHUNK):
