@@ -54,6 +54,7 @@ SHARED_BY_VERBS: Mapping[str, str] = {
 """Modules in verbs/ that are no verb, for any of them to import."""
 
 VERB_ON_VERB: Mapping[tuple[str, str], str] = {
+    ("echowire.verbs.capture", "echowire.verbs.read"): "what `capture` keeps is asked as a file that was read",
     ("echowire.verbs.serve", "echowire.verbs.workers"): "`serve --workers` is a group of processes",
     ("echowire.verbs.conversation", "echowire.verbs.call"): "what one does with call's peer: a part of the same verb",
     ("echowire.verbs.worker", "echowire.verbs.serve"): "one of these processes; it loads a handler as serve does",

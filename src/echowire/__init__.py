@@ -7,6 +7,7 @@ The public names, and the room that each lives in:
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
+    capture, LiveCapture, LivePackets   verbs/capture.py    packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -55,6 +56,16 @@ _HOME = {
     "Capture": "verbs.read",
     "Reading": "verbs.read",
     "read": "verbs.read",
+    "CaptureCounters": "model",
+    "CaptureLimits": "model",
+    "field_texts": "wire.field_lines",
+    "ListLines": "wire.list_lines",
+    "LiveCapture": "verbs.capture",
+    "LivePackets": "verbs.capture",
+    "NetworkInterface": "model",
+    "Rotation": "model",
+    "capture": "verbs.capture",
+    "interfaces": "verbs.capture",
     "FieldLines": "wire.field_lines",
     "LineFormat": "wire.field_lines",
     "Conversation": "verbs.conversation",
@@ -80,13 +91,17 @@ if TYPE_CHECKING:
     from echowire.model import (
         DEFAULT_PORT,
         Accepted,
+        CaptureCounters,
+        CaptureLimits,
         Closed,
         Endpoint,
         Event,
         Limits,
         Listening,
+        NetworkInterface,
         Notice,
         Refused,
+        Rotation,
         Stopped,
         Summary,
         parse_port,
@@ -94,6 +109,7 @@ if TYPE_CHECKING:
     )
     from echowire.verbs.bench import Measurement, bench
     from echowire.verbs.call import Exchange, Peer, call
+    from echowire.verbs.capture import LiveCapture, LivePackets, capture, interfaces
     from echowire.verbs.conversation import (
         Conversation,
         RelaySummary,
@@ -105,13 +121,16 @@ if TYPE_CHECKING:
     )
     from echowire.verbs.read import Capture, Reading, read
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
-    from echowire.wire.field_lines import FieldLines, LineFormat
+    from echowire.wire.field_lines import FieldLines, LineFormat, field_texts
+    from echowire.wire.list_lines import ListLines
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 __all__ = [
     "DEFAULT_PORT",
     "Accepted",
     "Capture",
+    "CaptureCounters",
+    "CaptureLimits",
     "Closed",
     "Conversation",
     "EchowireError",
@@ -122,9 +141,13 @@ __all__ = [
     "FilterError",
     "Limits",
     "LineFormat",
+    "ListLines",
     "Listening",
+    "LiveCapture",
+    "LivePackets",
     "Measurement",
     "NameResolutionError",
+    "NetworkInterface",
     "NoReplyError",
     "Notice",
     "OperationError",
@@ -133,6 +156,7 @@ __all__ = [
     "Reading",
     "Refused",
     "RelaySummary",
+    "Rotation",
     "Scanned",
     "Server",
     "Stopped",
@@ -141,10 +165,13 @@ __all__ = [
     "__version__",
     "bench",
     "call",
+    "capture",
     "converse",
+    "field_texts",
     "format_duration",
     "format_size",
     "generate_payloads",
+    "interfaces",
     "parse_duration",
     "parse_port",
     "parse_rate",

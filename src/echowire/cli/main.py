@@ -12,7 +12,7 @@ import click
 from echowire import EchowireError, FilterError, __version__
 from echowire.cli.common import Environment, printable
 
-VERBS = ("serve", "call", "bench", "read")
+VERBS = ("serve", "call", "bench", "read", "capture")
 """Each is `echowire.cli.<verb>:command`."""
 
 
@@ -44,6 +44,7 @@ def echowire(debug: bool) -> None:
     echo hello | echowire call :12345   or pipe, as with netcat
     echowire bench -c 50 -s 1K -t 5s    put a load on it, and measure
     echowire read FILE                  see the packets of a capture
+    echowire capture -i lo -w a.pcapng  take packets as they come by
     """
 
 
