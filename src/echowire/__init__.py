@@ -7,7 +7,7 @@ The public names, and the room that each lives in:
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
-    capture, LiveCapture, LivePackets   verbs/capture.py    packets as they come by, written, decoded, asked
+    capture, LivePackets, LiveCapture   verbs/capture.py    packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -60,7 +60,7 @@ _HOME = {
     "CaptureLimits": "model",
     "field_texts": "wire.field_lines",
     "ListLines": "wire.list_lines",
-    "LiveCapture": "verbs.capture",
+    "LiveCapture": "verbs.live_capture",
     "LivePackets": "verbs.capture",
     "NetworkInterface": "model",
     "Rotation": "model",
@@ -109,7 +109,7 @@ if TYPE_CHECKING:
     )
     from echowire.verbs.bench import Measurement, bench
     from echowire.verbs.call import Exchange, Peer, call
-    from echowire.verbs.capture import LiveCapture, LivePackets, capture, interfaces
+    from echowire.verbs.capture import LivePackets, capture, interfaces
     from echowire.verbs.conversation import (
         Conversation,
         RelaySummary,
@@ -119,6 +119,7 @@ if TYPE_CHECKING:
         relay,
         scan,
     )
+    from echowire.verbs.live_capture import LiveCapture
     from echowire.verbs.read import Capture, Reading, read
     from echowire.verbs.serve import Server, raise_open_file_limit, serve
     from echowire.wire.field_lines import FieldLines, LineFormat, field_texts

@@ -48,6 +48,7 @@ MAX_SNAP_LEN = 262_144
 @click.option("-E", "settings", multiple=True, metavar="NAME=VALUE", help="How -T fields prints, as in read.")
 @click.option("-t", "time_form", type=click.Choice(["r", "d", "dd", "e", "u", "ud", "a", "ad"]), default="r")
 @click.option("--jsonl", is_flag=True, help="Print packets, drops and the summary as lines of JSON.")
+@click.option("--processes/--no-processes", default=True, help="Say whose each packet is; see below.")
 @click.option("-n", "numeric", is_flag=True, help="As in tcpdump; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -66,6 +67,11 @@ def command(env: Environment, /, **options: Any) -> int:
     duration:TIME, filesize:KB, packets:N, files:N end the capture. -Y and -c never change what a file gets of what
     was taken: -Y chooses what is printed. Printing gives way to writing: where packets come too fast for both, rows are
     passed over, and counted.
+
+    Each packet of a socket of this host bears the processes of its ends, sender first: proc.pid, proc.name and proc.of
+    (user, and unit or container), or of one end proc.srcpid, proc.dstname and so on, as fields of -e and -Y; in pcapng
+    files as an option and a comment. A process that cannot be found is absent. Sockets that live for milliseconds are
+    found as root only.
 
     Exit status: 0; 2 where the system refuses, for wrong usage, or a disk that is full.
     """
@@ -154,6 +160,7 @@ class Capturing:
             promiscuous=not options["not_promiscuous"],
             buffer_bytes=options["buffer_mib"] * MIB,
             limits=self._limits(),
+            processes=options["processes"],
             give_up_root=True,
             application=f"Echowire {echowire.__version__}",
         )
@@ -218,6 +225,8 @@ class Capturing:
             said[0] += f" in {live.files} files"
         said.append(f"{counters.dropped} dropped by the ring")
         said.append(f"{counters.interface_dropped} dropped by the interface")
+        if live.owners and sum(live.owners):
+            said.append(f"{live.owners[1]} of unknown processes")
         if live.skipped:
             said.append(f"{live.skipped} not shown")
         self._env.say(", ".join(said))

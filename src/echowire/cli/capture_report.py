@@ -190,6 +190,8 @@ def summary(live: LiveCapture, counters: CaptureCounters) -> dict[str, Any]:
         **counts(counters),
         "files": live.files,
         "skipped": live.skipped,
+        "of_known_processes": live.owners[0] if live.owners else None,
+        "of_unknown_processes": live.owners[1] if live.owners else None,
     }
 
 

@@ -40,6 +40,7 @@ from echowire.wire.records import MAX_PACKET_BYTES
 
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 1, 5, 6, 10
+PACKET_RESERVE = 12
 PACKET_IGNORE_OUTGOING = 23  # from Linux 4.20
 TPACKET_V3 = 2
 PACKET_MR_PROMISC = 1
@@ -50,6 +51,7 @@ TP_STATUS_KERNEL, TP_STATUS_USER = 0, 1
 RING_REQUEST = struct.Struct("=7I")  # struct tpacket_req3
 STATISTICS = struct.Struct("=3I")  # struct tpacket_stats_v3: packets (with those dropped), drops, times it stood still
 MEMBERSHIP = struct.Struct("=iHH8s")  # struct packet_mreq
+ADDRESS = struct.Struct("=HHiHBB8s")  # struct sockaddr_ll
 INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter
 BPF_RET_K = 0x06
 
@@ -78,6 +80,8 @@ ANY = "any"
 COUNTERS = ("rx_dropped", "rx_missed_errors", "rx_fifo_errors")
 """An interface's counters of packets that it lost before anybody could see them."""
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
 
 class PacketRing:
     """The packets of one interface, or of `any`. Used as a context manager. Raises `OperationError`."""
@@ -91,8 +95,11 @@ class PacketRing:
         ring_bytes: int = RING_BYTES,
         snap_len: int = MAX_PACKET_BYTES,
         retire_ms: int = RETIRE_MS,
+        room_bytes: int = 0,
     ) -> None:
-        """`instructions` are those of a classic BPF program for `link_type_of(interface)`, which accepts and cuts."""
+        """`instructions` are those of a classic BPF program for `link_type_of(interface)`, which accepts and cuts.
+        `room_bytes` are left free before each packet, beyond what the kernel's headers take; a multiple of 16.
+        """
         self.name = interface
         self.link_type, self.cooked, hardware = link_of(interface)
         self.is_loopback = hardware == ARPHRD_LOOPBACK
@@ -106,14 +113,15 @@ class PacketRing:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM if self.cooked else socket.SOCK_RAW, 0)
         try:
             with operation("capture on", interface):
-                self._set_up(index, instructions or accept_all(snap_len), promiscuous, ring_bytes)
+                self._set_up(index, instructions or accept_all(snap_len), promiscuous, ring_bytes, room_bytes)
         except BaseException:
             self._socket.close()
             raise
 
-    def _set_up(self, index: int, instructions: bytes, promiscuous: bool, ring_bytes: int) -> None:
+    def _set_up(self, index: int, instructions: bytes, promiscuous: bool, ring_bytes: int, room: int) -> None:
         option = self._socket.setsockopt
         option(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        option(SOL_PACKET, PACKET_RESERVE, room)
         blocks = max(2, min(ring_bytes, MAX_RING_BYTES) // BLOCK_BYTES)
         self._make_ring(blocks)
         attach_filter(self._socket, instructions)
@@ -126,7 +134,7 @@ class PacketRing:
                     raise
         if promiscuous and index:
             option(SOL_PACKET, PACKET_ADD_MEMBERSHIP, MEMBERSHIP.pack(index, PACKET_MR_PROMISC, 0, bytes(8)))
-        self._socket.bind(("" if self.name == ANY else self.name, ETH_P_ALL))
+        bind_all(self._socket, index)
 
     def _make_ring(self, blocks: int) -> None:
         """A ring of so many blocks, or of as many as there is memory for."""
@@ -243,6 +251,17 @@ def _index_of(interface: str) -> int:
 def accept_all(snap_len: int) -> bytes:
     """The program that accepts every packet, up to `snap_len` bytes of it."""
     return INSTRUCTION.pack(BPF_RET_K, 0, 0, snap_len)
+
+
+def bind_all(sock: socket.socket, index: int) -> None:
+    """Have a packet socket take what comes and goes on interface `index`, 0 being all of them. Raises `OSError`.
+
+    Python's own `bind` wants a name, and `any` has none.
+    """
+    address = ADDRESS.pack(socket.AF_PACKET, socket.htons(ETH_P_ALL), index, 0, 0, 0, bytes(8))
+    if _libc.bind(sock.fileno(), address, len(address)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def attach_filter(sock: socket.socket, instructions: bytes) -> None:

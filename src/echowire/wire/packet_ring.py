@@ -85,12 +85,24 @@ class Frames:
         return replace(self, **columns)
 
     def records(
-        self, interface: int, interfaces: tuple[Interface, ...], sections: tuple[Section, ...], first: int
+        self,
+        interface: int,
+        interfaces: tuple[Interface, ...],
+        sections: tuple[Section, ...],
+        first: int,
+        *,
+        option_size: Rows | None = None,
+        tail: bytes = b"",
     ) -> Records:
-        """They as records of a capture's `interface`, copied, so that the block can go back to the kernel."""
+        """They as records of a capture's `interface`, copied, so that the block can go back to the kernel.
+
+        Where options were put behind the packets, `option_size` has their sizes, and `tail` is what follows the last.
+        """
         begin, end = int(self.start[0]), int(self.start[-1] + self.cap_len[-1])
+        rows = NO_ROWS if option_size is None else np.flatnonzero(option_size)
+        behind = self.start + self.cap_len + (-self.cap_len & 3) - begin
         return Records(
-            data=np.concatenate([self.block[begin:end], np.zeros(PAD, np.uint8)]),
+            data=np.concatenate([self.block[begin:end], np.frombuffer(tail, np.uint8), np.zeros(PAD, np.uint8)]),
             start=self.start - begin,
             cap_len=self.cap_len,
             length=self.length,
@@ -100,9 +112,9 @@ class Frames:
             first=first,
             sections=sections,
             interfaces=interfaces,
-            option_row=NO_ROWS,
-            option_start=NO_ROWS,
-            option_size=NO_ROWS,
+            option_row=rows,
+            option_start=behind[rows],
+            option_size=NO_ROWS if option_size is None else option_size[rows],
         )
 
 

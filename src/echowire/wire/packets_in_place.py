@@ -10,6 +10,7 @@ ours, maybe at once: what follows it there is a piece of its own.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,13 @@ from echowire.wire.ticks import SECOND_NS
 HEADER_BYTES = 4 * HEADER_WORDS
 INTERFACE_STATISTICS = 5
 
-EPB_FLAGS, FLAGS_WORDS = 2, 3
-"""epb_flags (section 4.3.1) and opt_endofopt behind it."""
+EPB_FLAGS, FLAGS_BYTES = 2, 8
+"""epb_flags (section 4.3.1)."""
+END_BYTES = 4
+"""opt_endofopt."""
+
+MAX_NOTE_BYTES = 160
+"""What a packet's other options may take. The ring has so much more room between packets where they are wanted."""
 
 FLAGS = np.zeros(8, np.uint32)
 FLAGS[[HOST, BROADCAST, MULTICAST, OTHER_HOST]] = [0b00101, 0b01101, 0b01001, 0b10001]
@@ -42,34 +48,61 @@ class Pieces:
     size: Rows
     """Bytes in the file, of the last one with `tail`."""
     tail: bytes
+    option_size: Rows
+    """Bytes of the options behind each packet and its padding, those of the last in `tail`."""
 
     def __len__(self) -> int:
         return len(self.start)
 
 
-def pcapng_pieces(frames: Frames, interface: int, *, with_flags: bool) -> Pieces:
+@dataclass(frozen=True, slots=True, eq=False)
+class Notes:
+    """Options that packets are written with: `which[i]` of `options` for packet `i`, none where it is negative.
+
+    The options are padded, without opt_endofopt, and at most `MAX_NOTE_BYTES` long.
+    """
+
+    which: Rows
+    options: Sequence[bytes]
+
+
+def pcapng_pieces(frames: Frames, interface: int, *, with_flags: bool, notes: Notes | None = None) -> Pieces:
     """The packets as enhanced packet blocks of `interface`, times in nanoseconds; destroys the ring's headers."""
-    options = FLAGS_WORDS if with_flags else 0
     padded = frames.cap_len + (-frames.cap_len & 3)
-    size = padded + (HEADER_BYTES + 4 * options + 4)
-    begin = frames.start - HEADER_BYTES
+    option_size = np.full(len(frames), FLAGS_BYTES if with_flags else 0, np.int64)
+    if notes is not None:
+        option_size += np.array([*map(len, notes.options), 0], np.int64)[notes.which]
+    option_size[option_size > 0] += END_BYTES
+    size = padded + option_size + (HEADER_BYTES + 4)
+    begin, behind, block = frames.start - HEADER_BYTES, frames.start + padded, frames.block
     header = np.empty((len(frames), HEADER_WORDS), np.uint32)
     header[:, 0], header[:, 2] = ENHANCED_PACKET, interface
     header[:, 1] = size
     header[:, 3], header[:, 4] = frames.time_ns >> 32, frames.time_ns & 0xFFFF_FFFF
     header[:, 5], header[:, 6] = frames.cap_len, frames.length
-    trailer = np.zeros((len(frames), options + 1), np.uint32)
-    if with_flags:
-        trailer[:, 0] = EPB_FLAGS | 4 << 16
-        trailer[:, 1] = FLAGS[frames.packet_type & 7]
-    trailer[:, -1] = size
-    block = frames.block
     scatter_words(block, begin, header)
-    # The padding first: up to three zero bytes, as a word, that the trailer then cuts to its length.
+    # All but the last: what is behind that one may be another block. The padding first, then what is over its end.
     scatter_words(block, (frames.start + frames.cap_len)[:-1], np.zeros((len(frames) - 1, 1), np.uint32))
-    scatter_words(block, (frames.start + padded)[:-1], trailer[:-1])
-    padding = int(padded[-1] - frames.cap_len[-1])
-    return Pieces(block, begin, size, bytes(padding) + trailer[-1].tobytes())
+    flags = np.full((len(frames), FLAGS_BYTES // 4), EPB_FLAGS | 4 << 16, np.uint32)
+    at = behind
+    if with_flags:
+        flags[:, 1] = FLAGS[frames.packet_type & np.uint32(7)]
+        scatter_words(block, behind[:-1], flags[:-1])
+        at = behind + FLAGS_BYTES
+    last_note = b""
+    if notes is not None:
+        last_note = notes.options[notes.which[-1]] if notes.which[-1] >= 0 else b""
+        for number, option in enumerate(notes.options):
+            rows = np.flatnonzero(notes.which[:-1] == number)
+            words = np.broadcast_to(np.frombuffer(option, "<u4"), (len(rows), len(option) // 4))
+            scatter_words(block, at[rows], words)
+    end = begin + size - 4
+    with_options = option_size[:-1] > 0
+    scatter_words(block, end[:-1][with_options] - END_BYTES, np.zeros((np.count_nonzero(with_options), 1), np.uint32))
+    scatter_words(block, end[:-1], size[:-1, None].astype(np.uint32))
+    tail = bytes(int(padded[-1] - frames.cap_len[-1])) + (flags[-1].tobytes() if with_flags else b"") + last_note
+    tail += bytes(END_BYTES) if option_size[-1] else b""
+    return Pieces(block, begin, size, tail + int(size[-1]).to_bytes(4, "little"), option_size)
 
 
 def pcap_pieces(frames: Frames) -> Pieces:
@@ -78,7 +111,7 @@ def pcap_pieces(frames: Frames) -> Pieces:
     header: NDArray[np.uint32] = np.stack([seconds, part, frames.cap_len, frames.length], axis=1).astype(np.uint32)
     begin = frames.start - PACKET_HEADER_BYTES
     scatter_words(frames.block, begin, header)
-    return Pieces(frames.block, begin, frames.cap_len + PACKET_HEADER_BYTES, b"")
+    return Pieces(frames.block, begin, frames.cap_len + PACKET_HEADER_BYTES, b"", np.zeros(len(frames), np.int64))
 
 
 @dataclass(frozen=True, slots=True)
