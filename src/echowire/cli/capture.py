@@ -29,7 +29,15 @@ MAX_SNAP_LEN = 262_144
 @click.option("-f", "capture_filter", metavar="FILTER", help="Take only these (pcap-filter(7)): tcp port 443.")
 @click.option("-s", "--snapshot-length", "snap_len", type=click.IntRange(0, MAX_SNAP_LEN), metavar="BYTES", default=0)
 @click.option("-p", "--no-promiscuous-mode", "not_promiscuous", is_flag=True, help="Only what is for this host.")
-@click.option("-B", "--buffer-size", "buffer_mib", type=click.IntRange(2, 1024), default=32, metavar="MIB")
+@click.option(
+    "-B",
+    "--buffer-size",
+    "buffer_mib",
+    type=click.IntRange(2, 1024),
+    default=64,
+    metavar="MIB",
+    help="Of the ring; 64.",
+)
 @click.option("-c", "--count", type=click.IntRange(min=1), help="End after so many packets.")
 @click.option(
     "-a", "--autostop", multiple=True, metavar="WHAT:N", help="End at duration:, filesize:, packets:, files:."
