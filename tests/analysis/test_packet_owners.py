@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from echowire.analysis.packet_owners import FIELDS, TCP, UDP, OwnerTable
-from echowire.wire.dissect import Dissector
+from echowire.analysis.packet_owners import OwnerTable
+from echowire.wire.flow_keys import TCP, UDP
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
@@ -105,7 +105,7 @@ def test_packets_are_noted_from_both_ends() -> None:
         event(INPUT_OUTPUT, 6, own=(ANY_ADDRESS, 2000), peer=(ANY_ADDRESS, 0), protocol=UDP, socket=2),
     )
     packets = [udp(1000, 2000), udp(2000, 1000), udp(1000, 9, 9), b"\0" * 60, udp(1000, 2000)[:36], udp(3, 4)]
-    notes = made.notes(Dissector(FIELDS).dissect(Records.of(packets, [100] * len(packets))), 0)
+    notes = made.notes(Records.of(packets, [100] * len(packets)), 0)
     assert notes is not None
     said = [
         sides(parse_options(notes.options[one], False)[1].value.decode()) if one >= 0 else None
@@ -117,7 +117,7 @@ def test_packets_are_noted_from_both_ends() -> None:
 
 
 def test_nothing_known_is_no_note() -> None:
-    assert table().notes(Dissector(FIELDS).dissect(Records.of([udp(1, 2)], [0])), 0) is None
+    assert table().notes(Records.of([udp(1, 2)], [0]), 0) is None
 
 
 def test_records_of_the_kernel() -> None:

@@ -14,9 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from echowire.wire.columns import gather_bytes
-from echowire.wire.dissect import Packets
-from echowire.wire.layers import Layer
+from echowire.wire.flow_keys import KEY_BYTES, UDP, flows_of
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
@@ -25,26 +23,17 @@ from echowire.wire.owner_events import (
     FIN_WAIT_1,
     INPUT_OUTPUT,
     LAST_ACK,
-    V4_MAPPED,
     OwnerEvent,
 )
 from echowire.wire.packet_process import Owner, note
 from echowire.wire.packets_in_place import Notes
-from echowire.wire.records import Rows
-
-FIELDS = ("ip.src", "ipv6.src", "tcp.srcport", "udp.srcport")
-"""What has to be dissected, so that the layers are there."""
+from echowire.wire.records import Records, Rows
 
 MAX_SOCKETS = 65_536
 """That are remembered, those of last use: some 40 MB, and more than the ports of one address."""
 
-TCP, UDP = 6, 17
-
 Key: TypeAlias = tuple[int, bytes, int, bytes, int]
 """Protocol, own address and port, the peer's; a socket that has no peer has `ANY_ADDRESS` and 0."""
-
-KEY_BYTES = 40
-"""Of a flow in a column: addresses 32, ports 4, protocol 1, nothing 3."""
 
 
 class _Known(NamedTuple):
@@ -143,18 +132,18 @@ class OwnerTable:
                 return known.owner
         return found[0].owner
 
-    def notes(self, packets: Packets, since_1970_ns: int) -> Notes | None:
-        """The options for the packets of a chunk, in which `FIELDS` are dissected; None where nothing is known.
+    def notes(self, records: Records, since_1970_ns: int) -> Notes | None:
+        """The options for the packets of a chunk; None where nothing is known.
 
         `since_1970_ns` is what the clock of packets is ahead of the monotonic one.
         """
-        rows, flows = flows_of(packets)
+        rows, flows = flows_of(records)
         if not len(rows):
             return None
         first, which = _distinct(flows)
         options: dict[bytes, int] = {}
         numbers = np.full(len(first), -1, np.int64)
-        times = packets.records.time_ns[rows[first]] - since_1970_ns
+        times = records.time_ns[rows[first]] - since_1970_ns
         for at, (raw, time_ns) in enumerate(zip(flows[first], times.tolist(), strict=True)):
             key = _key(raw.tobytes())
             sender = self.owner(key, time_ns)
@@ -167,50 +156,9 @@ class OwnerTable:
         self.unknown += len(rows) - known
         if not options:
             return None
-        out = np.full(len(packets), -1, np.int64)
+        out = np.full(len(records), -1, np.int64)
         out[rows] = found
         return Notes(out, list(options))
-
-
-def flows_of(packets: Packets) -> tuple[Rows, NDArray[np.uint8]]:
-    """Packets of TCP and UDP, the outermost of each, and their flows: uint8[n, KEY_BYTES]."""
-    taken = np.zeros(len(packets), np.bool_)
-    every: list[tuple[Rows, NDArray[np.uint8]]] = []
-    for layer in packets.layers:
-        number = {"tcp": TCP, "udp": UDP}.get(layer.protocol.name)
-        if number is None or layer.is_quoted:
-            continue
-        found = _addressed(layer)
-        if found is None:
-            continue
-        flows, has = found
-        has &= layer.has(4) & ~taken[layer.rows]
-        flows[:, 32:36] = gather_bytes(layer.data, np.minimum(layer.start, len(layer.data) - 4), 4)
-        flows[:, 36] = number
-        taken[layer.rows[has]] = True
-        every.append((layer.rows[has], flows[has]))
-    if not every:
-        return np.zeros(0, np.int64), np.zeros((0, KEY_BYTES), np.uint8)
-    return np.concatenate([rows for rows, _ in every]), np.concatenate([flows for _, flows in every])
-
-
-def _addressed(layer: Layer) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-    """Flows with the addresses of the IP layer that a transport's is in, and which entries have them whole."""
-    index, outer = layer.index, layer.parent
-    while outer is not None and outer.protocol.name not in ("ip", "ipv6"):
-        if not outer.protocol.is_part:
-            return None
-        index, outer = outer.index[index], outer.parent
-    if outer is None:
-        return None
-    at, size = (12, 4) if outer.protocol.name == "ip" else (8, 16)
-    start = outer.start[index]
-    both = gather_bytes(outer.data, np.minimum(start + at, len(outer.data) - 2 * size), 2 * size)
-    flows = np.zeros((len(index), KEY_BYTES), np.uint8)
-    flows[:, 16 - size : 16], flows[:, 32 - size : 32] = both[:, :size], both[:, size:]
-    if size == 4:
-        flows[:, :12] = flows[:, 16:28] = np.frombuffer(V4_MAPPED, np.uint8)
-    return flows, start + at + 2 * size <= outer.end[index]
 
 
 _FACTORS = np.random.default_rng().integers(1 << 63, size=KEY_BYTES // 8, dtype=np.uint64) * np.uint64(2) + np.uint64(1)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Self
 
-from echowire.analysis.packet_owners import FIELDS, OwnerTable
+from echowire.analysis.packet_owners import OwnerTable
 from echowire.errors import OperationError
 from echowire.kernel.socket_owners import SocketOwners, existing, lives, network_namespace, owner_of
-from echowire.wire.dissect import Dissector
 from echowire.wire.packets_in_place import Notes
 from echowire.wire.records import Records
 
@@ -28,7 +27,6 @@ class PacketOwners:
         except OperationError as error:
             self.problem = error
         self.table = OwnerTable(owner_of, lives, network_namespace())
-        self._dissector = Dissector(FIELDS)
         self._looked = 0.0
         self._look()
 
@@ -54,14 +52,13 @@ class PacketOwners:
         """The options that packets get, chunk by chunk, in order."""
         self.learn()
         ahead = time.time_ns() - time.monotonic_ns()
-        packets = self._dissector.dissect(records)
         unknown = self.table.unknown, self.table.attributed
-        notes = self.table.notes(packets, ahead)
+        notes = self.table.notes(records, ahead)
         if self._events or self.table.unknown == unknown[0] or time.monotonic() - self._looked < LOOK_AGAIN_S:
             return notes
         self._look()
         self.table.unknown, self.table.attributed = unknown
-        return self.table.notes(packets, ahead)
+        return self.table.notes(records, ahead)
 
     def _look(self) -> None:
         """Learn the sockets that there are."""
