@@ -11,6 +11,7 @@ The public names, and the room that each lives in:
     sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
     ping, Pinged                        verbs/ping.py       is it there, how far, how steady, and who says no
     trace, path_mtu, …                  verbs/trace.py      which way it goes, and how large a packet may be
+    capture, LivePackets, LiveCapture   verbs/capture.py    packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -65,6 +66,17 @@ _HOME = {
     "ViewForm": "analysis.packet_view",
     "FieldReference": "verbs.fields",
     "fields": "verbs.fields",
+    "CaptureCounters": "model",
+    "CaptureLimits": "model",
+    "field_texts": "wire.field_lines",
+    "ListLines": "wire.list_lines",
+    "LiveCapture": "verbs.live_capture",
+    "LivePackets": "verbs.capture",
+    "NetworkInterface": "model",
+    "Rotation": "model",
+    "capture": "verbs.capture",
+    "interfaces": "verbs.capture",
+    "FieldLines": "wire.field_lines",
     "LineFormat": "wire.field_lines",
     "Pinged": "verbs.ping",
     "ping": "verbs.ping",
@@ -113,13 +125,17 @@ if TYPE_CHECKING:
         DEFAULT_PORT,
         STAMP_PORT,
         Accepted,
+        CaptureCounters,
+        CaptureLimits,
         Closed,
         Endpoint,
         Event,
         Limits,
         Listening,
+        NetworkInterface,
         Notice,
         Refused,
+        Rotation,
         Stopped,
         Summary,
         parse_port,
@@ -127,6 +143,7 @@ if TYPE_CHECKING:
     )
     from echowire.verbs.bench import Measurement, bench
     from echowire.verbs.call import Exchange, Peer, call
+    from echowire.verbs.capture import LivePackets, capture, interfaces
     from echowire.verbs.conversation import (
         Conversation,
         RelaySummary,
@@ -138,13 +155,15 @@ if TYPE_CHECKING:
     )
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.file_limit import raise_open_file_limit
+    from echowire.verbs.live_capture import LiveCapture
     from echowire.verbs.ping import Pinged, ping
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, serve
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
     from echowire.verbs.sockets import SocketInquiry, sockets
     from echowire.verbs.trace import PathMtu, Traced, path_mtu, trace
-    from echowire.wire.field_lines import LineFormat
+    from echowire.wire.field_lines import FieldLines, LineFormat, field_texts
+    from echowire.wire.list_lines import ListLines
     from echowire.wire.targets import count_targets, has_range, read_target_file
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
@@ -153,6 +172,8 @@ __all__ = [
     "STAMP_PORT",
     "Accepted",
     "Capture",
+    "CaptureCounters",
+    "CaptureLimits",
     "CaptureWarning",
     "Closed",
     "Conversation",
@@ -160,13 +181,18 @@ __all__ = [
     "Endpoint",
     "Event",
     "Exchange",
+    "FieldLines",
     "FieldReference",
     "FilterError",
     "Limits",
     "LineFormat",
+    "ListLines",
     "Listening",
+    "LiveCapture",
+    "LivePackets",
     "Measurement",
     "NameResolutionError",
+    "NetworkInterface",
     "NoReplyError",
     "Notice",
     "OperationError",
@@ -177,6 +203,7 @@ __all__ = [
     "Reading",
     "Refused",
     "RelaySummary",
+    "Rotation",
     "Scanned",
     "Server",
     "SocketChange",
@@ -196,14 +223,17 @@ __all__ = [
     "__version__",
     "bench",
     "call",
+    "capture",
     "converse",
     "count_targets",
     "default_columns",
+    "field_texts",
     "fields",
     "format_duration",
     "format_size",
     "generate_payloads",
     "has_range",
+    "interfaces",
     "parse_duration",
     "parse_port",
     "parse_rate",

@@ -9,7 +9,7 @@ import click
 from echowire import __version__
 from echowire.cli.environment import Environment, outcome, printable
 
-VERBS = ("serve", "call", "bench", "read", "fields", "sockets", "ping")
+VERBS = ("serve", "call", "bench", "read", "fields", "capture", "sockets", "ping")
 """Each is `echowire.cli.<verb>:command`."""
 
 
@@ -44,6 +44,7 @@ def echowire(debug: bool) -> None:
     echowire fields                     the fields that there are
     echowire sockets -tlnp              who listens, and what is wrong with it
     echowire ping example.org           is it there, how far, and who says no
+    echowire capture -i lo -w a.pcapng  take packets as they come by
     """
 
 

@@ -27,6 +27,7 @@ SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64":
 # enum bpf_cmd
 BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_MAP_DELETE_ELEM = 0, 1, 2, 3
 BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_GET_NEXT_ID, BPF_MAP_GET_NEXT_ID = 5, 8, 11, 12
+BPF_RAW_TRACEPOINT_OPEN = 17
 COMMAND_NAMES = {
     BPF_MAP_CREATE: "MAP_CREATE",
     BPF_MAP_LOOKUP_ELEM: "MAP_LOOKUP_ELEM",
@@ -36,17 +37,22 @@ COMMAND_NAMES = {
     BPF_PROG_ATTACH: "PROG_ATTACH",
     BPF_PROG_GET_NEXT_ID: "PROG_GET_NEXT_ID",
     BPF_MAP_GET_NEXT_ID: "MAP_GET_NEXT_ID",
+    BPF_RAW_TRACEPOINT_OPEN: "RAW_TRACEPOINT_OPEN",
 }
 
 # enum bpf_map_type, bpf_prog_type, bpf_attach_type
 BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_SOCKHASH, BPF_MAP_TYPE_RINGBUF = 1, 2, 18, 27
+BPF_MAP_TYPE_LRU_HASH = 9
 BPF_NOEXIST = 1  # update only where there is none yet
 BPF_F_NO_PREALLOC = 1  # take memory for an element when it comes
 BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SK_SKB = 1, 14
+BPF_PROG_TYPE_RAW_TRACEPOINT = 17
 BPF_SK_SKB_STREAM_VERDICT = 5
 # enum bpf_func_id: numbers of the helpers
 BPF_FUNC_MAP_LOOKUP_ELEM, BPF_FUNC_MAP_UPDATE_ELEM, BPF_FUNC_SKB_LOAD_BYTES = 1, 2, 26
 BPF_FUNC_GET_SOCKET_COOKIE, BPF_FUNC_SK_REDIRECT_HASH = 46, 72
+BPF_FUNC_KTIME_GET_NS, BPF_FUNC_GET_CURRENT_PID_TGID, BPF_FUNC_GET_CURRENT_COMM = 5, 14, 16
+BPF_FUNC_PROBE_READ_KERNEL = 113
 BPF_FUNC_SKB_ADJUST_ROOM, BPF_FUNC_RINGBUF_OUTPUT, BPF_FUNC_SKC_TO_TCP_SOCK = 50, 130, 137
 
 MAP_CREATE = struct.Struct("<7I16s")  # map_type, key_size, value_size, max_entries, flags, inner_map_fd, node, name
@@ -56,6 +62,7 @@ MAP_ELEM_FLAGS_AT = 24
 PROG_LOAD = struct.Struct("<IIQQIIQII16sII")
 """prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, prog_name,
 prog_ifindex, expected_attach_type."""
+RAW_TRACEPOINT_OPEN = struct.Struct("<QI4x")  # name, prog_fd
 PROG_ATTACH = struct.Struct("<4I")  # target_fd, attach_bpf_fd, attach_type, attach_flags
 GET_NEXT_ID = struct.Struct("<III")  # start_id, next_id, open_flags
 
@@ -242,6 +249,12 @@ def _load(kind: int, instructions: bytes, name: str, log: Any | None) -> int:
 def attach(program: int, target: int, attach_type: int, name: str) -> None:
     """Attach `program` to `target`, both descriptors; for a map of sockets, to each socket that joins from now on."""
     _call(BPF_PROG_ATTACH, PROG_ATTACH.pack(target, program, attach_type, 0), name)
+
+
+def open_raw_tracepoint(name: str, program: int) -> int:
+    """Have `program` run whenever the kernel passes its tracepoint `name`; until the descriptor given is closed."""
+    text = ctypes.create_string_buffer(name.encode())
+    return _call(BPF_RAW_TRACEPOINT_OPEN, RAW_TRACEPOINT_OPEN.pack(ctypes.addressof(text), program), name)
 
 
 def program_ids() -> Iterator[int]:

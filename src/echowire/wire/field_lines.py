@@ -91,3 +91,9 @@ def joined(field: Field, values: Values, aggregator: str, *, escape: bool = True
     ends = [*begin[1:].tolist(), len(texts)]
     each = [aggregator.join(texts[at:end]) for at, end in zip(begin.tolist(), ends, strict=True)]
     return Values(values.rows[begin], objects(each))
+
+
+def field_texts(chosen: Chosen, name: str) -> tuple[list[int], list[str]]:
+    """All values of a field as texts, and the row of each."""
+    values = chosen.values(name)
+    return values.rows.tolist(), strings(registry().described(name)[0][1], values.values, escape=False).tolist()

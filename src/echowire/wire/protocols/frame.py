@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from echowire.wire.columns import Column, Type, objects
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
 from echowire.wire.packet_list import COLUMN_FIELDS
+from echowire.wire.packet_process import PROCESS_FIELDS
 from echowire.wire.records import NO_INTERFACE, Rows
 from echowire.wire.ticks import NO_TIME
 
@@ -285,6 +286,7 @@ PROTOCOLS = (
                 whole=True,
                 hidden=True,
             ),
+            *PROCESS_FIELDS,
             *COLUMN_FIELDS,
         ),
         label=_label,

@@ -1,0 +1,262 @@
+"""`echowire capture`: options to a `LiveCapture`, packets to files, a terminal or lines, and an exit status."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+import echowire
+from echowire import CaptureLimits, LiveCapture, Rotation, UsageError, parse_duration
+from echowire.cli.capture_report import JsonLines, LiveList, PlainFields, PlainList, Report, interface_lines, summary
+from echowire.cli.common import Environment, pass_environment, printable
+from echowire.cli.read import line_format
+
+KILO = 1000
+"""-a and -b filesize: count in these, as dumpcap's do."""
+MIB = 1 << 20
+MAX_SNAP_LEN = 262_144
+
+
+@click.command("capture", context_settings={"ignore_unknown_options": False})
+@click.argument("expression", nargs=-1)
+@click.option("-D", "--list-interfaces", "list_them", is_flag=True, help="List the interfaces, and end.")
+@click.option("-i", "--interface", "interfaces", multiple=True, metavar="NAME", help="May be repeated; any is all.")
+@click.option("-f", "capture_filter", metavar="FILTER", help="Take only these (pcap-filter(7)): tcp port 443.")
+@click.option("-s", "--snapshot-length", "snap_len", type=click.IntRange(0, MAX_SNAP_LEN), metavar="BYTES", default=0)
+@click.option("-p", "--no-promiscuous-mode", "not_promiscuous", is_flag=True, help="Only what is for this host.")
+@click.option(
+    "-B",
+    "--buffer-size",
+    "buffer_mib",
+    type=click.IntRange(2, 1024),
+    default=64,
+    metavar="MIB",
+    help="Of the ring; 64.",
+)
+@click.option("-c", "--count", type=click.IntRange(min=1), help="End after so many packets.")
+@click.option(
+    "-a", "--autostop", multiple=True, metavar="WHAT:N", help="End at duration:, filesize:, packets:, files:."
+)
+@click.option(
+    "-b", "--ring-buffer", multiple=True, metavar="WHAT:N", help="Next file at filesize:, duration:, packets:."
+)
+@click.option("-w", "--write", metavar="FILE", help="Write all packets; .pcap for pcap, else pcapng; - is stdout.")
+@click.option("-F", "kind", type=click.Choice(["pcapng", "pcap"]), help="The format, whatever the name says.")
+@click.option("-P", "--print", "also_print", is_flag=True, help="Print packets too when writing them.")
+@click.option(
+    "-Y", "--filter", "display_filter", metavar="FILTER", help="Print only packets that pass: dns.flags.rcode."
+)
+@click.option("-T", "form", type=click.Choice(["text", "fields"]), default="text", help="What to print of a packet.")
+@click.option("-e", "--field", "fields", multiple=True, metavar="FIELD", help="A field to print; may be repeated.")
+@click.option("-E", "settings", multiple=True, metavar="NAME=VALUE", help="How -T fields prints, as in read.")
+@click.option("-t", "time_form", type=click.Choice(["r", "d", "dd", "e", "u", "ud", "a", "ad"]), default="r")
+@click.option("--jsonl", is_flag=True, help="Print packets, drops and the summary as lines of JSON.")
+@click.option("--processes/--no-processes", default=None, help="Say whose each packet is; see below.")
+@click.option("-n", "numeric", is_flag=True, help="As in tcpdump; names are never looked up here.")
+@click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
+@pass_environment
+def command(env: Environment, /, **options: Any) -> int:
+    """Capture packets as they come by, with the kernel taking only those of the EXPRESSION or -f (pcap-filter(7)).
+
+    \b
+    echowire capture -D                                     the interfaces
+    echowire capture -i eth0 -w a.pcapng                    to a file; Ctrl-C ends it
+    echowire capture -i lo tcp port 12345                   the packet list, live
+    echowire capture -i any -Y 'dns' -T fields -e dns.qry.name
+    echowire capture -i eth0 -w a.pcapng -b filesize:100000 -b files:10   the last gigabyte
+    echowire capture -i eth0 -w - | tshark -r -
+
+    -b, as in dumpcap: filesize:KB, duration:TIME, packets:N begin the next file, files:N keeps the newest N. -a:
+    duration:TIME, filesize:KB, packets:N, files:N end the capture. -Y and -c never change what a file gets of what
+    was taken: -Y chooses what is printed. Printing gives way to writing: where packets come too fast for both, rows are
+    passed over, and counted.
+
+    Each packet of a socket of this host bears the processes of its ends, sender first: proc.pid, proc.name and proc.of
+    (user, and unit or container), or of one end proc.srcpid, proc.dstname and so on, as fields of -e and -Y; in pcapng
+    files as an option and a comment. A process that cannot be found is absent. Sockets that live for milliseconds are
+    found as root only. To look for them costs a microsecond a packet, so that a capture that is only written (-w) does
+    not, unless --processes asks for it.
+
+    Exit status: 0; 2 where the system refuses, for wrong usage, or a disk that is full.
+    """
+    if options["list_them"]:
+        for line in interface_lines(echowire.interfaces()):
+            env.answer(line)
+        return 0
+    return Capturing(env, options).run()
+
+
+class Capturing:
+    """One run of the command."""
+
+    def __init__(self, env: Environment, options: dict[str, Any]) -> None:
+        self._env = env
+        self._options = options
+        self._signals = 0
+        self._check()
+
+    def _check(self) -> None:
+        """Raise `UsageError` for options that contradict each other."""
+        options = self._options
+        if options["expression"] and options["capture_filter"]:
+            raise UsageError("give the capture filter once: with -f, or as last words")
+        if options["form"] == "fields" and not options["fields"]:
+            raise UsageError("-T fields needs fields: -e ip.src -e tcp.dstport")
+        if options["fields"] and options["form"] != "fields" and not options["jsonl"]:
+            raise UsageError("-e names fields of -T fields or --jsonl; give one of them")
+        if options["ring_buffer"] and options["write"] in (None, "-"):
+            raise UsageError("-b makes files in turn; name the first with -w FILE")
+        if options["write"] == "-" and self._prints:
+            raise UsageError("standard output has the packets already (-w -); print nothing more to it")
+
+    @property
+    def _prints(self) -> bool:
+        options = self._options
+        asked = options["also_print"] or options["fields"] or options["jsonl"] or options["display_filter"]
+        return not options["quiet"] and bool(asked or not options["write"])
+
+    @property
+    def _wants_processes(self) -> bool:
+        asked: bool | None = self._options["processes"]
+        return (self._prints or not self._options["write"]) if asked is None else asked
+
+    def run(self) -> int:
+        """Capture; the exit status."""
+        env, options = self._env, self._options
+        if options["display_filter"]:
+            echowire.read("-").filter(options["display_filter"])  # whether it is one, before anything is opened
+        with self._opened() as live, self._signals_caught(live):
+            if options["write"]:
+                live.write_to(options["write"], kind=self._kind(), rotation=self._rotation())
+            report = self._report(live)
+            on = printable(", ".join(live.names))
+            env.say(f"Capturing on {on}" + (f" to {printable(options['write'])}" if options["write"] else ""))
+            try:
+                self._consume(live, report)
+            finally:
+                report.end()
+            counters = live.counters()
+            if options["jsonl"] and not options["quiet"]:
+                env.answer_json({"event": "summary", **summary(live, counters)})
+            else:
+                self._say_summary(live, counters)
+        if live.problem:
+            raise live.problem
+        return 0
+
+    def _consume(self, live: LiveCapture, report: Report) -> None:
+        options = self._options
+        live.on_tick = report.tick
+        if not report.shows:
+            live.run()
+            return
+        chunks = live.chunks(
+            *options["fields"],
+            display_filter=options["display_filter"] or "",
+            may_skip=bool(options["write"]) or report.may_skip,
+        )
+        for chosen in chunks:
+            report.show(chosen)
+
+    def _opened(self) -> LiveCapture:
+        options = self._options
+        interfaces = options["interfaces"] or [echowire.interfaces()[0].name]
+        names = [name for one in interfaces for name in one.split(",")]
+        return LiveCapture(
+            names,
+            filter=options["capture_filter"] or " ".join(options["expression"]),
+            snap_len=options["snap_len"] or MAX_SNAP_LEN,
+            promiscuous=not options["not_promiscuous"],
+            buffer_bytes=options["buffer_mib"] * MIB,
+            limits=self._limits(),
+            processes=self._wants_processes,
+            give_up_root=True,
+            application=f"Echowire {echowire.__version__}",
+        )
+
+    def _report(self, live: LiveCapture) -> Report:
+        env, options = self._env, self._options
+        if options["jsonl"] and self._prints:
+            return JsonLines(env, live, options["fields"])
+        if options["form"] == "fields":
+            return PlainFields(env, live, options["fields"], line_format(options["settings"]))
+        if env.has_colour and not options["quiet"] and options["write"] != "-":
+            return LiveList(env, live, options["time_form"])
+        if self._prints:
+            return PlainList(env, live, options["time_form"])
+        return Report(env, live)
+
+    def _kind(self) -> Any:
+        options = self._options
+        return options["kind"] or ("pcap" if options["write"].lower().endswith((".pcap", ".cap")) else "pcapng")
+
+    def _limits(self) -> CaptureLimits:
+        said = _settings("-a", self._options["autostop"], ("duration", "filesize", "packets", "files"))
+        counts = [one for one in (said.get("packets"), self._options["count"]) if one is not None]
+        size = said.get("filesize")
+        return CaptureLimits(
+            packets=int(min(counts)) if counts else None,
+            duration_s=said.get("duration"),
+            file_bytes=None if size is None else int(size * KILO),
+            files=None if "files" not in said else int(said["files"]),
+        )
+
+    def _rotation(self) -> Rotation:
+        said = _settings("-b", self._options["ring_buffer"], ("duration", "filesize", "packets", "files"))
+        size = said.get("filesize")
+        return Rotation(
+            file_bytes=None if size is None else int(size * KILO),
+            duration_s=said.get("duration"),
+            packets=None if "packets" not in said else int(said["packets"]),
+            files=None if "files" not in said else int(said["files"]),
+        )
+
+    @contextmanager
+    def _signals_caught(self, live: LiveCapture) -> Iterator[None]:
+        """The first signal ends the capture in order, a second one at once."""
+
+        def caught(number: int, frame: FrameType | None) -> None:
+            self._signals += 1
+            if self._signals > 1:
+                raise KeyboardInterrupt
+            live.stop()
+
+        before = {one: signal.signal(one, caught) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def _say_summary(self, live: LiveCapture, counters: echowire.CaptureCounters) -> None:
+        said = [f"{counters.captured} packets captured"]
+        if live.files > 1:
+            said[0] += f" in {live.files} files"
+        said.append(f"{counters.dropped} dropped by the ring")
+        said.append(f"{counters.interface_dropped} dropped by the interface")
+        if live.owners and sum(live.owners):
+            said.append(f"{live.owners[1]} of unknown processes")
+        if live.skipped:
+            said.append(f"{live.skipped} not shown")
+        self._env.say(", ".join(said))
+
+
+def _settings(option: str, said: tuple[str, ...], known: tuple[str, ...]) -> dict[str, float]:
+    """`WHAT:N` as numbers; durations may have units. Raises `UsageError`."""
+    found: dict[str, float] = {}
+    for setting in said:
+        what, _, value = setting.partition(":")
+        try:
+            if what not in known:
+                raise ValueError
+            found[what] = parse_duration(value) if what == "duration" else int(value)
+            if found[what] <= 0:
+                raise ValueError
+        except (ValueError, UsageError):
+            raise UsageError(f"{option} {setting}: one of {', '.join(f'{one}:N' for one in known)}") from None
+    return found

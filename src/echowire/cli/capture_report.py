@@ -1,0 +1,222 @@
+"""How `echowire capture` shows packets: a live list on a terminal, lines for a pipe, lines of JSON."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import echowire
+from echowire import CaptureCounters, FieldLines, LineFormat, ListLines, LiveCapture, NetworkInterface
+from echowire.cli.common import Environment, printable
+
+ROWS_PER_REFRESH = 20
+"""That the live list prints of one block of packets, the newest: nobody reads more of what scrolls by."""
+
+STATUS_S = 0.25
+"""Between two redraws of the line beneath."""
+
+
+class Report:
+    """Shows nothing; what all kinds of report share."""
+
+    shows = False
+    may_skip = False
+
+    def __init__(self, env: Environment, live: LiveCapture) -> None:
+        self.env, self.live = env, live
+
+    def show(self, chosen: Any) -> None:
+        """Show packets."""
+
+    def tick(self) -> None:
+        """Called several times a second."""
+
+    def end(self) -> None:
+        """The last that is shown."""
+
+
+class PlainList(Report):
+    """The packet list as lines."""
+
+    shows = True
+
+    def __init__(self, env: Environment, live: LiveCapture, time_form: Any) -> None:
+        super().__init__(env, live)
+        self._lines = ListLines(time_form)
+
+    def show(self, chosen: Any) -> None:
+        """A line each."""
+        if lines := self._lines.lines(chosen):
+            self.env.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))
+            self.env.flush()
+
+
+class PlainFields(Report):
+    """Fields as lines, as `-T fields` has them."""
+
+    shows = True
+
+    def __init__(self, env: Environment, live: LiveCapture, fields: Sequence[str], form: LineFormat) -> None:
+        super().__init__(env, live)
+        self._lines = FieldLines(fields, form)
+        env.write(self._lines.begin())
+
+    def show(self, chosen: Any) -> None:
+        """A line each."""
+        self.env.write(self._lines.lines(chosen))
+        self.env.flush()
+
+
+class JsonLines(Report):
+    """An object a packet, and one each time that more packets were dropped."""
+
+    shows = True
+
+    def __init__(self, env: Environment, live: LiveCapture, fields: Sequence[str]) -> None:
+        super().__init__(env, live)
+        self._fields = fields
+        self._dropped = (0, 0)
+
+    def show(self, chosen: Any) -> None:
+        """An object each: the list's columns, or the fields asked for."""
+        objects = field_objects(chosen, self._fields) if self._fields else list_objects(chosen, self.live)
+        for one in objects:
+            self.env.answer_json({"event": "packet", **one})
+
+    def tick(self) -> None:
+        """The drops, where there are more."""
+        counters = self.live.counters()
+        dropped = (counters.dropped, counters.interface_dropped)
+        if dropped != self._dropped:
+            self._dropped = dropped
+            self.env.answer_json({"event": "drops", **counts(counters)})
+
+
+class LiveList(Report):
+    """The packet list on a terminal, with a line of rates and drops beneath. It passes rows over, never packets."""
+
+    shows = True
+    may_skip = True
+
+    def __init__(self, env: Environment, live: LiveCapture, time_form: Any) -> None:
+        super().__init__(env, live)
+        self._lines = ListLines(time_form)
+        self._passed_over = 0
+        self._last: tuple[float, int] = (time.monotonic(), 0)
+        self._rate = 0.0
+        self._drawn = 0.0
+
+    def show(self, chosen: Any) -> None:
+        """The newest rows of these."""
+        lines = self._lines.lines(chosen)
+        self._passed_over += max(0, len(lines) - ROWS_PER_REFRESH)
+        width = shutil.get_terminal_size().columns
+        rows = "".join(f"\r\x1b[K{line[:width]}\n" for line in lines[-ROWS_PER_REFRESH:])
+        self.env.write(rows.encode("utf-8", "replace"))
+        self._draw_status()
+
+    def tick(self) -> None:
+        """The line beneath."""
+        self._draw_status()
+
+    def end(self) -> None:
+        """Leave the list as it is."""
+        self.env.write(b"\r\x1b[K")
+        self.env.flush()
+
+    def _draw_status(self) -> None:
+        now = time.monotonic()
+        if now - self._drawn < STATUS_S:
+            self.env.flush()
+            return
+        self._drawn = now
+        counters, (before, captured) = self.live.counters(), self._last
+        if now - before >= 1:
+            self._rate, self._last = (counters.captured - captured) / (now - before), (now, counters.captured)
+        hidden = self._passed_over + self.live.skipped
+        said = (
+            f"{printable(', '.join(self.live.names))}: {counters.captured:,} packets, {self._rate:,.0f}/s, "
+            f"{counters.dropped:,} dropped by the ring, {counters.interface_dropped:,} by the interface"
+            + (f", {hidden:,} rows passed over" if hidden else "")
+        )
+        self.env.write(f"\r\x1b[K\x1b[7m{said[: shutil.get_terminal_size().columns - 1]}\x1b[m".encode())
+        self.env.flush()
+
+
+def list_objects(chosen: Any, live: LiveCapture) -> Iterator[dict[str, Any]]:
+    """The packet list as objects."""
+    records, lines = chosen.packets.records, ListLines.columns(chosen)
+    rows = range(len(chosen.packets)) if chosen.rows is None else chosen.rows.tolist()
+    for row in rows:
+        yield {
+            "number": int(lines.number[row]),
+            "time_ns": int(records.time_ns[row]),
+            "interface": live.names[int(records.interface[row])],
+            "source": lines.source[row],
+            "destination": lines.destination[row],
+            "protocol": lines.protocol[row],
+            "length": int(lines.length[row]),
+            "info": lines.info[row],
+        }
+
+
+def field_objects(chosen: Any, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The fields of each packet as texts: all values of each, in a list; absent where a packet has none."""
+    found: list[dict[str, Any]] = [{} for _ in range(len(chosen))]
+    for name in fields:
+        for row, text in zip(*echowire.field_texts(chosen, name), strict=True):
+            found[row].setdefault(name, []).append(text)
+    return found
+
+
+def counts(counters: CaptureCounters) -> dict[str, int]:
+    """The counters by name."""
+    return {
+        "captured": counters.captured,
+        "received": counters.received,
+        "dropped": counters.dropped,
+        "interface_dropped": counters.interface_dropped,
+    }
+
+
+def summary(live: LiveCapture, counters: CaptureCounters) -> dict[str, Any]:
+    """What a capture came to."""
+    return {
+        "schema": "echowire.capture",
+        "version": 1,
+        "interfaces": list(live.names),
+        **counts(counters),
+        "files": live.files,
+        "skipped": live.skipped,
+        "of_known_processes": live.owners[0] if live.owners else None,
+        "of_unknown_processes": live.owners[1] if live.owners else None,
+    }
+
+
+def interface_lines(interfaces: Sequence[NetworkInterface]) -> Iterator[str]:
+    """A line each: number, name, state, rate, addresses."""
+    rows = [
+        (
+            f"{number}. {one.name}",
+            "loopback" if one.is_loopback else "up" if one.is_up else "down",
+            rate(one.bits_per_s),
+            " ".join(one.addresses) or one.mac,
+        )
+        for number, one in enumerate(interfaces, 1)
+    ]
+    rows.append((f"{len(rows) + 1}. any", "", "", "all interfaces at once"))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for name, state, speed, addresses in rows:
+        yield f"{name:<{widths[0]}}  {state:<{widths[1]}}  {speed:>{widths[2]}}  {addresses}".rstrip()
+
+
+def rate(bits_per_s: int | None) -> str:
+    """A link's rate: `10 Gbit/s`; nothing where it is not known."""
+    if bits_per_s is None:
+        return ""
+    for factor, unit in ((1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s")):
+        if bits_per_s >= factor:
+            return f"{bits_per_s / factor:g} {unit}"
+    return f"{bits_per_s} bit/s"

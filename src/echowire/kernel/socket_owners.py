@@ -1,0 +1,289 @@
+"""Which process has which socket: those there are, from /proc, and those to come, from the kernel's own tracepoints.
+
+A socket that lives for milliseconds is gone before /proc could be asked, so the kernel is asked to tell: two small BPF
+programs run where a TCP socket changes its state (`inet_sock_set_state`, in the process for connect and close) and
+where a process sends or receives (`sock_send_length`, `sock_recv_length`, Linux 6.3), and write who it is into a ring.
+The second is for what connect does not tell, accepted connections and UDP, and speaks once for each socket and
+process. All of it hangs on descriptors: it ends with this process, however that ends, and goes on when root is given
+up. Without CAP_BPF and CAP_PERFMON there is /proc alone, looked at when a packet is not known.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+from echowire.errors import OperationError
+from echowire.kernel import bpf, processes, procfs
+from echowire.model import Endpoint
+from echowire.wire.bpf_assembler import (
+    BPF_ADD,
+    BPF_DW,
+    BPF_JEQ,
+    BPF_JNE,
+    BPF_RSH,
+    BPF_W,
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R6,
+    R7,
+    R8,
+    R9,
+    R10,
+    Label,
+    Part,
+    alu64_imm,
+    assemble,
+    emit_call,
+    exit_insn,
+    jmp_a,
+    jmp_imm,
+    jmp_reg,
+    ld_map_fd,
+    ldx_mem,
+    mov64_imm,
+    mov64_reg,
+    st_mem,
+    stx_mem,
+)
+from echowire.wire.btf import member_offsets
+from echowire.wire.owner_events import (
+    ACCEPTED,
+    ANY_ADDRESS,
+    COMMON_BYTES,
+    CONNECTING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    INPUT_OUTPUT,
+    LAST_ACK,
+    NET_AT,
+    RECORD,
+    V6_LOCAL_AT,
+    V6_PEER_AT,
+    OwnerEvent,
+    mapped,
+    normal,
+    parse_event,
+)
+from echowire.wire.packet_process import Owner
+
+RING_BYTES = 4 << 20
+"""Of events: 28,000, some seconds' connections of a busy host."""
+
+SEEN_SOCKETS = 65_536
+"""Sockets whose process was told already; the one unused for longest is told again."""
+
+SYN_SENT, SYN_RECV = 2, 3
+TIME, SOCKET, PROCESS, NAME, KIND, NAMESPACE, PROTOCOL, COMMON = (
+    at - RECORD.size for at in (0, 8, 16, 24, 40, 44, 48, 56)
+)
+"""Where the parts of a record are on the stack, from its end."""
+SEEN_KEY, SEEN_VALUE = -RECORD.size - 16, -RECORD.size - 8
+BTF = Path("/sys/kernel/btf/vmlinux")
+KNOWN_OWNERS = 4096
+"""Processes whose name, user and unit are remembered."""
+
+
+class SocketOwners:
+    """Events of sockets, from now on. Used as a context manager. Raises `OperationError` where the kernel says no."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        try:
+            offsets = _offsets()
+            self._ring = bpf.Ring(RING_BYTES, "ew_owners")
+            self._stack.callback(self._ring.close)
+            seen = bpf.Map(bpf.BPF_MAP_TYPE_LRU_HASH, 8, 8, SEEN_SOCKETS, "ew_seen")
+            self._stack.callback(seen.close)
+            states = _state_program(self._ring.fd, offsets)
+            uses = _use_program(self._ring.fd, seen.fd, offsets)
+            self._attach("inet_sock_set_state", states, "ew_states")
+            for name in ("sock_send_length", "sock_recv_length"):
+                self._attach(name, uses, "ew_uses")
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _attach(self, tracepoint: str, instructions: bytes, name: str) -> None:
+        program = bpf.load_program(bpf.BPF_PROG_TYPE_RAW_TRACEPOINT, instructions, name)
+        try:
+            self._stack.callback(os.close, bpf.open_raw_tracepoint(tracepoint, program))
+        finally:
+            os.close(program)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the programs."""
+        self._stack.close()
+
+    def events(self) -> Iterator[OwnerEvent]:
+        """What has happened since the last look."""
+        for raw in self._ring.read():
+            event = parse_event(raw)
+            if event is not None:
+                yield event
+
+
+def existing() -> Iterator[tuple[tuple[int, bytes, int, bytes, int], Owner | None]]:
+    """The TCP and UDP sockets of this namespace that have a holder to be seen; None where it is not the only one."""
+    entries = [(6, one) for one in procfs.sockets("tcp")] + [(17, one) for one in procfs.sockets("udp")]
+    holders = procfs.holders(one.inode for _, one in entries)
+    shared: dict[tuple[int, bytes, int, bytes, int], set[int]] = {}
+    found = []
+    for protocol, one in entries:
+        holder = holders.get(one.inode)
+        if one.state == "LISTEN" or holder is None:
+            continue
+        key = (protocol, *_packed(one.local), *(_packed(one.peer) if one.peer else (ANY_ADDRESS, 0)))
+        shared.setdefault(key, set()).add(holder.pid)
+        found.append((key, owner_of(holder.pid, holder.name, 0)))
+    for key, owner in found:
+        yield key, owner if len(shared[key]) == 1 else None
+
+
+def _packed(endpoint: Endpoint) -> tuple[bytes, int]:
+    if ":" in endpoint.host:
+        return normal(socket.inet_pton(socket.AF_INET6, endpoint.host)), endpoint.port
+    return normal(mapped(socket.inet_aton(endpoint.host))), endpoint.port
+
+
+@lru_cache(KNOWN_OWNERS)
+def owner_of(pid: int, name: str, thread: int) -> Owner:
+    """A process with its user, and its container or unit. Asked as soon as it is met, as it may soon be gone."""
+    uid = processes.user_of(pid)
+    if uid is None:
+        return Owner(pid, name, "", thread)
+    own = processes.name_of(pid)
+    of = [processes.user_name(uid), processes.unit_of(pid)]
+    return Owner(pid, name if own == "?" else own, ", ".join(one for one in of if one), thread)
+
+
+def lives(pid: int) -> bool:
+    """Whether there is a process `pid`."""
+    return processes.user_of(pid) is not None
+
+
+def network_namespace() -> int:
+    """The number of this thread's; 0 where it cannot be told."""
+    with suppress(OSError):
+        return Path("/proc/thread-self/ns/net").stat().st_ino
+    return 0
+
+
+def _offsets() -> dict[str, int]:
+    """Where this kernel has what the programs read. Raises `OperationError` where it does not say."""
+    try:
+        btf = BTF.read_bytes()
+        found = member_offsets(btf, "sock_common", ("skc_net", "skc_v6_daddr", "skc_v6_rcv_saddr"))
+        if found != {"skc_net": NET_AT, "skc_v6_daddr": V6_PEER_AT, "skc_v6_rcv_saddr": V6_LOCAL_AT}:
+            raise ValueError("sock_common is laid out in another way")
+        namespace = member_offsets(btf, "net", ("ns",))["ns"] + member_offsets(btf, "ns_common", ("inum",))["inum"]
+        return {"protocol": member_offsets(btf, "sock", ("sk_protocol",))["sk_protocol"], "namespace": namespace}
+    except (OSError, ValueError) as error:
+        raise OperationError(
+            "trace", "sockets", errno.EOPNOTSUPP, "this kernel does not say how its sockets are laid out"
+        ) from error
+
+
+def _state_program(ring: int, offsets: dict[str, int]) -> bytes:
+    """(socket, old state, new state): told are connect, its success, what comes in, and close."""
+    return assemble(
+        ldx_mem(BPF_DW, R7, R1, 0),
+        ldx_mem(BPF_DW, R9, R1, 8),
+        ldx_mem(BPF_DW, R8, R1, 16),
+        *(jmp_imm(BPF_JEQ, R8, state, "tell") for state in (CONNECTING, FIN_WAIT_1, LAST_ACK)),
+        jmp_imm(BPF_JNE, R8, ESTABLISHED, "end"),
+        jmp_imm(BPF_JEQ, R9, SYN_SENT, "tell"),
+        mov64_imm(R8, ACCEPTED),
+        *_tell(ring, offsets),
+    )
+
+
+def _use_program(ring: int, seen: int, offsets: dict[str, int]) -> bytes:
+    """(socket, result, flags): told once of each socket, process, and pair of ports."""
+    return assemble(
+        ldx_mem(BPF_DW, R7, R1, 0),
+        mov64_imm(R8, INPUT_OUTPUT),
+        stx_mem(BPF_DW, R10, R7, SEEN_KEY),
+        emit_call(bpf.BPF_FUNC_GET_CURRENT_PID_TGID),
+        alu64_imm(BPF_RSH, R0, 32),
+        st_mem(BPF_DW, R10, SEEN_VALUE, 0),
+        stx_mem(BPF_W, R10, R0, SEEN_VALUE),
+        *_read(SEEN_VALUE + 4, 4, R7, 12),
+        mov64_reg(R2, R10),
+        alu64_imm(BPF_ADD, R2, SEEN_KEY),
+        ld_map_fd(R1, seen),
+        emit_call(bpf.BPF_FUNC_MAP_LOOKUP_ELEM),
+        jmp_imm(BPF_JEQ, R0, 0, "new"),
+        ldx_mem(BPF_DW, R1, R0, 0),
+        ldx_mem(BPF_DW, R2, R10, SEEN_VALUE),
+        jmp_reg(BPF_JEQ, R1, R2, "end"),
+        Label("new"),
+        ld_map_fd(R1, seen),
+        mov64_reg(R2, R10),
+        alu64_imm(BPF_ADD, R2, SEEN_KEY),
+        mov64_reg(R3, R10),
+        alu64_imm(BPF_ADD, R3, SEEN_VALUE),
+        mov64_imm(R4, 0),
+        emit_call(bpf.BPF_FUNC_MAP_UPDATE_ELEM),
+        jmp_a("tell"),
+        *_tell(ring, offsets),
+    )
+
+
+def _tell(ring: int, offsets: dict[str, int]) -> tuple[Part, ...]:
+    """Write a record of the socket R7 and the kind R8, and end."""
+    return (
+        Label("tell"),
+        emit_call(bpf.BPF_FUNC_KTIME_GET_NS),
+        stx_mem(BPF_DW, R10, R0, TIME),
+        stx_mem(BPF_DW, R10, R7, SOCKET),
+        emit_call(bpf.BPF_FUNC_GET_CURRENT_PID_TGID),
+        stx_mem(BPF_DW, R10, R0, PROCESS),
+        mov64_reg(R1, R10),
+        alu64_imm(BPF_ADD, R1, NAME),
+        mov64_imm(R2, 16),
+        emit_call(bpf.BPF_FUNC_GET_CURRENT_COMM),
+        stx_mem(BPF_W, R10, R8, KIND),
+        st_mem(BPF_W, R10, NAMESPACE, 0),
+        st_mem(BPF_DW, R10, PROTOCOL, 0),
+        *_read(COMMON, COMMON_BYTES, R7, 0),
+        *_read(PROTOCOL, 2, R7, offsets["protocol"]),
+        ldx_mem(BPF_DW, R6, R10, COMMON + NET_AT),
+        *_read(NAMESPACE, 4, R6, offsets["namespace"]),
+        ld_map_fd(R1, ring),
+        mov64_reg(R2, R10),
+        alu64_imm(BPF_ADD, R2, TIME),
+        mov64_imm(R3, RECORD.size),
+        mov64_imm(R4, 0),
+        emit_call(bpf.BPF_FUNC_RINGBUF_OUTPUT),
+        Label("end"),
+        mov64_imm(R0, 0),
+        exit_insn(),
+    )
+
+
+def _read(to: int, size: int, base: int, offset: int) -> tuple[bytes, ...]:
+    """Copy `size` bytes of the kernel's memory at `base + offset` to the stack."""
+    return (
+        mov64_reg(R1, R10),
+        alu64_imm(BPF_ADD, R1, to),
+        mov64_imm(R2, size),
+        mov64_reg(R3, base),
+        alu64_imm(BPF_ADD, R3, offset),
+        emit_call(bpf.BPF_FUNC_PROBE_READ_KERNEL),
+    )

@@ -1,0 +1,67 @@
+"""What joins captured packets with processes: the kernel's events, the sockets of /proc, and the table of both."""
+
+from __future__ import annotations
+
+import time
+from typing import Self
+
+from echowire.analysis.packet_owners import OwnerTable
+from echowire.errors import OperationError
+from echowire.kernel.socket_owners import SocketOwners, existing, lives, network_namespace, owner_of
+from echowire.wire.packets_in_place import Notes
+from echowire.wire.records import Records
+
+LOOK_AGAIN_S = 0.25
+"""Between two looks into /proc, where the kernel does not tell by itself: each is some milliseconds of a busy host."""
+
+
+class PacketOwners:
+    """Gives each packet of a local socket its processes. Used as a context manager."""
+
+    def __init__(self) -> None:
+        self.problem: OperationError | None = None
+        """Why the kernel does not tell, so that sockets of milliseconds are missed."""
+        self._events: SocketOwners | None = None
+        try:
+            self._events = SocketOwners()
+        except OperationError as error:
+            self.problem = error
+        self.table = OwnerTable(owner_of, lives, network_namespace())
+        self._looked = 0.0
+        self._look()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the kernel's telling."""
+        if self._events:
+            self._events.close()
+            self._events = None
+
+    def learn(self) -> None:
+        """Take what the kernel has told; several times a second, or its ring is full."""
+        if self._events:
+            for event in self._events.events():
+                self.table.learn(event)
+
+    def notes(self, records: Records) -> Notes | None:
+        """The options that packets get, chunk by chunk, in order."""
+        self.learn()
+        ahead = time.time_ns() - time.monotonic_ns()
+        unknown = self.table.unknown, self.table.attributed
+        notes = self.table.notes(records, ahead)
+        if self._events or self.table.unknown == unknown[0] or time.monotonic() - self._looked < LOOK_AGAIN_S:
+            return notes
+        self._look()
+        self.table.unknown, self.table.attributed = unknown
+        return self.table.notes(records, ahead)
+
+    def _look(self) -> None:
+        """Learn the sockets that there are."""
+        for key, owner in existing():
+            self.table.learn_socket(key, owner)
+        self._looked = time.monotonic()

@@ -1,0 +1,31 @@
+"""The packet list as lines of text, chunk after chunk."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from echowire.wire.chosen import Chosen
+from echowire.wire.packet_list import Clock, Lines, TimeForm, packet_list
+from echowire.wire.records import Rows
+
+
+class ListLines:
+    """Chunks of packets in, lines out, as tshark prints them without options. All layers must have been dissected."""
+
+    def __init__(self, form: TimeForm = "r") -> None:
+        self._clock = Clock(form)
+
+    def lines(self, chosen: Chosen) -> list[str]:
+        """A line each of the chosen packets."""
+        rows = _rows(chosen)
+        times = self._clock.texts(chosen.packets.records, rows)
+        return self.columns(chosen).texts(times, rows) if len(rows) else []
+
+    @staticmethod
+    def columns(chosen: Chosen) -> Lines:
+        """The columns of all packets of the chunk."""
+        return packet_list(chosen.packets.layers)
+
+
+def _rows(chosen: Chosen) -> Rows:
+    return np.arange(len(chosen.packets), dtype=np.int64) if chosen.rows is None else chosen.rows

@@ -1,0 +1,129 @@
+"""Whose a packet is, from events of sockets made by hand."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from echowire.analysis.packet_owners import OwnerTable
+from echowire.wire.flow_keys import TCP, UDP
+from echowire.wire.owner_events import (
+    ACCEPTED,
+    ANY_ADDRESS,
+    CONNECTING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    INPUT_OUTPUT,
+    RECORD,
+    OwnerEvent,
+    mapped,
+    parse_event,
+)
+from echowire.wire.packet_process import Owner, sides
+from echowire.wire.records import Records, parse_options
+
+ME, YOU = mapped(b"\x7f\0\0\1"), mapped(b"\x7f\0\0\2")
+HERE = 7
+
+
+def event(
+    kind: int, pid: int = 0, *, at: int = 0, socket: int = 1, own: tuple[bytes, int] = (ME, 1000),
+    peer: tuple[bytes, int] = (YOU, 80), protocol: int = TCP, namespace: int = HERE,
+) -> OwnerEvent:  # fmt: skip
+    return OwnerEvent(at, socket, pid, pid, f"p{pid}", kind, namespace, protocol, *own, *peer)
+
+
+def table(*events: OwnerEvent, living: bool = True) -> OwnerTable:
+    made = OwnerTable(lambda pid, name, thread: Owner(pid, name), lambda pid: living, HERE)
+    for one in events:
+        made.learn(one)
+    return made
+
+
+def pid_of(made: OwnerTable, now: int = 100, protocol: int = TCP) -> int | None:
+    owner = made.owner((protocol, ME, 1000, YOU, 80), now)
+    return owner and owner.pid
+
+
+def test_a_connection_is_whose_who_connected() -> None:
+    # The port is not known yet when the process asks for it, and the answer comes in anybody's name.
+    assert pid_of(table(event(CONNECTING, 5, own=(ANY_ADDRESS, 0)), event(ESTABLISHED, 99, at=3))) == 5
+    assert pid_of(table(event(ESTABLISHED, 99))) is None
+
+
+def test_what_came_in_is_whose_who_uses_it_first() -> None:
+    assert pid_of(table(event(ACCEPTED, 99))) is None
+    assert pid_of(table(event(ACCEPTED, 99), event(INPUT_OUTPUT, 6, at=9)), now=1) == 6
+    assert pid_of(table(event(ACCEPTED, 99), event(FIN_WAIT_1, 6, at=9))) == 6
+    assert pid_of(table(event(ACCEPTED, 99), event(INPUT_OUTPUT, 6), event(FIN_WAIT_1, 8))) == 6
+
+
+def test_the_same_ports_again_are_another_connection() -> None:
+    made = table(
+        event(CONNECTING, 5, at=1), event(ESTABLISHED, at=2),
+        event(CONNECTING, 6, at=50, socket=2), event(ESTABLISHED, at=51, socket=2),
+    )  # fmt: skip
+    assert [pid_of(made, now) for now in (0, 10, 49, 50, 99)] == [5, 5, 5, 6, 6]
+
+
+def test_another_namespace_is_another_network() -> None:
+    assert pid_of(table(event(INPUT_OUTPUT, 5, namespace=8))) is None
+
+
+def test_datagrams_by_the_port_alone() -> None:
+    for own in ((ME, 1000), (ANY_ADDRESS, 1000)):
+        made = table(event(INPUT_OUTPUT, 5, own=own, peer=(ANY_ADDRESS, 0), protocol=UDP))
+        assert pid_of(made, protocol=UDP) == 5
+        assert pid_of(made, protocol=TCP) is None
+
+
+@pytest.mark.parametrize("living", [True, False])
+def test_a_port_that_two_share_is_nobodys(living: bool) -> None:
+    bound = {"own": (ME, 1000), "peer": (ANY_ADDRESS, 0), "protocol": UDP}
+    made = table(event(INPUT_OUTPUT, 5, **bound), event(INPUT_OUTPUT, 6, socket=2, **bound), living=living)  # type: ignore[arg-type]
+    assert pid_of(made, protocol=UDP) == (None if living else 6)
+
+
+def test_what_proc_told_is_replaced_by_what_happens() -> None:
+    made = table()
+    made.learn_socket((TCP, ME, 1000, YOU, 80), Owner(3, "old"))
+    assert pid_of(made) == 3
+    made.learn(event(INPUT_OUTPUT, 4, at=5))
+    assert pid_of(made) == 4
+
+
+def udp(source: int, to: int, last: int = 1) -> bytes:
+    body = struct.pack(">HHHH", source, to, 8, 0)
+    header = b"\x45\0" + struct.pack(">H", 28) + bytes(5) + b"\x11\0\0" + b"\x7f\0\0\1\x7f\0\0" + bytes([last])
+    return bytes(12) + b"\x08\0" + header + body
+
+
+def test_packets_are_noted_from_both_ends() -> None:
+    made = table(
+        event(INPUT_OUTPUT, 5, own=(ME, 1000), peer=(ME, 2000), protocol=UDP),
+        event(INPUT_OUTPUT, 6, own=(ANY_ADDRESS, 2000), peer=(ANY_ADDRESS, 0), protocol=UDP, socket=2),
+    )
+    packets = [udp(1000, 2000), udp(2000, 1000), udp(1000, 9, 9), b"\0" * 60, udp(1000, 2000)[:36], udp(3, 4)]
+    notes = made.notes(Records.of(packets, [100] * len(packets)), 0)
+    assert notes is not None
+    said = [
+        sides(parse_options(notes.options[one], False)[1].value.decode()) if one >= 0 else None
+        for one in notes.which.tolist()
+    ]
+    one, other = Owner(5, "p5"), Owner(6, "p6")
+    assert said == [(one, other), (other, one), None, None, None, None]
+    assert (made.attributed, made.unknown) == (2, 2)
+
+
+def test_nothing_known_is_no_note() -> None:
+    assert table().notes(Records.of([udp(1, 2)], [0]), 0) is None
+
+
+def test_records_of_the_kernel() -> None:
+    common = struct.pack("<4s4sIHHH", b"\x0a\0\0\2", b"\x0a\0\0\1", 0, 0x5000, 1000, 2).ljust(88, b"\0")
+    raw = RECORD.pack(11, 12, 13 << 32 | 14, b"curl".ljust(16, b"\0"), 65, HERE, TCP, common)
+    peer, own = mapped(b"\x0a\0\0\2"), mapped(b"\x0a\0\0\1")
+    assert parse_event(raw) == OwnerEvent(11, 12, 13, 14, "curl", 65, HERE, TCP, own, 1000, peer, 80)
+    assert parse_event(raw[:-1]) is None
+    assert parse_event(RECORD.pack(1, 2, 3, b"", 65, HERE, 0, bytes(16) + b"\1" + bytes(71))) is None

@@ -1,0 +1,289 @@
+"""`echowire capture` as its users start it: files beside dumpcap's, signals, full disks, privileges, lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import echowire
+from tests.peers import needs, needs_root
+from tests.processes import COMMAND, PATIENCE_S
+
+NOBODY = 65534
+pytestmark = needs_root
+
+
+def send(port: int, count: int, size: int = 40) -> list[bytes]:
+    """Send numbered datagrams to a port of this host."""
+    sent = [number.to_bytes(4, "big") * (size // 4) for number in range(count)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for data in sent:
+            peer.sendto(data, ("127.0.0.1", port))
+    return sent
+
+
+@contextmanager
+def a_port() -> Iterator[int]:
+    """A UDP port that somebody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+        sink.bind(("127.0.0.1", 0))
+        yield sink.getsockname()[1]
+
+
+@contextmanager
+def capturing(*words: str, **options: object) -> Iterator[subprocess.Popen[bytes]]:
+    """The command on lo, once it captures."""
+    command = [*COMMAND, "capture", "-i", "lo", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **(pipes | options)) as process:  # type: ignore[call-overload]
+        try:
+            assert process.stderr.readline().startswith(b"Capturing on lo")
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[bytes], number: int = signal.SIGINT) -> tuple[str, str]:
+    process.send_signal(number)
+    out, said = process.communicate(timeout=PATIENCE_S)
+    return out.decode(), said.decode()
+
+
+def payloads(path: Path) -> list[bytes]:
+    with echowire.read(path).chunks("udp.srcport") as reading:
+        return [
+            chunk.packets.records.packet(row)[42:] for chunk in reading for row in range(len(chunk.packets.records))
+        ]
+
+
+def run_once(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "capture", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def tshark(path: Path, *words: str) -> tuple[list[str], str]:
+    done = subprocess.run(["tshark", "-n", "-r", str(path), *words], capture_output=True, text=True, timeout=PATIENCE_S)
+    return done.stdout.splitlines(), done.stderr.replace(
+        'Running as user "root" and group "root". This could be dangerous.\n', ""
+    )
+
+
+@needs("dumpcap", "tshark")
+@pytest.mark.parametrize("words", [(), ("-F", "pcap"), ("--processes",), ("-s", "50")])
+def test_what_is_written_is_what_dumpcap_writes(tmp_path: Path, words: Sequence[str]) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    theirs.touch()
+    theirs.chmod(0o666)
+    tmp_path.chmod(0o755)
+    fields = (
+        "-T",
+        "fields",
+        "-e",
+        "frame.len",
+        "-e",
+        "frame.cap_len",
+        "-e",
+        "eth.type",
+        "-e",
+        "udp.payload",
+        "-e",
+        "ip.id",
+    )
+    with a_port() as port:
+        snapped = words if words[:1] == ("-s",) else ()
+        dumpcap = ["dumpcap", "-q", "-i", "lo", "-f", f"udp port {port}", "-w", str(theirs), *snapped]
+        with (
+            subprocess.Popen(dumpcap, stderr=subprocess.PIPE) as peer,
+            capturing("-w", str(ours), *words, "udp", "port", str(port)) as process,
+        ):
+            assert peer.stderr is not None
+            while not peer.stderr.readline().startswith(b"File:"):
+                pass
+            send(port, 500, 39)
+            send(port, 3, 9000)
+            ended(process)
+            peer.send_signal(signal.SIGINT)
+            peer.communicate(timeout=PATIENCE_S)
+    lines, complaint = tshark(ours, *fields)
+    assert complaint == ""
+    assert lines == tshark(theirs, *fields)[0]
+    assert len(lines) == 503
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_all_packets_and_a_summary(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "a.pcapng"
+    with a_port() as port, capturing("-w", str(path), f"udp port {port}") as process:
+        sent = send(port, 1000)
+        out, said = ended(process, number)
+        assert process.returncode == 0
+    assert payloads(path) == sent
+    assert out == ""
+    assert said.startswith("1000 packets captured, 0 dropped by the ring")
+
+
+def test_after_kill_9_the_file_has_what_was_flushed(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    with a_port() as port, capturing("-w", str(path), "-P", "--jsonl", f"udp port {port}") as process:
+        sent = send(port, 100)
+        assert process.stdout is not None
+        for _ in sent:
+            process.stdout.readline()
+        process.kill()
+        process.wait()
+    assert payloads(path) == sent
+
+
+def test_files_in_turn_lose_nothing(tmp_path: Path) -> None:
+    with (
+        a_port() as port,
+        capturing("-w", str(tmp_path / "a.pcapng"), "-b", "filesize:10", f"udp port {port}") as process,
+    ):
+        sent = send(port, 1000)
+        _, said = ended(process)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 5
+    assert f"in {len(files)} files" in said
+    assert [one for path in files for one in payloads(path)] == sent
+    assert all(path.stat().st_size < 10_200 for path in files)
+
+
+def test_the_newest_files_are_kept(tmp_path: Path) -> None:
+    words = ("-b", "packets:100", "-b", "files:3", "-w", str(tmp_path / "a.pcap"))
+    with a_port() as port, capturing(*words, f"udp port {port}") as process:
+        sent = send(port, 950)
+        ended(process)
+    files = sorted(tmp_path.iterdir())
+    assert [path.name[:7] for path in files] == ["a_00008", "a_00009", "a_00010"]
+    assert [one for path in files for one in payloads(path)] == sent[700:]
+
+
+def test_it_stops_at_the_last_file(tmp_path: Path) -> None:
+    words = ("-b", "packets:100", "-a", "files:3", "-w", str(tmp_path / "a.pcapng"))
+    with a_port() as port, capturing(*words, f"udp port {port}") as process:
+        sent = send(port, 950)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert [one for path in sorted(tmp_path.iterdir()) for one in payloads(path)] == sent[:300]
+    assert said.startswith(b"300 packets captured in 3 files")
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_whole_packets(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+
+    def limit() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    with a_port() as port, capturing("-w", str(path), f"udp port {port}", preexec_fn=limit) as process:
+        sent = send(port, 1000)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert said.decode().splitlines() == [f"echowire: write {path}: file too large (EFBIG 27)."]
+    assert process.returncode == 2
+    found = payloads(path)
+    assert 100 < len(found) < 200
+    assert found == sent[: len(found)]
+
+
+@needs("tshark")
+def test_standard_output_feeds_tshark() -> None:
+    with a_port() as port, capturing("-w", "-", "-c", "5", f"udp port {port}") as process:
+        send(port, 9)
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    words = ["tshark", "-n", "-r", "-", "-T", "fields", "-e", "udp.length"]
+    done = subprocess.run(words, input=out, capture_output=True, timeout=PATIENCE_S)
+    assert done.stdout.split() == [b"48"] * 5
+
+
+def test_fields_and_a_display_filter_live() -> None:
+    words = ("-T", "fields", "-e", "frame.number", "-e", "udp.length", "-Y", "udp.length == 28", "-c", "6")
+    with a_port() as port, capturing(*words, f"udp port {port}") as process:
+        for size in (40, 20, 40, 20, 40, 20):
+            send(port, 1, size)
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    assert out == b"2\t28\n4\t28\n6\t28\n"
+
+
+def test_packets_and_the_summary_as_json() -> None:
+    with a_port() as port, capturing("--jsonl", "-c", "2", f"udp port {port}") as process:
+        send(port, 2)
+        out, _ = process.communicate(timeout=PATIENCE_S)
+    one, two, summary = map(json.loads, out.splitlines())
+    assert (one["number"], two["number"], one["protocol"], one["interface"]) == (1, 2, "UDP", "lo")
+    assert summary["event"] == "summary"
+    assert (summary["captured"], summary["dropped"]) == (2, 0)
+
+
+def test_whose_packets_they_are() -> None:
+    words = ("-T", "fields", "-e", "proc.srcpid", "-e", "proc.dstname", "-c", "3")
+    name = Path("/proc/self/comm").read_text().strip()
+    with a_port() as port, capturing(*words, f"udp port {port}") as process:
+        send(port, 3)
+        out, said = process.communicate(timeout=PATIENCE_S)
+    assert out.decode().splitlines() == [f"{os.getpid()}\t{name}"] * 3
+    assert b"0 of unknown processes" in said
+
+
+def test_started_through_sudo_it_gives_up_root(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    for above in tmp_path.parents[:2]:
+        above.chmod(0o755)
+    path = tmp_path / "a.pcapng"
+    environment = os.environ | {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
+    with a_port() as port, capturing("-w", str(path), f"udp port {port}", env=environment) as process:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}\n" in status
+        assert "CapEff:\t0000000000000000\n" in status
+        sent = send(port, 10)
+        ended(process)
+    assert path.stat().st_uid == NOBODY
+    assert payloads(path) == sent
+
+
+def test_without_the_capability_it_says_what_to_do() -> None:
+    script = (
+        "import os, sys; from echowire.cli.main import run; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+        "sys.argv = ['echowire', 'capture', '-i', 'lo']; sys.exit(run(sys.argv[1:]))"
+    )
+    done = subprocess.run([COMMAND[0], "-c", "import echowire.verbs.capture;" + script], capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("echowire: capture on lo: operation not permitted (EPERM 1). ")
+    assert "sudo " in line and "sudo setcap cap_net_raw+ep " in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-i", "lo", "tcp", "prot", "3"), "capture filter 'tcp prot 3': can't parse filter expression: syntax error"),
+        (("-i", "nope0"), "capture on nope0: no such device (ENODEV 19). There is no interface nope0; list them with"),
+        (("-i", "lo", "-Y", "tcp.prot == 1"), "tcp.prot"),
+        (("-i", "lo", "-e", "ip.src"), "-e names fields of -T fields or --jsonl"),
+        (("-i", "lo", "-a", "time:3"), "-a time:3: one of duration:N"),
+        (("-i", "lo", "-b", "files:3"), "-b makes files in turn"),
+        (("-i", "lo", "-w", "-", "-P"), "standard output has the packets already"),
+        (("-i", "lo", "-w", "/nowhere/a.pcapng"), "write /nowhere/a.pcapng: no such file or directory (ENOENT 2)."),
+    ],
+)
+def test_what_cannot_be_is_one_line(words: Sequence[str], said: str) -> None:
+    done = run_once(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("echowire: ") and said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_interfaces() -> None:
+    done = run_once("-D")
+    lines = done.stdout.splitlines()
+    (loopback,) = [line for line in lines if " lo " in line]
+    assert "loopback" in loopback and "127.0.0.1/8" in loopback
+    assert " any " in lines[-1]
+    assert done.returncode == 0

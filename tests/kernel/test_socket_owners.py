@@ -1,0 +1,76 @@
+"""What the kernel tells of sockets and processes, on real sockets of real processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from echowire.analysis.packet_owners import OwnerTable
+from echowire.errors import OperationError
+from echowire.kernel.socket_owners import SocketOwners, existing, lives, network_namespace, owner_of
+from echowire.wire.owner_events import ANY_ADDRESS, mapped
+from tests.peers import needs_root
+
+LOOPBACK = mapped(b"\x7f\0\0\1")
+
+CONNECT = """
+import os, socket, sys
+for _ in range(int(sys.argv[2])):
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as peer:
+        print(peer.getsockname()[1])
+"""
+
+
+@needs_root
+def test_connections_that_are_gone_at_once_are_known_on_both_sides() -> None:
+    try:
+        owners = SocketOwners()
+    except OperationError as error:
+        pytest.skip(str(error))
+    table = OwnerTable(owner_of, lives, network_namespace())
+    with owners, socket.create_server(("127.0.0.1", 0)) as server:
+        found: dict[int, int] = {}
+        port = server.getsockname()[1]
+        for _ in range(3):
+            words = [sys.executable, "-c", CONNECT, str(port), "20"]
+            with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+                for _ in range(20):
+                    server.accept()[0].close()
+                assert process.stdout is not None
+                found |= {int(line): process.pid for line in process.stdout}
+        for event in owners.events():
+            table.learn(event)
+    assert len(found) > 50
+    now = 1 << 62
+    for own, pid in found.items():
+        there = table.owner((6, LOOPBACK, own, LOOPBACK, port), now)
+        here = table.owner((6, LOOPBACK, port, LOOPBACK, own), now)
+        assert there is not None and there.pid == pid
+        assert here is not None and here.pid == os.getpid()
+
+
+def test_sockets_that_were_there_before() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
+        accepted, _ = server.accept()
+        with accepted, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
+            bound.bind(("::", 0))
+            known = dict(existing())
+            own, port = peer.getsockname()[1], server.getsockname()[1]
+            for key in (
+                (6, LOOPBACK, own, LOOPBACK, port),
+                (6, LOOPBACK, port, LOOPBACK, own),
+                (17, ANY_ADDRESS, bound.getsockname()[1], ANY_ADDRESS, 0),
+            ):
+                owner = known[key]
+                assert owner is not None and owner.pid == os.getpid()
+
+
+def test_a_process_that_is_gone_keeps_the_name_it_had() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert not lives(gone.pid)
+    assert owner_of(gone.pid, "was-here", 3) == (gone.pid, "was-here", "", 3)
