@@ -253,7 +253,11 @@ def test_without_the_capability_it_says_what_to_do() -> None:
         "import os, sys; from echowire.cli.main import run; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "sys.argv = ['echowire', 'capture', '-i', 'lo']; sys.exit(run(sys.argv[1:]))"
     )
-    done = subprocess.run([COMMAND[0], "-c", "import echowire.verbs.capture;" + script], capture_output=True, text=True)
+    done = subprocess.run(
+        [COMMAND[0], "-c", "import echowire.verbs.capture, echowire.cli.capture;" + script],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("echowire: capture on lo: operation not permitted (EPERM 1). ")

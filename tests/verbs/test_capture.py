@@ -42,7 +42,7 @@ def test_the_table_grows_and_every_packet_of_the_block_is_there_after_it() -> No
         assert len(packets) == 48
         assert lengths(packets) == [10, *range(11, 58)]
         assert lengths(packets, "udp.length == 20") == [20]
-        assert b"".join(packets.head(2).lines("udp.length")) == b"10\n11\n"
+        assert b"".join(packets.lines("udp.length")).startswith(b"10\n11\n")
         assert packets.counters.dropped == 0
     packets.close()
     packets.close()
