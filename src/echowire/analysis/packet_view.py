@@ -10,7 +10,8 @@ import numpy as np
 
 from echowire.wire.chosen import Chosen
 from echowire.wire.details import details_of
-from echowire.wire.packet_list import COLUMN_FIELDS, Clock, TimeForm, packet_list
+from echowire.wire.list_lines import ListLines
+from echowire.wire.packet_list import COLUMN_FIELDS, TimeForm
 from echowire.wire.records import Rows
 from echowire.wire.registry import registry
 from echowire.wire.tree import hex_dump
@@ -50,10 +51,10 @@ class PacketView:
     """Turns the chunks of one reading into lines, in their order."""
 
     form: ViewForm
-    _clock: Clock = field(init=False)
+    _list: ListLines = field(init=False)
 
     def __post_init__(self) -> None:
-        self._clock = Clock(self.form.times, self.form.zone)
+        self._list = ListLines(self.form.times, self.form.zone)
 
     def lines(self, chosen: Chosen) -> Iterator[str]:
         """The lines of the chosen packets, without line ends."""
@@ -76,14 +77,12 @@ class PacketView:
                 yield ""
 
     def _listed(self, chosen: Chosen, rows: Rows) -> list[str]:
-        packets = chosen.packets
-        times = self._clock.texts(packets.records, rows)
-        listed = packet_list(packets.layers).texts(times, rows)
+        listed = self._list.lines(chosen)
         if not self.form.is_coloured:
             return listed
         from echowire.analysis.colour_rules import rules_of  # Polars, which only a terminal needs
 
-        rules = rules_of(packets, rows)
+        rules = rules_of(chosen.packets, rows)
         return [
             text
             if rule is None

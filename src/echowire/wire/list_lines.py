@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
+
 import numpy as np
 
 from echowire.wire.chosen import Chosen
@@ -12,8 +14,8 @@ from echowire.wire.records import Rows
 class ListLines:
     """Chunks of packets in, lines out, as tshark prints them without options. All layers must have been dissected."""
 
-    def __init__(self, form: TimeForm = "r") -> None:
-        self._clock = Clock(form)
+    def __init__(self, form: TimeForm = "r", zone: tzinfo = UTC) -> None:
+        self._clock = Clock(form, zone)
 
     def lines(self, chosen: Chosen) -> list[str]:
         """A line each of the chosen packets."""
