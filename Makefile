@@ -37,6 +37,7 @@ bench: $(DEV) ## Measure start-up, engines beside C, asyncio and uvloop, datagra
 	@$(PY) bench/capacity.py
 	@$(PY) bench/datagrams.py
 	@$(PY) bench/sockets.py
+	@$(PY) bench/ping.py
 	@$(PY) bench/read.py
 	@$(PY) bench/capture.py
 
