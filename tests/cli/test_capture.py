@@ -232,6 +232,35 @@ def test_whose_packets_they_are() -> None:
     assert b"0 of unknown processes" in said
 
 
+@needs("setpriv")
+def test_with_the_capability_alone_processes_are_looked_up(tmp_path: Path) -> None:
+    plain = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
+    allowed = (*plain, "--inh-caps=-all,+net_raw", "--ambient-caps=-all,+net_raw")
+    sender = (
+        "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); s.connect(('127.0.0.1', int(sys.argv[1])))\n"
+    )
+    sender += "for line in sys.stdin: s.send(b'x')"
+    words = ("capture", "-i", "lo", "-T", "fields", "-e", "proc.srcpid", "-c", "5")
+    with a_port() as port:
+        here = [*plain, COMMAND[0], "-c", sender, str(port)]
+        there = [*allowed, *COMMAND, *words, f"udp port {port}"]
+        with (
+            subprocess.Popen(here, stdin=subprocess.PIPE, text=True) as peer,
+            subprocess.Popen(there, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        ):
+            assert process.stderr is not None and process.stdout is not None and peer.stdin is not None
+            if not process.stderr.readline().startswith("Capturing"):
+                pytest.skip("another user may not run this interpreter")
+            found = []
+            while process.poll() is None and len(found) < 5:
+                peer.stdin.write("\n")
+                peer.stdin.flush()
+                found.append(process.stdout.readline())
+            process.communicate(timeout=PATIENCE_S)
+            peer.stdin.close()
+    assert found[-1] == f"{peer.pid}\n"
+
+
 def test_started_through_sudo_it_gives_up_root(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     for above in tmp_path.parents[:2]:

@@ -79,8 +79,8 @@ def command(env: Environment, /, **options: Any) -> int:
     Each packet of a socket of this host bears the processes of its ends, sender first: proc.pid, proc.name and proc.of
     (user, and unit or container), or of one end proc.srcpid, proc.dstname and so on, as fields of -e and -Y; in pcapng
     files as an option and a comment. A process that cannot be found is absent. Sockets that live for milliseconds are
-    found as root only. To look for them costs a microsecond a packet, so that a capture that is only written (-w) does
-    not, unless --processes asks for it.
+    found as root only. To look for them costs a microsecond a packet, so that a capture that is only written, and
+    shown on no terminal, does not, unless --processes asks for it.
 
     Exit status: 0; 2 where the system refuses, for wrong usage, or a disk that is full.
     """
@@ -123,7 +123,7 @@ class Capturing:
     @property
     def _wants_processes(self) -> bool:
         asked: bool | None = self._options["processes"]
-        return (self._prints or not self._options["write"]) if asked is None else asked
+        return (self._prints or self._env.has_colour) if asked is None else asked
 
     def run(self) -> int:
         """Capture; the exit status."""
