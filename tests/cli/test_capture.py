@@ -218,6 +218,7 @@ def test_packets_and_the_summary_as_json() -> None:
         out, _ = process.communicate(timeout=PATIENCE_S)
     one, two, summary = map(json.loads, out.splitlines())
     assert (one["number"], two["number"], one["protocol"], one["interface"]) == (1, 2, "UDP", "lo")
+    assert one["sender"]["pid"] == one["receiver"]["pid"] == os.getpid()
     assert summary["event"] == "summary"
     assert (summary["captured"], summary["dropped"]) == (2, 0)
 
@@ -251,7 +252,7 @@ def test_with_the_capability_alone_processes_are_looked_up(tmp_path: Path) -> No
             assert process.stderr is not None and process.stdout is not None and peer.stdin is not None
             if not process.stderr.readline().startswith("Capturing"):
                 pytest.skip("another user may not run this interpreter")
-            found = []
+            found: list[str] = []
             while process.poll() is None and len(found) < 5:
                 peer.stdin.write("\n")
                 peer.stdin.flush()
@@ -307,6 +308,13 @@ def test_what_cannot_be_is_one_line(words: Sequence[str], said: str) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("echowire: ") and said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_interface_by_its_number() -> None:
+    (line,) = [line for line in run_once("-D").stdout.splitlines() if " lo " in line]
+    done = run_once("-i", line.partition(".")[0], "-a", "duration:0.1", "-q")
+    assert done.stderr.startswith("Capturing on lo\n")
+    assert done.returncode == 0
 
 
 def test_the_interfaces() -> None:

@@ -165,8 +165,9 @@ class Capturing:
 
     def _opened(self) -> LiveCapture:
         options = self._options
-        interfaces = options["interfaces"] or [echowire.interfaces()[0].name]
-        names = [name for one in interfaces for name in one.split(",")]
+        listed = [one.name for one in echowire.interfaces()]
+        asked = [name for one in options["interfaces"] or listed[:1] for name in one.split(",")]
+        names = [_named(name, [*listed, "any"]) for name in asked]
         return LiveCapture(
             names,
             filter=options["capture_filter"] or " ".join(options["expression"]),
@@ -244,6 +245,13 @@ class Capturing:
         if live.skipped:
             said.append(f"{live.skipped} not shown")
         self._env.say(", ".join(said))
+
+
+def _named(name: str, listed: list[str]) -> str:
+    """The interface of a name, or of a number that -D shows."""
+    if name.isdigit() and name not in listed and 0 < int(name) <= len(listed):
+        return listed[int(name) - 1]
+    return name
 
 
 def _settings(option: str, said: tuple[str, ...], known: tuple[str, ...]) -> dict[str, float]:
