@@ -150,8 +150,12 @@ class Capturing:
         return 0
 
     def _consume(self, live: LiveCapture, report: Report) -> None:
-        options = self._options
+        env, options = self._env, self._options
         live.on_tick = report.tick
+        live.on_notice = lambda error: env.say(f"echowire: {printable(str(error))}")
+        if live.owners_problem and (options["processes"] or env.has_colour):
+            why = printable(str(live.owners_problem))
+            env.say(f"echowire: processes by /proc alone, which misses sockets of milliseconds: {why}")
         if not report.shows:
             live.run()
             return
