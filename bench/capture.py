@@ -1,9 +1,9 @@
 """Capturing small datagrams on loopback: `echowire capture -w` beside `dumpcap -q -w` and `tcpdump -w`.
 
 At each of several offered rates the three capture the same load in turn, round by round. Compared are the packets that
-each lost and the processor time of its process for a packet, from when it captures until it is told to end. Every packet that Echowire wrote is compared with what was sent. The sender runs on the last
-processor, the capture on the first. Exits 1 where Echowire lost more than dumpcap at a rate at which dumpcap lost
-nothing, took more time than dumpcap, or more than 3 times tcpdump's.
+each lost and the processor time of its process for a packet, from when it captures until it is told to end. Every
+packet that Echowire wrote is compared with what was sent. The sender runs on the last processor, the capture on the
+first. Exits 1 where Echowire lost more than dumpcap, took more time than dumpcap, or more than 3 times tcpdump's.
 
 Run it as `python bench/capture.py`, with rates (packets a second) if others are wanted.
 """
