@@ -40,6 +40,7 @@ bench: $(DEV) ## Measure start-up, engines beside C, asyncio and uvloop, datagra
 	@$(PY) bench/ping.py
 	@$(PY) bench/read.py
 	@$(PY) bench/capture.py
+	@$(PY) bench/capture_processes.py
 
 fuzz: $(DEV) ## Feed mutated input to the parsers, a million of each; ARGS='COUNT SEED'
 	@$(PY) -m fuzz.capture_files $(ARGS)

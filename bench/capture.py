@@ -1,10 +1,9 @@
 """Capturing small datagrams on loopback: `echowire capture -w` beside `dumpcap -q -w` and `tcpdump -w`.
 
 At each of several offered rates the three capture the same load in turn, round by round. Compared are the packets that
-each lost and the processor time of its process for a packet, start-up and end apart: what a run without any packet
-takes is subtracted. Every packet that Echowire wrote is compared with what was sent. The sender runs on the last
-processor, the capture on the first. Exits 1 where Echowire lost more than dumpcap at a rate at which dumpcap lost
-nothing, took more time than dumpcap, or more than 3 times tcpdump's.
+each lost and the processor time of its process for a packet, from when it captures until it is told to end. Every
+packet that Echowire wrote is compared with what was sent. The sender runs on the last processor, the capture on the
+first. Exits 1 where Echowire lost more than dumpcap, took more time than dumpcap, or more than 3 times tcpdump's.
 
 Run it as `python bench/capture.py`, with rates (packets a second) if others are wanted.
 """
@@ -83,16 +82,20 @@ def measure(name: str, load: str, packets: int, rate: int, folder: Path) -> Capt
     pause, until = threading.Event(), time.monotonic() + STARTED_S
     while not _captures(process.pid) and time.monotonic() < until:
         pause.wait(POLL_S)
-    pause.wait(4 * POLL_S)
-    if packets:
-        words = (load, str(PORT), str(packets), str(rate), str(SIZE))
-        subprocess.run(words, stdout=subprocess.DEVNULL, preexec_fn=_on_the_last, check=True)
+    pause.wait(10 * POLL_S)
+    before = _cpu_s(process.pid)
+    words = (load, str(PORT), str(packets), str(rate), str(SIZE))
+    subprocess.run(words, stdout=subprocess.DEVNULL, preexec_fn=_on_the_last, check=True)
     pause.wait(1.0)  # dumpcap and tcpdump hand over what is left after so long
+    spent = _cpu_s(process.pid) - before
     process.send_signal(signal.SIGINT)
-    _, _, usage = os.wait4(process.pid, 0)
-    process.returncode = 0
-    written = _written(path, compare=name in OURS) if packets else 0
-    return Captured(packets, written, usage.ru_utime + usage.ru_stime)
+    process.wait()
+    return Captured(packets, _written(path, compare=name in OURS), spent)
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor seconds of a process, all its threads (Documentation/scheduler/sched-stats.rst)."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def _on_the_last() -> None:
@@ -133,7 +136,6 @@ def main(rates: Sequence[int]) -> int:
         load = str(folder / "load")
         subprocess.run(("cc", "-O2", "-o", load, str(HERE / "packet_load.c")), check=True)
         kinds = list(commands(""))
-        idle = {kind: statistics.median(measure(kind, load, 0, 0, folder).cpu_s for _ in range(3)) for kind in kinds}
         print("| offered/s |", " | ".join(f"{kind} lost | {kind} µs/packet" for kind in kinds), "|")
         print("|---:|" + "---:|" * 2 * len(kinds))
         for rate in rates:
@@ -144,8 +146,7 @@ def main(rates: Sequence[int]) -> int:
                     runs[kind].append(measure(kind, load, packets, rate, folder))
             lost = {kind: sum(one.offered - one.written for one in runs[kind]) for kind in kinds}
             cost = {
-                kind: statistics.median((one.cpu_s - idle[kind]) / max(one.written, 1) * 1e6 for one in runs[kind])
-                for kind in kinds
+                kind: statistics.median(one.cpu_s / max(one.written, 1) * 1e6 for one in runs[kind]) for kind in kinds
             }
             cells = " | ".join(f"{lost[kind]:,} | {cost[kind]:.2f}" for kind in kinds)
             print(f"| {rate or 'all it can':,} | {cells} |" if rate else f"| all it can | {cells} |", flush=True)

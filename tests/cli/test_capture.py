@@ -218,6 +218,7 @@ def test_packets_and_the_summary_as_json() -> None:
         out, _ = process.communicate(timeout=PATIENCE_S)
     one, two, summary = map(json.loads, out.splitlines())
     assert (one["number"], two["number"], one["protocol"], one["interface"]) == (1, 2, "UDP", "lo")
+    assert one["sender"]["pid"] == one["receiver"]["pid"] == os.getpid()
     assert summary["event"] == "summary"
     assert (summary["captured"], summary["dropped"]) == (2, 0)
 
@@ -230,6 +231,35 @@ def test_whose_packets_they_are() -> None:
         out, said = process.communicate(timeout=PATIENCE_S)
     assert out.decode().splitlines() == [f"{os.getpid()}\t{name}"] * 3
     assert b"0 of unknown processes" in said
+
+
+@needs("setpriv")
+def test_with_the_capability_alone_processes_are_looked_up(tmp_path: Path) -> None:
+    plain = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups")
+    allowed = (*plain, "--inh-caps=-all,+net_raw", "--ambient-caps=-all,+net_raw")
+    sender = (
+        "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); s.connect(('127.0.0.1', int(sys.argv[1])))\n"
+    )
+    sender += "for line in sys.stdin: s.send(b'x')"
+    words = ("capture", "-i", "lo", "-T", "fields", "-e", "proc.srcpid", "-c", "5")
+    with a_port() as port:
+        here = [*plain, COMMAND[0], "-c", sender, str(port)]
+        there = [*allowed, *COMMAND, *words, f"udp port {port}"]
+        with (
+            subprocess.Popen(here, stdin=subprocess.PIPE, text=True) as peer,
+            subprocess.Popen(there, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        ):
+            assert process.stderr is not None and process.stdout is not None and peer.stdin is not None
+            if not process.stderr.readline().startswith("Capturing"):
+                pytest.skip("another user may not run this interpreter")
+            found: list[str] = []
+            while process.poll() is None and len(found) < 5:
+                peer.stdin.write("\n")
+                peer.stdin.flush()
+                found.append(process.stdout.readline())
+            process.communicate(timeout=PATIENCE_S)
+            peer.stdin.close()
+    assert found[-1] == f"{peer.pid}\n"
 
 
 def test_started_through_sudo_it_gives_up_root(tmp_path: Path) -> None:
@@ -282,6 +312,13 @@ def test_what_cannot_be_is_one_line(words: Sequence[str], said: str) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("echowire: ") and said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_interface_by_its_number() -> None:
+    (line,) = [line for line in run_once("-D").stdout.splitlines() if " lo " in line]
+    done = run_once("-i", line.partition(".")[0], "-a", "duration:0.1", "-q")
+    assert done.stderr.startswith("Capturing on lo\n")
+    assert done.returncode == 0
 
 
 def test_the_interfaces() -> None:

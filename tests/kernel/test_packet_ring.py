@@ -119,9 +119,19 @@ def test_an_interface_that_vanishes_ends_it_with_its_error() -> None:
         device, _ = link(one, other, "10.0.0.1/24", "10.0.0.2/24")
         with one.inside():
             session = PacketSession([ring(device)])
-        with session, one.inside():
+        with session:
+            one.ip(f"link set {device} down")
+            noticed: list[OperationError] = []
+            session.on_notice = noticed.append
+            stream = session.batches(time.monotonic() + PATIENCE_S)
+            while not noticed:
+                next(stream)
+            one.ip(f"link set {device} up")
+            next(stream)
+            went_on = session.problem is None  # it may come up again, and has
+            assert went_on
             other.ip("link delete veth0")
-            for _ in session.batches(time.monotonic() + PATIENCE_S):
+            for _ in stream:
                 pass
             assert session.problem is not None
             assert session.problem.errno_name == "ENETDOWN"

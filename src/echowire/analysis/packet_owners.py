@@ -62,8 +62,9 @@ class OwnerTable:
         """TCP and UDP packets of which none is."""
 
     def learn_socket(self, key: Key, owner: Owner | None) -> None:
-        """A socket that was there before its events were listened to."""
-        if key not in self._known:
+        """A socket that was seen, not one whose events were heard: these know better."""
+        known = self._known.get(key)
+        if known is None or known[-1].socket == 0:
             self._set(key, (_Known(0, 0, owner),))
 
     def learn(self, event: OwnerEvent) -> None:

@@ -79,8 +79,8 @@ def command(env: Environment, /, **options: Any) -> int:
     Each packet of a socket of this host bears the processes of its ends, sender first: proc.pid, proc.name and proc.of
     (user, and unit or container), or of one end proc.srcpid, proc.dstname and so on, as fields of -e and -Y; in pcapng
     files as an option and a comment. A process that cannot be found is absent. Sockets that live for milliseconds are
-    found as root only. To look for them costs a microsecond a packet, so that a capture that is only written (-w) does
-    not, unless --processes asks for it.
+    found as root only. To look for them costs a microsecond a packet, so that a capture that is only written, and
+    shown on no terminal, does not, unless --processes asks for it.
 
     Exit status: 0; 2 where the system refuses, for wrong usage, or a disk that is full.
     """
@@ -123,7 +123,7 @@ class Capturing:
     @property
     def _wants_processes(self) -> bool:
         asked: bool | None = self._options["processes"]
-        return (self._prints or not self._options["write"]) if asked is None else asked
+        return (self._prints or self._env.has_colour) if asked is None else asked
 
     def run(self) -> int:
         """Capture; the exit status."""
@@ -150,8 +150,12 @@ class Capturing:
         return 0
 
     def _consume(self, live: LiveCapture, report: Report) -> None:
-        options = self._options
+        env, options = self._env, self._options
         live.on_tick = report.tick
+        live.on_notice = lambda error: env.say(f"echowire: {printable(str(error))}")
+        if live.owners_problem and (options["processes"] or env.has_colour):
+            why = printable(str(live.owners_problem))
+            env.say(f"echowire: processes by /proc alone, which misses sockets of milliseconds: {why}")
         if not report.shows:
             live.run()
             return
@@ -165,8 +169,9 @@ class Capturing:
 
     def _opened(self) -> LiveCapture:
         options = self._options
-        interfaces = options["interfaces"] or [echowire.interfaces()[0].name]
-        names = [name for one in interfaces for name in one.split(",")]
+        listed = [one.name for one in echowire.interfaces()]
+        asked = [name for one in options["interfaces"] or listed[:1] for name in one.split(",")]
+        names = [_named(name, [*listed, "any"]) for name in asked]
         return LiveCapture(
             names,
             filter=options["capture_filter"] or " ".join(options["expression"]),
@@ -244,6 +249,13 @@ class Capturing:
         if live.skipped:
             said.append(f"{live.skipped} not shown")
         self._env.say(", ".join(said))
+
+
+def _named(name: str, listed: list[str]) -> str:
+    """The interface of a name, or of a number that -D shows."""
+    if name.isdigit() and name not in listed and 0 < int(name) <= len(listed):
+        return listed[int(name) - 1]
+    return name
 
 
 def _settings(option: str, said: tuple[str, ...], known: tuple[str, ...]) -> dict[str, float]:

@@ -18,6 +18,9 @@ STATUS_S = 0.25
 """Between two redraws of the line beneath."""
 
 
+OWNER_FIELDS = ("proc.srcpid", "proc.srcname", "proc.dstpid", "proc.dstname")
+
+
 class Report:
     """Shows nothing; what all kinds of report share."""
 
@@ -149,7 +152,7 @@ def list_objects(chosen: Any, live: LiveCapture) -> Iterator[dict[str, Any]]:
     """The packet list as objects."""
     records, lines = chosen.packets.records, ListLines.columns(chosen)
     rows = range(len(chosen.packets)) if chosen.rows is None else chosen.rows.tolist()
-    for row in rows:
+    for row, owners in zip(rows, field_objects(chosen, OWNER_FIELDS), strict=True):
         yield {
             "number": int(lines.number[row]),
             "time_ns": int(records.time_ns[row]),
@@ -159,6 +162,8 @@ def list_objects(chosen: Any, live: LiveCapture) -> Iterator[dict[str, Any]]:
             "protocol": lines.protocol[row],
             "length": int(lines.length[row]),
             "info": lines.info[row],
+            "sender": owner_object(owners, "src"),
+            "receiver": owner_object(owners, "dst"),
         }
 
 
@@ -169,6 +174,13 @@ def field_objects(chosen: Any, fields: Sequence[str]) -> list[dict[str, Any]]:
         for row, text in zip(*echowire.field_texts(chosen, name), strict=True):
             found[row].setdefault(name, []).append(text)
     return found
+
+
+def owner_object(owners: dict[str, list[str]], end: str) -> dict[str, Any] | None:
+    """The process at one end of a packet; None where it is not known, or not of this host."""
+    if f"proc.{end}pid" not in owners:
+        return None
+    return {"pid": int(owners[f"proc.{end}pid"][0]), "name": owners[f"proc.{end}name"][0]}
 
 
 def counts(counters: CaptureCounters) -> dict[str, int]:

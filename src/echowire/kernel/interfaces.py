@@ -51,7 +51,7 @@ def _described(name: str, addresses: tuple[str, ...] | list[str]) -> NetworkInte
 
 def _read(name: str, attribute: str) -> str:
     with suppress(OSError):  # a driver that does not know its speed answers EINVAL
-        return Path("/sys/class/net", name, attribute).read_text(encoding="ascii", errors="replace").strip()
+        return Path("/sys/class/net", name, attribute).read_text(encoding="utf-8", errors="replace").strip()
     return ""
 
 

@@ -1,8 +1,7 @@
 """Capture filters, compiled by the system's libpcap: pcap-filter(7) in, a classic BPF program out.
 
 The language has grown for thirty years and is what its one compiler makes of it, so that compiler is used, through a
-thin binding. No wheel on the package index bundles it in a well-kept form under a permissive licence; it is a part of
-every Linux distribution, and only `-f` needs it. Nothing is captured with it.
+thin binding. It is a part of every Linux distribution, and only `-f` needs it. Nothing is captured with it.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import socket
@@ -54,6 +55,7 @@ MEMBERSHIP = struct.Struct("=iHH8s")  # struct packet_mreq
 ADDRESS = struct.Struct("=HHiHBB8s")  # struct sockaddr_ll
 INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter
 BPF_RET_K = 0x06
+SIOCGIFNAME, SIOCGIFHWADDR = 0x8910, 0x8927  # linux/sockios.h
 
 BLOCK_BYTES = 1 << 20
 """A block: some 5,000 small packets, so that what a block costs is little for each, and still in the cache."""
@@ -110,6 +112,7 @@ class PacketRing:
         self._next = 0
         with operation("capture on", interface):
             index = 0 if interface == ANY else _index_of(interface)
+            self._index = index
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM if self.cooked else socket.SOCK_RAW, 0)
         try:
             with operation("capture on", interface):
@@ -213,8 +216,14 @@ class PacketRing:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the interface is no more."""
-        return self.name != ANY and not Path("/sys/class/net", self.name).exists()
+        """Whether the interface is no more. The socket is asked: /sys may be another network namespace's."""
+        if self.name == ANY:
+            return False
+        try:
+            fcntl.ioctl(self._socket, SIOCGIFNAME, struct.pack("=16si20x", b"", self._index))
+        except OSError as error:
+            return error.errno == errno.ENODEV
+        return False
 
     def counters(self) -> InterfaceStatistics:
         """What came of the packets so far."""
@@ -234,8 +243,10 @@ def link_of(interface: str) -> tuple[int, bool, int]:
     if interface == ANY:
         return LINKTYPE_LINUX_SLL2, True, 0
     try:
-        hardware = int(Path("/sys/class/net", interface, "type").read_text())
-    except (OSError, ValueError):  # it may be a name that only the system calls know, and refuse
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+            request = struct.pack("=16s24x", interface.encode()[:15])
+            (hardware,) = struct.unpack_from("=H", fcntl.ioctl(asked, SIOCGIFHWADDR, request), 16)
+    except OSError:  # there is none such, as opening it will tell
         hardware = 1
     known = LINK_TYPES.get(hardware)
     return (LINKTYPE_LINUX_SLL2, True, hardware) if known is None else (known, False, hardware)

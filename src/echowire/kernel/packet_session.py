@@ -55,6 +55,7 @@ class PacketSession:
             self._stack.close()
             raise
         self._live = set(self.rings)
+        self._down: dict[PacketRing, OperationError] = {}
         self._stopping = False
 
     def __enter__(self) -> Self:
@@ -90,6 +91,7 @@ class PacketSession:
                 if error := ring.error():
                     self._faulty(ring, error)
             if time.monotonic() >= tick:
+                self._look_for_gone()
                 yield None
                 tick = time.monotonic() + TICK_S
         yield from self._rest()
@@ -116,11 +118,18 @@ class PacketSession:
         """An interface that goes down may come up again, one that is gone does not."""
         if self.on_notice:
             self.on_notice(error)
-        if ring.is_gone:
-            self._live.discard(ring)
-            self._poller.unregister(ring)
-            if not self._live:
-                self.problem = error
+        self._down[ring] = error
+        self._look_for_gone()
+
+    def _look_for_gone(self) -> None:
+        """The kernel tells that an interface goes down, then removes it, and says nothing of that."""
+        for ring, error in [*self._down.items()]:
+            if ring.is_gone:
+                del self._down[ring]
+                self._live.discard(ring)
+                self._poller.unregister(ring)
+                if not self._live:
+                    self.problem = error
 
     @property
     def backlog(self) -> float:

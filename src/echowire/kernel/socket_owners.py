@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 from echowire.errors import OperationError
 from echowire.kernel import bpf, processes, procfs
@@ -93,6 +93,10 @@ KNOWN_OWNERS = 4096
 """Processes whose name, user and unit are remembered."""
 
 
+Key: TypeAlias = tuple[int, bytes, int, bytes, int]
+"""Protocol, own address and port, the peer's (`ANY_ADDRESS` and 0 where there is none)."""
+
+
 class SocketOwners:
     """Events of sockets, from now on. Used as a context manager. Raises `OperationError` where the kernel says no."""
 
@@ -138,21 +142,17 @@ class SocketOwners:
                 yield event
 
 
-def existing() -> Iterator[tuple[tuple[int, bytes, int, bytes, int], Owner | None]]:
-    """The TCP and UDP sockets of this namespace that have a holder to be seen; None where it is not the only one."""
+def existing() -> Iterator[tuple[Key, Owner | None]]:
+    """The TCP and UDP sockets of this namespace whose holders may be seen; None where they are several."""
     entries = [(6, one) for one in procfs.sockets("tcp")] + [(17, one) for one in procfs.sockets("udp")]
-    holders = procfs.holders(one.inode for _, one in entries)
-    shared: dict[tuple[int, bytes, int, bytes, int], set[int]] = {}
-    found = []
+    holders, _ = processes.socket_holders()
+    found: dict[Key, set[int]] = {}
     for protocol, one in entries:
-        holder = holders.get(one.inode)
-        if one.state == "LISTEN" or holder is None:
-            continue
-        key = (protocol, *_packed(one.local), *(_packed(one.peer) if one.peer else (ANY_ADDRESS, 0)))
-        shared.setdefault(key, set()).add(holder.pid)
-        found.append((key, owner_of(holder.pid, holder.name, 0)))
-    for key, owner in found:
-        yield key, owner if len(shared[key]) == 1 else None
+        if one.state != "LISTEN" and one.inode in holders:
+            key = (protocol, *_packed(one.local), *(_packed(one.peer) if one.peer else (ANY_ADDRESS, 0)))
+            found.setdefault(key, set()).update(pid for pid, _ in holders[one.inode])
+    for key, pids in found.items():
+        yield key, owner_of(pids.pop(), "?", 0) if len(pids) == 1 else None
 
 
 def _packed(endpoint: Endpoint) -> tuple[bytes, int]:

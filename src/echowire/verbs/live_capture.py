@@ -76,6 +76,8 @@ class LiveCapture:
         """Packets that were not decoded, since they came too fast."""
         self.on_tick: Callable[[], None] | None = None
         """Called several times a second, whether something comes or not."""
+        self.on_notice: Callable[[OperationError], None] | None = None
+        """Told of an interface that went down; it may come up again."""
         self._sink: _Sink | None = None
         self._start_ns = time.time_ns()
         self._owners = PacketOwners() if processes else None  # first, so that nothing comes before it
@@ -89,6 +91,7 @@ class LiveCapture:
             if self._owners:
                 self._owners.close()
             raise
+        self._session.on_notice = self._notice
         self.interfaces = tuple(_described(ring, filter) for ring in self._session.rings)
         self.sections = (_section(application),)
         try:
@@ -231,6 +234,10 @@ class LiveCapture:
             self._sink.output.turn(time.time_ns())
         if self.on_tick:
             self.on_tick()
+
+    def _notice(self, error: OperationError) -> None:
+        if self.on_notice:
+            self.on_notice(error)
 
     def _within_limit(self, batch: Batch) -> Batch:
         limit = self.limits.packets

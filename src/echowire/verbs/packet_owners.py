@@ -51,14 +51,9 @@ class PacketOwners:
     def notes(self, records: Records) -> Notes | None:
         """The options that packets get, chunk by chunk, in order."""
         self.learn()
-        ahead = time.time_ns() - time.monotonic_ns()
-        unknown = self.table.unknown, self.table.attributed
-        notes = self.table.notes(records, ahead)
-        if self._events or self.table.unknown == unknown[0] or time.monotonic() - self._looked < LOOK_AGAIN_S:
-            return notes
-        self._look()
-        self.table.unknown, self.table.attributed = unknown
-        return self.table.notes(records, ahead)
+        if self._events is None and time.monotonic() - self._looked >= LOOK_AGAIN_S:
+            self._look()  # first, since a port may have become another process's
+        return self.table.notes(records, time.time_ns() - time.monotonic_ns())
 
     def _look(self) -> None:
         """Learn the sockets that there are."""
