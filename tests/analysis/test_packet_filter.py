@@ -11,16 +11,16 @@ import pytest
 from echowire.analysis.packet_filter import PacketFilter
 from echowire.wire.dissect import Dissector
 from echowire.wire.records import Records
-from tests.captures import PACKETS, START_NS, needs_tshark, write_capture
-from tests.compare_filters import by_echowire, by_tshark, filters
+from tests.captures import PACKETS, START_NS, ethernet, ipv4, needs_tshark, tcp, write_capture
+from tests.compare_filters import all_by_tshark, by_echowire, by_tshark, filters
 
 RECORDS = Records.of(PACKETS, [START_NS + number * 1_000_000_000 for number in range(len(PACKETS))])
 
 
-def chosen(text: str) -> list[int]:
+def chosen(text: str, records: Records = RECORDS) -> list[int]:
     """The numbers of the packets that pass."""
     compiled = PacketFilter.of([text])
-    mask = compiled.mask(Dissector(compiled.fields).dissect(RECORDS))
+    mask = compiled.mask(Dissector(compiled.fields).dissect(records))
     return [number for number, passes in enumerate(mask.tolist(), 1) if passes]
 
 
@@ -69,6 +69,10 @@ def chosen(text: str) -> list[int]:
         ("eth.src == ffee.ddcc.bbaa || eth.src == ffeeddccbbaa", [5]),
         ("eth.src[0:2] == ff:ee", [5]),
         ("eth.src[-1] == aa", [5]),
+        ("eth.src[-1] == :aa", [5]),
+        (".eth.src[-1] == :aa", [5]),
+        (".tcp", [1, 2, 4, 6]),
+        ("eth.src == .eth.src", [1, 2, 3, 4, 5, 6]),
         ("eth.src[0,4-5] == ff:bb:aa", [5]),
         ("eth.src[6]", []),
         ("eth.src contains dd:cc", [5]),
@@ -107,6 +111,47 @@ def test_fields_are_those_that_the_filter_asks_for() -> None:
 def test_a_chunk_of_no_packet_has_an_empty_answer() -> None:
     compiled = PacketFilter.of(["tcp.port == 80 && ip.src == ip.dst"])
     assert compiled.mask(Dissector(compiled.fields).dissect(Records.of([], []))).tolist() == []
+
+
+def test_a_length_that_was_reckoned_may_be_more_than_its_bits_hold() -> None:
+    """The sender's kernel leaves cutting a long packet to the card, and 0 where the length would be."""
+    long = bytearray(ethernet(ipv4("10.0.0.1", "10.0.0.2", 6, tcp(1, 2))) + bytes(70_000))
+    long[16:18] = bytes(2)
+    records = Records.of([bytes(long), PACKETS[0]], [0, 0])
+    assert chosen("ip.len + 14 == frame.len", records) == [1, 2]
+    assert chosen("ip.len in {60000..65535} || ip.len == 40", records) == []
+
+
+def test_a_tcp_header_of_a_length_that_cannot_be_has_all_its_bytes() -> None:
+    lying = tcp(1, 2)[:12] + b"\0\x12" + bytes(10)
+    records = Records.of([ethernet(ipv4("10.0.0.1", "10.0.0.2", 6, lying))], [0])
+    assert (chosen("tcp[13] == 12", records), chosen("len(tcp) == 24", records)) == ([1], [1])
+
+
+@needs_tshark
+def test_what_an_agreed_protocol_carries_is_not_http_any_more(tmp_path: Path) -> None:
+    asked = b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    agreed = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    segments = [(40000, 80, asked), (80, 40000, agreed), (80, 40000, b"hello")]
+    packets, sent = [], {40000: 1000, 80: 1000}
+    for source, target, payload in segments:
+        segment = bytearray(tcp(source, target, payload))
+        segment[4:8] = sent[source].to_bytes(4, "big")
+        sent[source] += len(payload)
+        ends = ("10.0.0.1", "10.0.0.2") if target == 80 else ("10.0.0.2", "10.0.0.1")
+        packets.append(ethernet(ipv4(*ends, 6, bytes(segment))))
+    file = write_capture(tmp_path / "a.pcap", packets)
+    assert by_echowire(file, "http") == by_tshark(file, "http") == [1, 2]
+    assert by_echowire(file, "data") == by_tshark(file, "data") == [3]
+    assert by_echowire(file, 'frame.protocols contains "http"') == [1, 2, 3]
+
+
+@needs_tshark
+def test_tshark_listens_to_many_filters_at_once(tmp_path: Path) -> None:
+    file = write_capture(tmp_path / "a.pcap")
+    assert all_by_tshark(file, ["", "tcp", "udp"], tmp_path) == [[1, 2, 3, 4, 5, 6], [1, 2, 4, 6], [3]]
+    refused = all_by_tshark(file, ["tcp ==", "udp"], tmp_path)
+    assert (isinstance(refused[0], str), refused[1]) == (True, [3])
 
 
 @needs_tshark

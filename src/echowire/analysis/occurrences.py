@@ -55,7 +55,15 @@ def dtype_of(field: Field, form: Form) -> Any:
         return pl.String
     if form in ("bytes", "whole") or field.type in (Type.IPV6, Type.BYTES):
         return pl.Binary
-    return _DTYPES[np.dtype(np.uint8 if field.type is Type.BOOLEAN else DTYPES[field.type])]
+    return _DTYPES[_numbers(field)]
+
+
+def _numbers(field: Field) -> np.dtype[Any]:
+    """The type of a field's numbers. What is reckoned may be more than the field's own bits could say, as the length
+    of a packet that the sender had not cut yet."""
+    found = np.dtype(np.uint8 if field.type is Type.BOOLEAN else DTYPES[field.type])
+    is_reckoned = field.make is not None and field.type in (Type.UINT8, Type.UINT16, Type.UINT24)
+    return np.dtype(np.uint32) if is_reckoned else found
 
 
 _DTYPES = {
@@ -85,9 +93,7 @@ def _series(layer: Layer, index: Rows, field: Field, values: Column, form: Form)
         return text_series(values.tolist())
     if form == "bytes":
         return pl.Series(_as_bytes(values, SIZES[kind]), dtype=pl.Binary)
-    if values.dtype != DTYPES[kind] or kind is Type.BOOLEAN:
-        values = values.astype(np.uint8 if kind is Type.BOOLEAN else DTYPES[kind])
-    return pl.Series(values)
+    return pl.Series(values.astype(_numbers(field), copy=False))
 
 
 def text_series(texts: Sequence[str]) -> pl.Series:

@@ -5,11 +5,12 @@
                | ["any" | "all"] operand ["not"] "in" "{" item ["," item …] "}" | operand
     item      := operand [".." operand]
     operand   := operand ("&" | "+" | "-" | "*" | "/" | "%") operand | "-" operand | "{" operand "}"
-               | function "(" operand ["," operand …] ")" | field ["#" layers] ["[" ranges "]"] | literal
+               | function "(" operand ["," operand …] ")" | ["."] field ["#" layers] ["[" ranges "]"] | [":"] literal
 
 `||` binds least, then `^^`, `&&` and `!`; `&` binds less than `+`, and that less than `*`. `==` and the relations of
 order hold if they hold of any value that a packet has of a field, `!=` if it has some and all differ; `===` and `!==`
-are of every and of any. Types are checked here, and literals become values of the field that they are compared with.
+are of every and of any. A dot in front says that a field is meant, and a colon that bytes are, where a word could be
+both (`frame contains :ab`). Types are checked here; literals become values of the field that they are compared with.
 What Wireshark 4.0 refuses and its later versions understand (`xor`, brackets around arithmetic) is taken too.
 """
 
@@ -321,15 +322,16 @@ class _Parser:
 
     def _sliced(self, token: Token) -> Placed:
         """A field, which some layers and a part may be chosen of; a literal, if no field is called so."""
-        known = registry().fields.get(token.value)
+        name = token.value.removeprefix(".")
+        known = registry().fields.get(name)
         if known is None:
-            if self._next.kind in ("slice", "layer"):
+            if self._next.kind in ("slice", "layer") or name != token.value:
                 self._no_field(token)
             return Placed(Raw(token), token)
-        operand: Operand = FieldValues(token.value, kind_of(known[0][1]), known[0][1])
+        operand: Operand = FieldValues(name, kind_of(known[0][1]), known[0][1])
         if self._next.kind == "layer":
             layers = self._ranges(layer_ranges)
-            operand = FieldValues(token.value, kind_of(known[0][1]), known[0][1], layers)
+            operand = FieldValues(name, kind_of(known[0][1]), known[0][1], layers)
         return Placed(self._slices(operand, token), token)
 
     def _slices(self, operand: Operand, token: Token) -> Operand:

@@ -51,7 +51,8 @@ class Dissector:
         end = records.start + records.cap_len
         wire_end = np.maximum(records.start + records.length, end)
         layers, protocol = Layers(), self._registry.protocols[ROOT]
-        root = Layer(protocol, records, self._memory, every, records.start, wire_end, end=end, chunk=layers)
+        start = records.start + records.header
+        root = Layer(protocol, records, self._memory, every, start, wire_end, end=end, chunk=layers)
         layers.append(root)
         queue, last = deque([root]), deque[Layer]()
         while queue or last:

@@ -186,6 +186,8 @@ class Protocol:
     """It is a part of the protocol beneath and does not stand in frame.protocols."""
     under: str = ""
     """Of a part: the field of the protocol beneath that it stands under in the tree, such as `tcp.options`."""
+    least: int = 0
+    """Bytes without which there is no line of it and no field, as in Wireshark: it is then in frame.protocols alone."""
     is_quoting: bool = False
     """What lies in it is a packet that it quotes (an ICMP error) and changes nothing in the packet list's line."""
 
@@ -234,6 +236,8 @@ class Walked:
     """Entries of which too little was captured."""
     malformed: list[int]
     """Entries whose bytes are not as the protocol says."""
+    passed_on: list[int] = field(default_factory=list)
+    """Entries that are all another protocol's: there is no line of them, they are in frame.protocols alone."""
 
 
 class Layers(list["Layer"]):
@@ -298,6 +302,18 @@ class Layer:
     def chunk(self) -> Sequence[Layer]:
         """All layers of the chunk, the outer before the inner."""
         return (self._chunk and self._chunk()) or (self,)
+
+    @property
+    def shown(self) -> Rows:
+        """Entries that have a line in the details tree: those that a filter by the protocol's name chooses."""
+
+        def made() -> Rows:
+            kept = self.has(self.protocol.least)
+            if self.walked and self.walked.passed_on:
+                kept[self.walked.passed_on] = False
+            return self.every if kept.all() else np.flatnonzero(kept)
+
+        return self.every if not (self.protocol.least or self.walked) else self.once("shown", made)
 
     @property
     def every(self) -> Rows:
@@ -380,6 +396,13 @@ class Layer:
 
     def pick(self, field: Field) -> Picked:
         """The values of one of the protocol's fields, in those entries that have it."""
+        found = self._picked(field)
+        if self.shown is self.every or not len(found.index):
+            return found
+        keep = np.isin(found.index, self.shown)
+        return Picked(found.index[keep], found.values[keep])
+
+    def _picked(self, field: Field) -> Picked:
         if field.make is not None:
             made = field.make(self)
             picked = made if isinstance(made, Picked) else Picked(self.every, made)
@@ -411,9 +434,10 @@ class Layer:
         return Picked(np.array(found[0], np.int64), column_of(field.type, found[1]))
 
 
-def present(layer: Layer) -> Column:
+def present(layer: Layer) -> Picked:
     """The values of a field that says no more than that the layer is there."""
-    return np.ones(len(layer), np.uint8)
+    index = layer.shown
+    return Picked(index, np.ones(len(index), np.uint8))
 
 
 def extract(field: Field, data: Bytes, at: Rows) -> Column:

@@ -37,6 +37,9 @@ Message Format), and Wireshark allows USB as much."""
 LONG_PACKET_LINKS = frozenset({186, 189, 220, 231, 249, 266})
 """USB (FreeBSD, two of Linux, Windows, macOS) and D-Bus."""
 
+SUN_ATM, SUN_ATM_BYTES = 123, 4
+"""A link type whose packets have a header that Wireshark takes for a part of the file, not of the packet."""
+
 NO_INTERFACE = -1
 """Interface of a row that is no packet: a custom block, which tshark numbers among the frames."""
 
@@ -251,6 +254,11 @@ class Records:
             option_start=(start + options_at)[with_options],
             option_size=(sizes - options_at)[with_options],
         )
+
+    @property
+    def header(self) -> Rows:
+        """Bytes before each packet that count as the file's, as they do to Wireshark."""
+        return np.where(self.link_type == SUN_ATM, np.minimum(self.cap_len, SUN_ATM_BYTES), 0)
 
     @property
     def number(self) -> Rows:

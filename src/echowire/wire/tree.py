@@ -57,6 +57,8 @@ class Trees:
         for view in self._views:
             layer = view.layer
             for entry in view.entries(row):
+                if not view.is_shown[entry]:
+                    continue
                 node = view.node(entry)
                 nodes[id(layer), entry] = node
                 outer = nodes.get((id(layer.parent), int(layer.index[entry]))) if layer.protocol.is_part else None
@@ -81,6 +83,7 @@ class _View:
         self.layer = layer
         self._in_packet = layer.data is layer.records.data
         self._shown = [one for one in layer.protocol.fields if not (one.either or one.hidden)]
+        self.is_shown = np.isin(layer.every, layer.shown)
         self._walked_only = {one for one in self._shown if one.at is None and one.make is None}
 
     def entries(self, row: int) -> range:

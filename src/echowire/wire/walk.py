@@ -31,7 +31,7 @@ class _EndError(Exception):
 class Walk:
     """The bytes of one entry of a layer, and what is found in them. Offsets count from the layer's start."""
 
-    __slots__ = ("_base", "_entry", "_nexts", "data", "items", "layer", "level", "size", "wire_size")
+    __slots__ = ("_base", "_entry", "_nexts", "data", "is_passed_on", "items", "layer", "level", "size", "wire_size")
 
     def __init__(self, layer: Layer, entry: int, data: bytes, wire_size: int, nexts: list[_Following]) -> None:
         self.layer = layer
@@ -42,6 +42,8 @@ class Walk:
         """Bytes that there were on the wire: more than `size` where the packet is cut."""
         self.items: list[Item] = []
         self.level = 0
+        self.is_passed_on = False
+        """To be set where all of it is another protocol's, and nothing is to be said of this one."""
         self._base = 0
         self._entry = entry
         self._nexts = nexts
@@ -170,6 +172,8 @@ def walk_layer(layer: Layer) -> Walked:
             (found.short if walk.size < walk.wire_size else found.malformed).append(entry)
         except MalformedError:
             found.malformed.append(entry)
+        if walk.is_passed_on:
+            found.passed_on.append(entry)
         found.items.append(walk.items)
         for item in walk.items:
             if item.field is not None:

@@ -64,4 +64,4 @@ def test_a_checksum_is_computed_when_it_is_asked_for() -> None:
 @settings(max_examples=40)
 def test_any_bytes_bring_nothing_down(data: bytes, protocol: int) -> None:
     found = Dissector(FIELDS).dissect(records([ipv4(protocol, data)]))
-    assert len(found.values("udp.srcport").rows) == (len(data) >= 2)
+    assert len(found.values("udp.srcport").rows) == (len(data) >= 4)  # both ports, or Wireshark shows none

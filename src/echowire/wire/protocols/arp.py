@@ -225,5 +225,6 @@ PROTOCOLS = (
         ),
         label=_label,
         info=_info,
+        least=2,
     ),
 )

@@ -234,5 +234,6 @@ PROTOCOLS = (
         walk=_walk,
         label=_label,
         info=_info,
+        least=34,
     ),
 )

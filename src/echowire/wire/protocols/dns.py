@@ -398,6 +398,7 @@ def _protocol(
         guess=_guess if guessed else None,
         guess_in=("udp.port",) if guessed else (),
         guess_holds=False,
+        least=4,
     )
 
 

@@ -255,5 +255,6 @@ PROTOCOLS = (
         size=HEADER_BYTES,
         label=_label,
         info=_info,
+        least=14,
     ),
 )

@@ -23,9 +23,6 @@ ONE_NAME = {"sll2": "sll", "arcnet_linux": "arcnet"}
 UNNAMED = frozenset({"isl"})
 """Protocols that Wireshark leaves out of a frame's list."""
 
-SUN_ATM, SUN_ATM_BYTES = 123, 4
-"""A link type whose packets have a header that Wireshark takes for a part of the file, not of the packet."""
-
 ENCAPSULATIONS = {
     0: 15,
     1: 1,
@@ -123,11 +120,6 @@ def _delta(which: int) -> Callable[[Layer], Picked]:
     return make
 
 
-def _without_header(sizes: Rows, layer: Layer) -> Rows:
-    """Sizes of packets, without the header that counts as the file's."""
-    return np.where(layer.records.link_type == SUN_ATM, np.maximum(sizes - SUN_ATM_BYTES, 0), sizes)
-
-
 def _numbered(layer: Layer) -> NDArray[np.bool_]:
     """Packets whose file numbers and names its interfaces: pcapng's."""
     records = layer.records
@@ -212,7 +204,7 @@ def _label(layer: Layer) -> list[str]:
 
 
 def _next(layer: Layer) -> Iterator[Next]:
-    yield Next("link_type", (layer.records.link_type,), layer.every, layer.start, layer.wire_end)
+    yield Next("link_type", (layer.records.link_type,), layer.every, layer.records.start, layer.wire_end)
 
 
 PROTOCOLS = (
@@ -260,13 +252,13 @@ PROTOCOLS = (
                 "frame.len",
                 "Frame Length",
                 Type.UINT32,
-                make=lambda layer: _without_header(layer.records.length, layer),
+                make=lambda layer: np.maximum(layer.records.length - layer.records.header, 0),
             ),
             Field(
                 "frame.cap_len",
                 "Capture Length",
                 Type.UINT32,
-                make=lambda layer: _without_header(layer.records.cap_len, layer),
+                make=lambda layer: layer.records.cap_len - layer.records.header,
             ),
             Field("frame.comment", "Comment", Type.STRING, make=_comments),
             Field("frame.protocols", "Protocols in frame", Type.STRING, make=_protocols, whole=True, generated=True),

@@ -30,6 +30,8 @@ TLS_PORT = 443
 UPGRADES = {"websocket": 1}
 """Protocols that Upgrade may agree upon: the keys of the table `http.upgrade`."""
 
+UNKNOWN_UPGRADE = 0
+
 MAX_CONVERSATIONS = 65_536
 """Conversations of which something is remembered; the oldest is forgotten first. A capture of a busy proxy has some
 thousands open at a time, and each takes about 500 bytes here."""
@@ -76,8 +78,8 @@ class Conversation:
     frame: int = 0
     tunnel: str = ""
     """Where CONNECT leads to, once it was answered: `host:port`."""
-    upgrade: int = 0
-    """What was agreed upon by Upgrade: a key of `http.upgrade`."""
+    upgrade: int | None = None
+    """What was agreed upon by Upgrade: a key of `http.upgrade`, or UNKNOWN_UPGRADE."""
 
 
 @dataclass(slots=True)
@@ -172,7 +174,8 @@ def _walk(w: Walk) -> None:
 
 def _inner(w: Walk, known: Conversation, at: int) -> bool:
     """Hand on what is not HTTP any more: what a tunnel or an agreed protocol carries."""
-    if known.upgrade:
+    if known.upgrade is not None:
+        w.is_passed_on = at == 0
         w.hand_on("http.upgrade", known.upgrade, at, w.wire_size - at)
     elif known.tunnel:
         host, _, port = known.tunnel.rpartition(":")
@@ -203,7 +206,7 @@ def _message(w: Walk, known: Conversation, begin: int) -> int:
     if at > begin and not said.is_whole:
         # The headers go on in the next segment, unless there is a line that is none.
         return w.wire_size if is_cut else at
-    if known.tunnel or known.upgrade:
+    if known.tunnel or known.upgrade is not None:
         return at
     if said.is_chunked:
         return _chunks(w, said, at)
@@ -321,8 +324,8 @@ def _remember(w: Walk, said: Message, known: Conversation) -> None:
         known.is_answered = True
         if known.method == b"CONNECT" and 200 <= said.code < 300:
             known.tunnel = known.uri
-        elif said.code == 101:
-            known.upgrade = UPGRADES.get(said.upgrade.split(",")[0].strip(), 0)
+        elif said.code == 101 and said.upgrade:
+            known.upgrade = UPGRADES.get(said.upgrade.split(",")[0].strip(), UNKNOWN_UPGRADE)
 
 
 def _conclude(w: Walk, said: Message, known: Conversation, at: int) -> None:

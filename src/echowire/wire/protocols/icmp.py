@@ -243,5 +243,6 @@ PROTOCOLS = (
         info=_info,
         remember=_remember,
         is_quoting=True,
+        least=6,
     ),
 )

@@ -300,5 +300,6 @@ PROTOCOLS = (
         tables=("wlan.body",),
         size=lambda layer: _kind(layer).body,
         info=_info,
+        least=2,
     ),
 )

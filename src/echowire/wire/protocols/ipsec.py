@@ -74,6 +74,7 @@ PROTOCOLS = (
         tables=("ip.proto",),
         size=_ah_bytes,
         info=lambda layer: [f"AH (SPI=0x{spi:08x})" for spi in layer.uint(4, 4).tolist()],
+        least=2,
     ),
     Protocol(
         "esp",
@@ -112,5 +113,6 @@ PROTOCOLS = (
         tables=("ip.proto",),
         size=IPCOMP_BYTES,
         info=lambda layer: [f"IPComp (CPI=0x{cpi:04x})" for cpi in layer.uint(2, 2).tolist()],
+        least=1,
     ),
 )

@@ -348,5 +348,6 @@ PROTOCOLS = (
         size=header_bytes,
         label=_label,
         info=_info,
+        least=1,
     ),
 )

@@ -74,6 +74,7 @@ def _arcnet(name: str, title: str, link_type: int, before: int) -> Protocol:
         follow=_arcnet_next(before),
         tables=("arcnet.protocol_id",),
         size=lambda layer: _arcnet_bytes(layer, before),
+        least=2,
     )
 
 

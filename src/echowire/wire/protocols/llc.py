@@ -197,5 +197,6 @@ PROTOCOLS = (
         tables=("ethertype", "llc.cisco_pid", "llc.bridged_pid", "llc.dsap"),
         size=header_bytes,
         info=_info,
+        least=1,
     ),
 )

@@ -66,5 +66,6 @@ PROTOCOLS = (
         size=LABEL_BYTES,
         label=_label,
         info=lambda layer: ["MPLS Label Switched Packet"] * len(layer),
+        least=4,
     ),
 )

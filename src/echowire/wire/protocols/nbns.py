@@ -281,5 +281,6 @@ PROTOCOLS = (
         keys=(("udp.port", 137),),
         walk=_walk,
         info=_info,
+        least=4,
     ),
 )

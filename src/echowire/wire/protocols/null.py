@@ -98,6 +98,7 @@ PROTOCOLS = (
         follow=_null_next,
         tables=("null.family", "ethertype", "raw"),
         size=HEADER_BYTES,
+        least=4,
     ),
     Protocol(
         "loop",

@@ -287,6 +287,7 @@ PROTOCOLS = (
         follow=_chdlc_next,
         tables=("chdlc.protocol",),
         size=4,
+        least=4,
     ),
     Protocol(
         "slarp",
@@ -315,6 +316,7 @@ PROTOCOLS = (
         info=lambda layer: [
             _slarp_sentence(*row) for row in zip(*(layer.uint(at, 4).tolist() for at in (0, 4, 8)), strict=True)
         ],
+        least=4,
     ),
     Protocol(
         "pppoes",
@@ -325,6 +327,7 @@ PROTOCOLS = (
         follow=_pppoe_next,
         tables=("pppoes",),
         size=6,
+        least=6,
     ),
     Protocol(
         "pppoed",
@@ -334,6 +337,7 @@ PROTOCOLS = (
         keys=(("ethertype", 0x8863),),
         walk=_walk_discovery,
         info=_discovery_info,
+        least=6,
     ),
     _control("lcp", "PPP Link Control Protocol", "PPP LCP", 0xC021, CODES),
     _control("ipcp", "PPP IP Control Protocol", "PPP IPCP", 0x8021, CODES),

@@ -136,6 +136,7 @@ PROTOCOLS = (
         follow=_next,
         tables=("wlan_radio",),
         size=header_bytes,
+        least=4,
     ),
     Protocol(
         "prism",

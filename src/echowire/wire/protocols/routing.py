@@ -82,6 +82,7 @@ PROTOCOLS = (
         ),
         keys=(("ip.proto", 89),),
         info=lambda layer: [OSPF_TYPES.get(kind, "Unknown") for kind in layer.uint(1, 1).tolist()],
+        least=4,
     ),
     Protocol(
         "pim",
@@ -96,6 +97,7 @@ PROTOCOLS = (
         follow=_pim_next,
         tables=("mpls.nibble",),
         info=_pim_info,
+        least=1,
     ),
     Protocol(
         "vrrp",
@@ -110,6 +112,7 @@ PROTOCOLS = (
         ),
         keys=(("ip.proto", 112),),
         info=lambda layer: [f"Announcement (v{first >> 4})" for first in layer.uint(0, 1).tolist()],
+        least=1,
     ),
     Protocol(
         "hsrp",

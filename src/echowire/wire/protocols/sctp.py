@@ -316,5 +316,6 @@ PROTOCOLS = (
         size=HEADER_BYTES,
         label=_label,
         info=_info,
+        least=12,
     ),
 )

@@ -120,6 +120,7 @@ PROTOCOLS = (
         tables=TABLES,
         size=V1.header,
         info=V1.info,
+        least=4,
     ),
     Protocol(
         "sll2",
@@ -135,5 +136,6 @@ PROTOCOLS = (
         tables=TABLES,
         size=V2.header,
         info=V2.info,
+        least=12,
     ),
 )

@@ -227,7 +227,7 @@ def _next(layer: Layer) -> Iterator[Next]:
         return
     start = layer.start + header_bytes(layer)
     # Data in a reset is text for people (RFC 9293, section 3.5.2).
-    carries = (layer.wire_end > start) & _is_whole(layer) & ((_flags(layer) & RST) == 0)
+    carries = (layer.end > start) & _is_whole(layer) & ((_flags(layer) & RST) == 0)
     which = np.flatnonzero(carries)
     again, alive = _repeated(layer)  # in every chunk, as what it knows of a stream goes on from chunk to chunk
     kept_alive = which[alive[which]]
@@ -299,6 +299,12 @@ def _info(layer: Layer) -> Sequence[str]:
     for entry, mark in marks(layer):
         texts[entry] = mark + texts[entry]
     return texts
+
+
+def _own_bytes(layer: Layer) -> Rows:
+    """The header; of one that says a length that cannot be, all that there is."""
+    size = header_bytes(layer)
+    return np.where(size < MIN_HEADER_BYTES, layer.end - layer.start, size)
 
 
 PROTOCOLS = (
@@ -488,8 +494,9 @@ PROTOCOLS = (
         follow=_next,
         follows_last=True,
         tables=("tcp.option", "tcp.port"),
-        size=header_bytes,
+        size=_own_bytes,
         label=_label,
         info=_info,
+        least=4,
     ),
 )

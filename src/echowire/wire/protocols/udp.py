@@ -157,7 +157,8 @@ def _next(layer: Layer) -> Iterator[Next]:
     if not layer.leads_to("udp.port"):
         return
     start, end = layer.start + HEADER_BYTES, _ends(layer)
-    which = np.flatnonzero(_is_sound(layer) & (end > start))
+    # Of a datagram that was cut behind its header nothing is to be told.
+    which = np.flatnonzero(_is_sound(layer) & (np.minimum(end, layer.end) > start))
     source, destination = layer.uint(0, 2)[which], layer.uint(2, 2)[which]
     ports = np.minimum(source, destination), np.maximum(source, destination)
     streams = conversation_numbers(layer, which)
@@ -264,6 +265,7 @@ PROTOCOLS = (
         size=HEADER_BYTES,
         label=_label,
         info=_info,
+        least=4,
     ),
     Protocol(
         "udplite",
@@ -281,5 +283,6 @@ PROTOCOLS = (
         size=HEADER_BYTES,
         label=_label,
         info=_info_lite,
+        least=4,
     ),
 )

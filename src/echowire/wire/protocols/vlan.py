@@ -73,6 +73,7 @@ PROTOCOLS = (
         size=TAG_BYTES,
         label=_label,
         info=_info,
+        least=2,
     ),
     Protocol(
         "ieee8021ad",
