@@ -37,8 +37,9 @@ class Dissector:
         self._needed = self._registry.needed(names)
         fields = [one for name in self._registry.resolved(names) for one in self._registry.fields[name]]
         self._remembering = {protocol.name for protocol, field in fields if field.remembered}
+        self._remembered = [name for name in names if any(one.remembered for _, one in self._registry.fields[name])]
         self._tables: dict[str, _Table] = {}
-        self._memory = Memory()
+        self._memory = Memory(tables=self._registry.tables_of(self._needed))
         self._leading: dict[str, bool] = {}
 
     def dissect(self, records: Records) -> Packets:
@@ -54,7 +55,10 @@ class Dissector:
             for child in self._inner(queue.popleft()):
                 layers.append(child)
                 queue.append(child)
-        return Packets(records, layers, self._registry)
+        packets = Packets(records, layers, self._registry)
+        for name in self._remembered:
+            packets.values(name)
+        return packets
 
     def _inner(self, layer: Layer) -> Iterator[Layer]:
         """The layers directly within one."""

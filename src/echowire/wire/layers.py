@@ -97,7 +97,8 @@ class Field:
     whole: bool = False
     """It is told by all layers of a packet, so that all must be found: `frame.protocols`."""
     remembered: bool = False
-    """It is told by what came before in the file, too: `tcp.stream`."""
+    """It is told by what came before in the file, too: `tcp.stream`. Where it is wanted, it is picked in every chunk,
+    once all layers are known."""
 
     @property
     def width(self) -> int:
@@ -188,6 +189,8 @@ class Memory:
     """What is remembered from chunk to chunk of one reading: conversations, names, keys; a value a protocol."""
 
     by_key: dict[str, Any] = field(default_factory=dict)
+    tables: frozenset[str] | None = None
+    """The tables in which a protocol stands that is needed; None for all."""
 
     def of(self, key: str, make: Callable[[], T]) -> T:
         """What is remembered under `key`; `make` gives what there is at first."""
@@ -333,6 +336,10 @@ class Layer:
             streams=None if found.streams is None else found.streams[which],
             table=found.table,
         )
+
+    def leads_to(self, table: str) -> bool:
+        """Whether a protocol of `table` is needed: what it costs to find out where that begins can be saved if not."""
+        return self.memory.tables is None or table in self.memory.tables
 
     def payload(self, entry: int) -> bytes:
         """All captured bytes of one entry."""

@@ -5,7 +5,7 @@ Adding a protocol is adding a file there, with its `PROTOCOLS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -22,6 +22,9 @@ from echowire.wire.nearest import nearest
 
 ROOT = "frame"
 """The protocol of the whole packet, in which all others lie."""
+
+UNKNOWN = "data"
+"""What bytes are of which no protocol is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,14 @@ class Registry:
                 wanted.add(protocol.name)
         reached = _closure(self._nexts(), wanted)
         return frozenset(reached | {ROOT})
+
+    def tables_of(self, needed: Collection[str]) -> frozenset[str] | None:
+        """The tables by which one of these protocols can be found; None for all, as what is in no table is data."""
+        if UNKNOWN in needed:
+            return None
+        by_key = {name for name, table in self.tables.items() if any(one.name in needed for one in table.values())}
+        by_guess = {name for name, some in self.guesses.items() if any(one.name in needed for one in some)}
+        return frozenset(by_key | by_guess)
 
     def resolved(self, names: Iterable[str]) -> tuple[str, ...]:
         """The fields themselves, where one is another name for some (`ip.addr`)."""
@@ -71,7 +82,7 @@ class Registry:
             for name, table in self.tables.items()
         }
         return {
-            protocol.name: {one for table in protocol.tables for one in into.get(table, ())} | {"data"}
+            protocol.name: {one for table in protocol.tables for one in into.get(table, ())} | {UNKNOWN}
             for protocol in self.protocols.values()
         }
 
