@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echowire.wire.columns import gather_uint
 from echowire.wire.layers import Layer
 from echowire.wire.records import Rows
 
@@ -72,4 +73,35 @@ def option_values(layer: Layer, kind: int, size: int, width: int) -> Rows:
             for step in range(width):
                 value = value << 8 | layer.data[layer.start[index] + at + 2 + step]
             found[index] = value
+    return found
+
+
+def has_option(layer: Layer, kind: int) -> NDArray[np.bool_]:
+    """Which entries have an option of a kind, of whatever size."""
+    found = np.zeros(len(layer), np.bool_)
+    for place in places(layer):
+        found[place.entry[place.kind == kind]] = True
+    return found
+
+
+COUNTED_BLOCKS = 3
+"""Of a SACK option, whose bytes count as delivered (Wireshark's MAX_TCP_SACK_RANGES)."""
+
+
+def sacked_bytes(layer: Layer) -> Rows:
+    """The bytes that each entry acknowledges selectively (RFC 2018, section 3)."""
+    found = np.zeros(len(layer), np.int64)
+    for place in places(layer):
+        which = place.kind == SACK
+        if not which.any():
+            continue
+        entry, start, size = place.entry[which], layer.start[place.entry[which]] + place.at[which], place.size[which]
+        size = np.minimum(size, layer.end[entry] - start)
+        found[entry] = 0
+        for block in range(COUNTED_BLOCKS):
+            there = size >= 10 + 8 * block
+            edges = [
+                gather_uint(layer.data, start[there] + 2 + 8 * block + side, 4).astype(np.int64) for side in (0, 4)
+            ]
+            found[entry[there]] += (edges[1] - edges[0]) & 0xFFFFFFFF
     return found

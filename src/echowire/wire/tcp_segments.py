@@ -32,7 +32,7 @@ from echowire.wire.streams import (
     firsts,
     fragments,
 )
-from echowire.wire.tcp_options import WINDOW_SCALE, option_values
+from echowire.wire.tcp_options import WINDOW_SCALE, option_values, sacked_bytes
 
 MIN_HEADER_BYTES = 20
 KNOWN_BYTES = 16
@@ -51,6 +51,10 @@ MAX_SHIFT = 14
 """RFC 7323, section 2.3."""
 
 UNSET = -1
+
+RENEWS, REPEATS = 1, 2
+"""What a SYN can do to a stream that it is not the first segment of."""
+
 WORD = 0xFFFFFFFF
 
 
@@ -135,6 +139,11 @@ class Segments:
         """Which have their fixed header captured, of a length that can be."""
         return self.whole & self.joined.column(lambda layer: layer.has(MIN_HEADER_BYTES))
 
+    @cached_property
+    def shown(self) -> Mask:
+        """Which have their whole header captured, without which Wireshark shows nothing of its analysis."""
+        return self.complete & self.joined.column(lambda layer: layer.has(header_bytes(layer)))
+
     @property
     def measured(self) -> Mask:
         """Which have a length."""
@@ -156,8 +165,8 @@ class Segments:
         """Of the slots: whether its stream begins in the chunk."""
         self.first: Rows = slots.first
         """Of the slots: the first segment."""
-        self.renewed = np.zeros(len(self), np.bool_)
-        """Whether it is a SYN that repeats or renews a stream: tcp.analysis.reused_ports."""
+        self.renewed: NDArray[np.uint8] = np.zeros(len(self), np.uint8)
+        """`RENEWS` where a SYN has another number than its direction's, `REPEATS` where it came before."""
         start = np.stack([base[2 * slots.number], base[2 * slots.number + 1]], 1).ravel()
         basis = self._base(start)
         self.base_own: Rows = basis[self.flow]
@@ -166,6 +175,13 @@ class Segments:
         if len(doubtful):
             self._walk_renewals(doubtful, start, basis)
         self._keep_numbers(current, base, basis)
+
+    def slot_of(self, pair: Rows) -> Rows:
+        """The slot in which a pair is present in this chunk, -1 where it is not; to be asked before the next chunk."""
+        slot = self.memory.scratch.of(0)[pair]
+        slot = np.where((slot >= 0) & (slot < len(self.pair)), slot, 0)
+        found: Rows = np.where(self.pair[slot] == pair, slot, -1) if len(self.pair) else np.full(len(pair), -1)
+        return found
 
     @property
     def flow(self) -> Rows:
@@ -220,7 +236,7 @@ class Segments:
             known = bases[first_slot]
             if flags & SYN and known[side] != UNSET:
                 if not flags & ACK:
-                    self.renewed[index] = True
+                    self.renewed[index] = REPEATS if seq == known[side] else RENEWS
                     if seq != known[side]:
                         known[:] = [UNSET, UNSET]
                         is_last[now[first_slot]] = False
@@ -230,7 +246,7 @@ class Segments:
                         is_new.append(True)
                         is_last.append(True)
                 elif seq != known[side]:
-                    self.renewed[index] = True
+                    self.renewed[index] = RENEWS
                     known[side] = seq
             if length >= 0:
                 if known[side] == UNSET:
@@ -255,7 +271,7 @@ class Segments:
         self.stream_of_slot: Rows = stream
         self.was_renewed = np.zeros(len(self.pair), np.bool_)
         """Of the slots: whether it follows another stream of the same pair."""
-        self.was_renewed[new] = self.renewed[self.first[new]]
+        self.was_renewed[new] = self.renewed[self.first[new]] == RENEWS
         last = np.flatnonzero(self.is_last)
         current[self.pair[last]] = stream[last]
         originals = len(basis) // 2
@@ -310,8 +326,7 @@ class Segments:
     def _scale_changes(self, start: Rows) -> tuple[Rows, Rows]:
         """Where shifts change: flow * (segments + 1) + segment, ascending, and what they are from there on."""
         offered = self.joined.column(lambda layer: option_values(layer, WINDOW_SCALE, 3, 1))
-        complete = self.joined.column(lambda layer: layer.has(header_bytes(layer))) & self.whole
-        syn = ((self.flags & SYN) != 0) & complete
+        syn = ((self.flags & SYN) != 0) & self.shown
         which = np.flatnonzero((offered >= 0) | syn)
         shift = {}
         found: dict[int, int] = {}
@@ -339,6 +354,11 @@ class Segments:
         """tcp.window_size: windows of SYNs are never scaled (RFC 7323, section 2.2)."""
         shift = np.where(self.measured & ((self.flags & SYN) == 0), np.maximum(self.scales[0], 0), 0)
         return self.window << shift
+
+    @cached_property
+    def sacked(self) -> Rows:
+        """Bytes that the SACK option acknowledges, of its first three blocks, as many as Wireshark counts."""
+        return self.joined.column(sacked_bytes)
 
     # Completeness.
 

@@ -15,10 +15,12 @@ import numpy as np
 from echowire.wire.checksums import transport_checksums
 from echowire.wire.columns import Column, Type, objects
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
+from echowire.wire.protocols.tcp_notes import FIELDS as ANALYSIS_FIELDS
+from echowire.wire.protocols.tcp_notes import marks
 from echowire.wire.protocols.tcp_options import option_texts
 from echowire.wire.records import Rows
 from echowire.wire.streams import Mask, conversation_numbers
-from echowire.wire.tcp_options import FIRST, MSS, option_values, places
+from echowire.wire.tcp_options import FIRST, MSS, has_option, places
 from echowire.wire.tcp_segments import (
     ACK,
     FIN,
@@ -266,6 +268,8 @@ def _info(layer: Layer) -> Sequence[str]:
         texts[entry] = text
     for entry, said in option_texts(layer):
         texts[entry] += said
+    for entry, mark in marks(layer):
+        texts[entry] = mark + texts[entry]
     return texts
 
 
@@ -411,6 +415,7 @@ PROTOCOLS = (
                 generated=True,
                 remembered=True,
             ),
+            *ANALYSIS_FIELDS,
             Field("tcp.payload", "TCP payload", Type.BYTES, make=_payload),
             Field("tcp.reset_cause", "Reset cause", Type.STRING, make=_reset_cause),
             *(
@@ -437,7 +442,7 @@ PROTOCOLS = (
                     (
                         "options.mss.present",
                         "The non-SYN packet does contain a MSS option",
-                        lambda layer: ((_flags(layer) & SYN) == 0) & (option_values(layer, MSS, 4, 2) >= 0),
+                        lambda layer: ((_flags(layer) & SYN) == 0) & has_option(layer, MSS),
                     ),
                 )
             ),
