@@ -31,10 +31,12 @@ check: $(DEV) ## Check formatting, lint and types
 	@$(PY) -m ruff check $(CODE)
 	@$(PY) -m mypy --strict $(CODE)
 
-bench: $(DEV) ## Measure start-up, and every engine beside C, asyncio and uvloop; ARGS go to bench/run.py
+bench: $(DEV) ## Measure start-up, engines beside C, asyncio and uvloop, datagrams; ARGS go to bench/run.py
 	@$(PY) bench/start_up.py
 	@$(PY) bench/run.py $(ARGS)
 	@$(PY) bench/capacity.py
+	@$(PY) bench/datagrams.py
+	@$(PY) bench/sockets.py
 
 fuzz: $(DEV) ## Feed mutated input to the parsers, a million of each; ARGS='COUNT SEED'
 	@$(PY) -m fuzz.capture_files $(ARGS)

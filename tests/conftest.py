@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import polars
 import pytest
 from hypothesis import settings
 
@@ -71,6 +73,13 @@ def wait_left_since(before: set[str], look: Callable[[], set[str]], grace_s: flo
     while (left := look() - before) and time.monotonic() < until:
         pause.wait(POLL_S)
     return sorted(left)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def polars_threads() -> None:
+    """Polars starts its threads when it is first used, and they hold descriptors as long as the process lives."""
+    packets = polars.LazyFrame({"number": [1, 2]}).filter(polars.col("number") > 1)
+    packets.sink_parquet(io.BytesIO())
 
 
 @pytest.fixture(autouse=True)

@@ -59,6 +59,8 @@ class Namespace:
         self.addresses: list[str] = []
         """Its addresses on links, in the order in which they were given, without prefix lengths."""
         self.devices: list[str] = []
+        self.has_rules = False
+        """Whether a firewall rule was given since the last flush, which takes a while."""
         self._started: list[subprocess.Popen[Any]] = []
         _command("ip", "netns", "add", self.name)
         try:
@@ -81,6 +83,7 @@ class Namespace:
         """Give nft(8) `rules`; the table `inet test` and its chains are there. Skips the test where nft cannot."""
         if reason := why_not(nft=True):
             pytest.skip(reason)
+        self.has_rules = True
         return self._nft(rules)
 
     def _nft(self, rules: str) -> str:
@@ -89,6 +92,7 @@ class Namespace:
     def flush(self) -> None:
         """Remove all firewall rules."""
         self.nft("flush ruleset")
+        self.has_rules = False
 
     def sysctl(self, name: str, value: object) -> None:
         """Set `net.…` to `value`; a dot within an interface name is written as a slash."""
@@ -183,6 +187,19 @@ def link(one: Namespace, other: Namespace, ours: Sequence[str] | str, theirs: Se
         # answers nobody (rtnl_getlink in net/core/rtnetlink.c).
         host.ip(f"link show dev {name}")
     return names[0], names[1]
+
+
+@contextmanager
+def narrow(left: Namespace, right: Namespace, mtu: int) -> Iterator[None]:
+    """Give the link from `left`'s second device to `right`'s first, as a chain has it, an MTU for a while."""
+    ends = ((left, left.devices[1]), (right, right.devices[0]))
+    for host, device in ends:
+        host.ip(f"link set {device} mtu {mtu}")
+    try:
+        yield
+    finally:
+        for host, device in ends:
+            host.ip(f"link set {device} mtu 1500")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -97,3 +97,30 @@ def run(*arguments: str, stdin: bytes | None = None, **options: Any) -> subproce
     """`echowire arguments` to its end. Without `stdin` it has none."""
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=PATIENCE_S, **given, **options)
+
+
+NOBODY = 65534
+"""The user and the group of nobody."""
+
+
+def unprivileged(act: Callable[[], str]) -> str:
+    """What `act` returns when a child of this process, as the user nobody and without capabilities, does it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(reader)
+            signal.alarm(20)
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            os.write(writer, act().encode())
+        except BaseException as error:
+            os.write(writer, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text

@@ -7,6 +7,10 @@ The public names, and the room that each lives in:
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
+    fields                              verbs/fields.py     the reference of all fields
+    sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
+    ping, Pinged                        verbs/ping.py       is it there, how far, how steady, and who says no
+    trace, path_mtu, …                  verbs/trace.py      which way it goes, and how large a packet may be
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       wire/units.py       quantities as people write them
@@ -30,12 +34,14 @@ _HOME = {
     "Stopped": "model",
     "Summary": "model",
     "EchowireError": "errors",
+    "FilterError": "errors",
     "NameResolutionError": "errors",
     "NoReplyError": "errors",
     "OperationError": "errors",
     "ProtocolError": "errors",
     "UsageError": "errors",
     "DEFAULT_PORT": "model",
+    "STAMP_PORT": "model",
     "split_scheme": "model",
     "parse_duration": "wire.units",
     "parse_port": "model",
@@ -44,7 +50,7 @@ _HOME = {
     "format_duration": "wire.units",
     "format_size": "wire.units",
     "Server": "verbs.serve",
-    "raise_open_file_limit": "verbs.serve",
+    "raise_open_file_limit": "verbs.file_limit",
     "serve": "verbs.serve",
     "Exchange": "verbs.call",
     "Peer": "verbs.call",
@@ -54,8 +60,20 @@ _HOME = {
     "Capture": "verbs.read",
     "Reading": "verbs.read",
     "read": "verbs.read",
-    "FieldLines": "wire.field_lines",
+    "CaptureWarning": "verbs.read",
+    "default_columns": "verbs.read",
+    "FieldReference": "verbs.fields",
+    "fields": "verbs.fields",
     "LineFormat": "wire.field_lines",
+    "Pinged": "verbs.ping",
+    "ping": "verbs.ping",
+    "PathMtu": "verbs.trace",
+    "Traced": "verbs.trace",
+    "path_mtu": "verbs.trace",
+    "trace": "verbs.trace",
+    "count_targets": "wire.targets",
+    "has_range": "wire.targets",
+    "read_target_file": "wire.targets",
     "Conversation": "verbs.conversation",
     "RelaySummary": "verbs.conversation",
     "Scanned": "verbs.conversation",
@@ -63,12 +81,26 @@ _HOME = {
     "generate_payloads": "verbs.conversation",
     "relay": "verbs.conversation",
     "scan": "verbs.conversation",
+    "SocketChange": "analysis.socket_changes",
+    "SocketEvent": "verbs.socket_events",
+    "SocketEvents": "verbs.socket_events",
+    "SocketInquiry": "verbs.sockets",
+    "SocketLines": "analysis.socket_lines",
+    "SocketRow": "analysis.socket_table",
+    "SocketShow": "analysis.socket_lines",
+    "SocketTable": "analysis.socket_table",
+    "SocketTracker": "analysis.socket_changes",
+    "sockets": "verbs.sockets",
 }
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from echowire.analysis.socket_changes import SocketChange, SocketTracker
+    from echowire.analysis.socket_lines import SocketLines, SocketShow
+    from echowire.analysis.socket_table import SocketRow, SocketTable
     from echowire.errors import (
         EchowireError,
+        FilterError,
         NameResolutionError,
         NoReplyError,
         OperationError,
@@ -77,6 +109,7 @@ if TYPE_CHECKING:
     )
     from echowire.model import (
         DEFAULT_PORT,
+        STAMP_PORT,
         Accepted,
         Closed,
         Endpoint,
@@ -101,22 +134,32 @@ if TYPE_CHECKING:
         relay,
         scan,
     )
-    from echowire.verbs.read import Capture, Reading, read
-    from echowire.verbs.serve import Server, raise_open_file_limit, serve
-    from echowire.wire.field_lines import FieldLines, LineFormat
+    from echowire.verbs.fields import FieldReference, fields
+    from echowire.verbs.file_limit import raise_open_file_limit
+    from echowire.verbs.ping import Pinged, ping
+    from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
+    from echowire.verbs.serve import Server, serve
+    from echowire.verbs.socket_events import SocketEvent, SocketEvents
+    from echowire.verbs.sockets import SocketInquiry, sockets
+    from echowire.verbs.trace import PathMtu, Traced, path_mtu, trace
+    from echowire.wire.field_lines import LineFormat
+    from echowire.wire.targets import count_targets, has_range, read_target_file
     from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 __all__ = [
     "DEFAULT_PORT",
+    "STAMP_PORT",
     "Accepted",
     "Capture",
+    "CaptureWarning",
     "Closed",
     "Conversation",
     "EchowireError",
     "Endpoint",
     "Event",
     "Exchange",
-    "FieldLines",
+    "FieldReference",
+    "FilterError",
     "Limits",
     "LineFormat",
     "Listening",
@@ -125,33 +168,54 @@ __all__ = [
     "NoReplyError",
     "Notice",
     "OperationError",
+    "PathMtu",
     "Peer",
+    "Pinged",
     "ProtocolError",
     "Reading",
     "Refused",
     "RelaySummary",
     "Scanned",
     "Server",
+    "SocketChange",
+    "SocketEvent",
+    "SocketEvents",
+    "SocketInquiry",
+    "SocketLines",
+    "SocketRow",
+    "SocketShow",
+    "SocketTable",
+    "SocketTracker",
     "Stopped",
     "Summary",
+    "Traced",
     "UsageError",
     "__version__",
     "bench",
     "call",
     "converse",
+    "count_targets",
+    "default_columns",
+    "fields",
     "format_duration",
     "format_size",
     "generate_payloads",
+    "has_range",
     "parse_duration",
     "parse_port",
     "parse_rate",
     "parse_size",
+    "path_mtu",
+    "ping",
     "raise_open_file_limit",
     "read",
+    "read_target_file",
     "relay",
     "scan",
     "serve",
+    "sockets",
     "split_scheme",
+    "trace",
 ]
 
 

@@ -2,6 +2,7 @@
 
     EchowireError
     ├── UsageError            what was asked for cannot be: a port out of range, flags that contradict   2
+    │   └── FilterError       a display filter that is wrong, and where                                  2
     ├── NameResolutionError   a host name that does not resolve                                           2
     ├── OperationError        the system or the network refused a call on an endpoint                 1 or 2
     ├── ProtocolError         the peer answered, and not as it must: TLS failed, an echo came back wrong  1
@@ -39,6 +40,26 @@ class EchowireError(Exception):
 
 class UsageError(EchowireError):
     """What was asked for cannot be done as it was asked."""
+
+
+class FilterError(UsageError):
+    """A filter that is wrong: in `text`, `size` characters from `at` on."""
+
+    def __init__(self, message: str, text: str, at: int, size: int) -> None:
+        super().__init__(message, text, at, size)  # all that made it, so that it can be pickled
+        self.message = message
+        self.text = text
+        self.at = at
+        self.size = size
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def pointed(self) -> str:
+        """The filter, and a line beneath it with a caret under the fault."""
+        shown = "".join(c if c.isprintable() else " " for c in self.text)
+        return f"    {shown}\n    {' ' * self.at}^{'~' * (min(self.size, len(self.text) - self.at) - 1)}"
 
 
 def _line(head: str, meaning: str, remedy: str) -> str:

@@ -17,6 +17,9 @@ from echowire.errors import UsageError
 DEFAULT_PORT = 12345
 """The default echo port of `serve` and `call`."""
 
+STAMP_PORT = 862
+"""Where a STAMP reflector listens (RFC 8762 section 4.1)."""
+
 UNIX_PATH_MAX = 107
 """Bytes that a Unix socket's path may have: `sockaddr_un.sun_path` is 108 with its closing NUL (linux/un.h)."""
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ import pytest
 from echowire.engines import kernel as engine_module
 from echowire.engines.base import Engine, Job, Report
 from echowire.engines.choose import ENGINES, choose
-from echowire.engines.connection import EchoConnection
-from echowire.engines.kernel import Kernel, KernelConnection, prove
+from echowire.engines.connection import Connection, EchoConnection
+from echowire.engines.kernel import Kernel, KernelConnection, OvertakenConnection, prove
 from echowire.errors import UsageError
-from echowire.kernel import bpf, echo_map
+from echowire.kernel import bpf, echo_map, echo_program
 from echowire.kernel.listen import Listener, close_all, open_listeners
-from echowire.kernel.tcp_info import decode_tcp_info
 from echowire.model import Accepted, Closed, Endpoint, Limits
 from echowire.testing import (
+    HELD_MAX,
     PATIENCE_S,
     DatagramConformance,
     Running,
@@ -50,6 +50,7 @@ from echowire.testing import (
     running_thread,
 )
 from echowire.wire.services import service_named
+from echowire.wire.tcp_info import decode_tcp_info
 from tests.netns import link, namespaces
 
 
@@ -99,7 +100,7 @@ def engine_of(at_work: Running) -> Kernel:
 
 def is_by_hand(at_work: Running) -> bool:
     """Whether the process serves any connection."""
-    return any(connection._by_hand for connection in tuple(engine_of(at_work).joined.values()))
+    return any(isinstance(connection, OvertakenConnection) for connection in tuple(engine_of(at_work).connections))
 
 
 def buffer_max(name: str) -> int:
@@ -111,13 +112,13 @@ def buffer_max(name: str) -> int:
 def overtaken(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """When the process took over a connection."""
     moments: list[float] = []
-    overtake = KernelConnection.overtake
+    take_over = Kernel.take_over
 
-    def noted(self: KernelConnection) -> None:
+    def noted(self: Kernel, connection: KernelConnection) -> None:
         moments.append(time.monotonic())
-        overtake(self)
+        take_over(self, connection)
 
-    monkeypatch.setattr(KernelConnection, "overtake", noted)
+    monkeypatch.setattr(Kernel, "take_over", noted)
     return moments
 
 
@@ -176,16 +177,17 @@ def test_the_process_takes_over_from_a_peer_that_does_not_read_and_gives_back_wh
         assert exchange(healthy, b"unhindered") == b"unhindered"
         slow.settimeout(PATIENCE_S)
         assert receive_digest(slow, sent) == digest_of_fill(sent)
+        wait_for(lambda: not is_by_hand(at_work))
         for _ in range(100):
             assert exchange(slow, b"x" * 1000) == b"x" * 1000
-            if not is_by_hand(at_work):
-                break
         assert not is_by_hand(at_work)
 
 
 def test_changing_hands_all_the_time_keeps_the_order(monkeypatch: pytest.MonkeyPatch, overtaken: list[float]) -> None:
-    monkeypatch.setattr(echo_map, "AHEAD_MAX_BYTES", 24 * 1024)
-    total = 32 << 20
+    monkeypatch.setattr(echo_program, "AHEAD_MAX_BYTES", 24 * 1024)
+    monkeypatch.setattr(engine_module, "GIVE_BACK_LOOK_S", 0.0)
+    monkeypatch.setattr(engine_module, "GIVE_BACK_LOOK_MAX_S", 0.0)
+    total = 8 << 20
     data = random.Random(2).randbytes(total)
     with suite.serving() as at_work, suite.connect(at_work) as peer:
         received = bytearray()
@@ -215,11 +217,15 @@ def test_changing_hands_all_the_time_keeps_the_order(monkeypatch: pytest.MonkeyP
                     received += part
                     caught_up.notify()
         assert hashlib.sha256(received).digest() == hashlib.sha256(data).digest()
-    assert len(overtaken) > 100
+    assert len(overtaken) > 30
 
 
-def test_many_tiny_segments_are_too_much_too(monkeypatch: pytest.MonkeyPatch, overtaken: list[float]) -> None:
-    monkeypatch.setattr(echo_map, "AHEAD_MAX_SEGMENTS", 3)
+@pytest.mark.parametrize("hold_times", [1, echo_program.HOLD_TIMES])
+def test_many_tiny_segments_are_too_much_too(
+    monkeypatch: pytest.MonkeyPatch, overtaken: list[float], hold_times: int
+) -> None:
+    monkeypatch.setattr(echo_program, "AHEAD_MAX_SEGMENTS", 3)
+    monkeypatch.setattr(echo_program, "HOLD_TIMES", hold_times)
     with suite.serving() as at_work, suite.connect(at_work) as peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         pieces = [bytes([number % 251]) for number in range(20_000)]
@@ -231,6 +237,136 @@ def test_many_tiny_segments_are_too_much_too(monkeypatch: pytest.MonkeyPatch, ov
         with running_thread(write):
             assert receive_exactly(peer, len(pieces)) == b"".join(pieces)
         assert overtaken
+
+
+@contextmanager
+def stopped(at_work: Running) -> Iterator[None]:
+    """The process does nothing meanwhile, as where it gets no processor time."""
+    go_on = threading.Event()
+
+    def wait() -> None:
+        go_on.wait(PATIENCE_S)
+
+    engine_of(at_work).loop.call_from_anywhere(wait)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+def test_a_process_that_is_slow_to_come_lets_nobody_run_ahead() -> None:
+    with suite.serving() as at_work, suite.connect(at_work) as peer, suite.connect(at_work) as healthy:
+        assert exchange(peer, b"joined") == exchange(healthy, b"joined") == b"joined"
+        assert isinstance(peer, socket.socket)
+        address = peer.getsockname()
+        [key] = [key for key, one in engine_of(at_work).joined.items() if one.sock.getpeername() == address]
+        with stopped(at_work):
+            sent = fill(peer)
+            assert sent < HELD_MAX
+            assert engine_of(at_work).echo_map._held.lookup(key)
+            assert exchange(healthy, b"unhindered") == b"unhindered"
+            half_close(peer)
+        peer.settimeout(PATIENCE_S)
+        assert receive_digest(peer, sent) == digest_of_fill(sent)
+        assert peer.recv(1) == b""
+        [closed] = at_work.wait_for(Closed)
+        assert isinstance(closed, Closed)
+        assert (closed.received_bytes, closed.sent_bytes, closed.ok) == (sent + 6, sent + 6, True)
+        assert not engine_of(at_work).echo_map._held.lookup(key)
+        counts = engine_of(at_work).echo_map._counts
+        held, released = (
+            counts.lookup(echo_program.INDEX.pack(at)) for at in (echo_program.HELD, echo_program.RELEASED)
+        )
+        assert held == released != bytes(8)
+
+
+def test_nothing_is_taken_out_of_the_map_but_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the kernel has sent all just between one question and the next."""
+    answers = [False, True, False, True, True]
+    monkeypatch.setattr(KernelConnection, "_is_all_sent", lambda self: not answers or answers.pop(0))
+    monkeypatch.setattr(KernelConnection, "_is_nothing_lost", lambda self: True)
+    held: list[bool] = []
+    take_out = echo_map.EchoMap.take_out
+
+    def noted(self: echo_map.EchoMap, key: bytes) -> None:
+        held.append(self._held.lookup(key) is not None)
+        take_out(self, key)
+
+    monkeypatch.setattr(echo_map.EchoMap, "take_out", noted)
+    with suite.serving() as at_work, suite.connect(at_work) as peer:
+        fill(peer)
+        assert held == [True]
+
+
+def test_what_comes_in_while_the_process_takes_over_is_not_lost_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot come in, as the socket is held; if it does, the peer is told that not all went well."""
+    monkeypatch.setattr(KernelConnection, "_is_nothing_lost", lambda self: False)
+    with suite.serving() as at_work, suite.connect(at_work) as peer:
+        with pytest.raises(ConnectionResetError):
+            fill(peer)
+            while peer.recv(1 << 20):
+                pass
+        [closed] = at_work.wait_for(Closed)
+        assert isinstance(closed, Closed) and not closed.ok
+
+
+# The kernel's own books.
+
+SO_MEMINFO, MEMINFO = 55, struct.Struct("@9i")  # asm-generic/socket.h; SK_MEMINFO_* in linux/sock_diag.h
+
+
+def is_accounted_for(sock: socket.socket) -> bool:
+    """Whether what the kernel thinks this socket has in memory is made of whole pages.
+
+    It takes memory by pages, for what is received and sent (`rmem_alloc`, `wmem_queued`), and keeps the rest of them
+    for what comes next (`fwd_alloc`). Two who count at once leave an odd sum, and when the socket ends its part of
+    the "mem" in /proc/net/sockstat is wrong for ever. That itself is no measure: it is the sum over the host, and
+    exact to a megabyte a processor.
+    """
+    received, _, _, _, forward, queued, *_ = MEMINFO.unpack(
+        sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
+    )
+    held = int(received + queued + forward)
+    return held >= 0 and held % resource.getpagesize() == 0
+
+
+def test_changing_hands_keeps_the_kernel_s_count_of_memory(
+    monkeypatch: pytest.MonkeyPatch, overtaken: list[float]
+) -> None:
+    monkeypatch.setattr(engine_module, "GIVE_BACK_LOOK_MAX_S", 0.005)
+    checked: list[bool] = []
+    close = Connection.close
+
+    def checked_close(self: Connection, reason: str, *, ok: bool = True) -> None:
+        if self.fd >= 0:
+            # What is on its way may be counted in one place and not yet in the other.
+            checked.append(any(is_accounted_for(self.sock) for _ in range(1000)))
+        close(self, reason, ok=ok)
+
+    monkeypatch.setattr(Connection, "close", checked_close)
+
+    def stop_and_go_on(number: int) -> None:
+        chosen = random.Random(number)
+        with suite.connect(at_work) as peer:
+            for _ in range(8):
+                data = chosen.randbytes(chosen.choice((1, 3, 6)) << 20)
+                with running_thread(partial(peer.sendall, data)):
+                    threading.Event().wait(chosen.choice((0, 0.005, 0.02)))
+                    assert receive_exactly(peer, len(data)) == data
+
+    with suite.serving() as at_work:
+        with ExitStack() as running:
+            for number in range(4):
+                running.enter_context(running_thread(partial(stop_and_go_on, number)))
+        at_work.wait_for(Closed, 4)
+        for _ in range(8):
+            peer = suite.connect(at_work)
+            peer.setblocking(False)
+            peer.send(bytes(60_000_000))
+            reset(peer)
+        at_work.wait_for(Closed, 12)
+    assert len(overtaken) >= 4
+    assert len(checked) == 12 and all(checked)
 
 
 def test_a_half_close_behind_a_full_queue() -> None:
@@ -440,9 +576,9 @@ def test_a_socket_that_cannot_join_is_served_by_hand() -> None:
     """Here as the maps are full."""
     with suite.serving(limits=Limits(connections=None)) as at_work:
         engine = engine_of(at_work)
-        full = bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, echo_map.ENTRY.size, 1, "echowire_test")
+        full = bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, echo_program.ENTRY.size, 1, "echowire_test")
         entries, engine.echo_map._entries = engine.echo_map._entries, full
-        full.update(bytes(8), bytes(echo_map.ENTRY.size))
+        full.update(bytes(8), bytes(echo_program.ENTRY.size))
         try:
             with suite.connect(at_work) as peer:
                 assert exchange(peer, b"by hand") == b"by hand"
@@ -532,7 +668,7 @@ def test_killed_it_leaves_no_map_and_no_program_behind() -> None:
             assert exchange(peer, b"echo") == b"echo"
             maps = maps_of(process.pid)
             programs = set(bpf.program_ids()) - before
-            assert len(maps) == 4 and maps <= set(bpf.map_ids()) and programs
+            assert len(maps) == 5 and maps <= set(bpf.map_ids()) and programs
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             assert ends(peer)
@@ -571,7 +707,7 @@ def test_without_privileges_it_says_what_it_needs_and_auto_takes_the_next(needs_
     run = subprocess.run([sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, timeout=60)
     reason = "it needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, which root has"
     assert run.stdout.splitlines() == [
-        "readiness|the fastest here",
+        f"readiness|not kernel: {reason}",
         f"the engine 'kernel' cannot do this: {reason}",
     ], run.stderr
 
@@ -588,7 +724,7 @@ def job_of(*urls: str, **more: Any) -> Iterator[Job]:
 def test_what_it_serves_and_what_not(tmp_path: Path) -> None:
     with job_of("tcp://127.0.0.1:0", "udp://127.0.0.1:0", f"unix:{tmp_path}/s") as job:
         assert Kernel.why_not(job) is None
-        assert choose("kernel", job) == (Kernel, "it was asked for")
+        assert choose("auto", job) == (Kernel, "the fastest here")
     with job_of("udp://127.0.0.1:0", f"unix:{tmp_path}/s") as job:
         assert Kernel.why_not(job) == "the kernel echoes plain TCP alone, and none of this is"
     with job_of("tcp://127.0.0.1:0", service=service_named("discard")) as job:
@@ -624,8 +760,7 @@ def test_the_proof_is_done_once_and_quickly() -> None:
 def test_an_echo_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that loses a segment, as some did: here the first program drops all."""
     monkeypatch.setattr(engine_module, "PROOF_S", 0.2)
-    monkeypatch.setattr(echo_map, "program", lambda *_: bytes.fromhex("b7000000000000009500000000000000"))
-    monkeypatch.setattr(echo_map, "SK_PASS", 0)
+    monkeypatch.setattr(echo_program, "program", lambda *_: bytes.fromhex("b7000000000000009500000000000000"))
     prove.cache_clear()
     try:
         assert prove() == "its own echo of 1 bytes did not come back as it was sent"
@@ -674,7 +809,5 @@ def test_the_masks_are_epolls() -> None:
     assert engine_module.PEER_ENDED == select.EPOLLRDHUP
 
 
-def test_it_must_be_asked_for() -> None:
-    with job_of("tcp://127.0.0.1:0") as job:
-        assert choose("auto", job)[0] is not Kernel
-    assert list(ENGINES.values())[-1] is Kernel
+def test_auto_tries_it_first() -> None:
+    assert next(iter(ENGINES.values())) is Kernel

@@ -80,6 +80,10 @@ def test_layouts_are_those_of_c(packed: struct.Struct, layout: type[ctypes.Littl
     assert packed.size == getattr(layout, last[0]).offset + ctypes.sizeof(last[1])
 
 
+def test_where_the_flags_are() -> None:
+    assert MapElement.flags.offset == bpf.MAP_ELEM_FLAGS_AT
+
+
 def test_where_the_key_ends() -> None:
     assert MapElement.value.offset == bpf.MAP_ELEM_KEY_BYTES
 
@@ -121,6 +125,16 @@ class TestHere:
             assert caught.value.number == errno.E2BIG
             assert table.delete(one) and table.lookup(one) is None
             table.update(three, bytes(16))
+
+    def test_what_is_there_is_not_added(self) -> None:
+        with closing(bpf.Map(bpf.BPF_MAP_TYPE_HASH, 4, 4, 1, "echowire_test", bpf.BPF_F_NO_PREALLOC)) as table:
+            assert table.add(b"key1", b"one1") and not table.add(b"key1", b"two2")
+            assert table.lookup(b"key1") == b"one1"
+            with pytest.raises(OperationError) as caught:
+                table.add(b"key2", b"full")
+            assert caught.value.number == errno.E2BIG
+            table.update(b"key1", b"two2")
+            assert table.lookup(b"key1") == b"two2"
 
     def test_errors_name_the_command_and_the_map(self) -> None:
         with pytest.raises(OperationError, match=r"bpf MAP_CREATE echowire_none: invalid argument \(EINVAL 22\)"):

@@ -88,14 +88,14 @@ def test_a_report_that_is_not_icmp_is_passed_over() -> None:
         assert icmp_errors.take(sock) == IcmpReport(1, 4, "::1", 6)
 
 
-def test_truncated_control_data_is_no_report() -> None:
+def test_truncated_control_data_is_noreport_of() -> None:
     whole = (
         struct.pack("=IBBBxII", errno.ECONNREFUSED, 2, 3, 3, 0, 0) + struct.pack("=HH", V4, 0) + bytes([10, 0, 0, 1])
     )
-    assert icmp_errors._report(whole) == IcmpReport(3, 3, "10.0.0.1")
-    assert icmp_errors._report(whole[:16]) == IcmpReport(3, 3, "")
+    assert icmp_errors.report_of(whole) == IcmpReport(3, 3, "10.0.0.1")
+    assert icmp_errors.report_of(whole[:16]) == IcmpReport(3, 3, "")
     for size in range(16):
-        assert icmp_errors._report(whole[:size]) is None
+        assert icmp_errors.report_of(whole[:size]) is None
 
 
 def test_tcp_and_a_packet_too_big_and_the_routers_address() -> None:

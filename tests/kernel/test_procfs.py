@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from echowire.kernel import procfs
+from echowire.kernel import processes, procfs
 from echowire.model import Endpoint, Process, SocketEntry
 from tests.netns import link, namespaces
 
@@ -225,4 +225,4 @@ def test_whether_all_processes_are_seen() -> None:
         seen = True
     except PermissionError:
         seen = False
-    assert procfs.sees_all_processes() is seen
+    assert processes.sees_all_processes() is seen

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from echowire.wire.cells import date_text
 from echowire.wire.columns import Type
 from echowire.wire.layers import Field, Layer, Memory, Next, Picked, Protocol
 from echowire.wire.records import Records
-from echowire.wire.tree import Trees, bit_pattern, date_text, hex_dump, line, value_text
+from echowire.wire.tree import Trees, bit_pattern, hex_dump, line, value_text
 
 PACKETS = (bytes.fromhex("45 80fe 0a000001 ff"), bytes.fromhex("46 7f00 0a0000"), b"")
 

@@ -23,6 +23,7 @@ from echowire.wire.services import (
     QOTD,
     QUOTES,
     SERVICES,
+    STAMP,
     TIME,
     Flow,
     Service,
@@ -42,6 +43,7 @@ datagrams = st.binary(max_size=2048)
         (QOTD, "qotd", 17, 865, Flow.ONCE),
         (DAYTIME, "daytime", 13, 867, Flow.ONCE),
         (TIME, "time", 37, 868, Flow.ONCE),
+        (STAMP, "stamp", 862, 8762, Flow.REFLECT),
     ],
 )
 def test_each_service_is_what_its_rfc_says(service: Service, name: str, port: int, rfc: int, flow: Flow) -> None:
@@ -50,7 +52,7 @@ def test_each_service_is_what_its_rfc_says(service: Service, name: str, port: in
 
 
 def test_no_service_is_missing_from_the_tests_or_sends_what_its_flow_does_not() -> None:
-    assert list(SERVICES) == ["echo", "discard", "chargen", "qotd", "daytime", "time"]
+    assert list(SERVICES) == ["echo", "discard", "chargen", "qotd", "daytime", "time", "stamp"]
     for service in SERVICES.values():
         assert bool(service.pattern) == (service.flow is Flow.SOURCE)
         assert bool(service.message(0.0)) == (service.flow is Flow.ONCE)
@@ -58,7 +60,7 @@ def test_no_service_is_missing_from_the_tests_or_sends_what_its_flow_does_not() 
 
 @pytest.mark.parametrize("name", ["", "Echo", "echo ", "dance"])
 def test_an_unknown_service_is_answered_with_their_names(name: str) -> None:
-    with pytest.raises(UsageError, match="one of echo, discard, chargen, qotd, daytime, time"):
+    with pytest.raises(UsageError, match="one of echo, discard, chargen, qotd, daytime, time, stamp"):
         service_named(name)
 
 
@@ -179,4 +181,5 @@ def test_time_is_four_bytes_in_stream_and_datagram_alike(data: bytes, now: float
 def test_the_ports_of_services_that_answer_are_not_answered() -> None:
     answering = {service.port for service in SERVICES.values() if service.datagram(b"", 1.0) is not None}
     assert answering <= ANSWERING_PORTS
+    assert STAMP.port in ANSWERING_PORTS
     assert DISCARD.port not in ANSWERING_PORTS

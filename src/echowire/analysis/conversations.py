@@ -18,6 +18,7 @@ from echowire.wire.cells import colon_cells, ipv4_cells, ipv6_text
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
 from echowire.wire.records import Rows
+from echowire.wire.streams import internet_layer
 
 GATHERED_ROWS = 500_000
 """Rows that are gathered before they are grouped: some tens of megabytes."""
@@ -61,7 +62,9 @@ ADDRESS_SIZES = {"eth": 6, "ip": 4, "ipv6": 16}
 ADDRESS_AT = {"eth": (6, 0), "ip": (12, 16), "ipv6": (8, 24)}
 """Offsets of source and destination in the header of each protocol that has addresses."""
 
-ENDS = ["family", "a_high", "a_low", "b_high", "b_low", "a_port", "b_port", "stream"]
+ENDS = ["family", "lower_high", "lower_low", "higher_high", "higher_low", "lower_port", "higher_port", "stream"]
+"""A conversation: its lower end and its higher, the addresses as two numbers each, and its stream."""
+
 END = ["family", "high", "low", "port"]
 
 
@@ -96,25 +99,23 @@ class Conversations:
             self._rows = 0
 
     def conversations(self) -> pl.DataFrame:
-        """A row each, the most frames first: `a`, `b` and their ports, frames and bytes of each direction, the time of
-        the first in nanoseconds since 1970, and how long it lasted, in nanoseconds.
-
-        `a` is the end with the higher port; without ports, or with equal ones, the one with the lower address.
-        """
+        """A row each, the most frames first: `a`, which sent the first, and `b`, their ports, frames and bytes of each
+        direction, the time of the first in nanoseconds since 1970, and how long it lasted, in nanoseconds."""
         self._settle()
         if not self._gathered:
             return pl.DataFrame()
         found = self._gathered[0].sort("frames", "first", descending=[True, False], maintain_order=True)
+        forward = pl.col("from_lower")
         return found.select(
-            a=_addresses(found, "a"),
-            a_port="a_port",
-            b=_addresses(found, "b"),
-            b_port="b_port",
+            a=_addresses(found, forward, "lower", "higher"),
+            a_port=pl.when(forward).then("lower_port").otherwise("higher_port"),
+            b=_addresses(found, forward, "higher", "lower"),
+            b_port=pl.when(forward).then("higher_port").otherwise("lower_port"),
             stream="stream",
-            frames_a_to_b="frames_a",
-            bytes_a_to_b="bytes_a",
-            frames_b_to_a=pl.col("frames") - pl.col("frames_a"),
-            bytes_b_to_a=pl.col("bytes") - pl.col("bytes_a"),
+            frames_a_to_b=pl.when(forward).then("frames_up").otherwise(pl.col("frames") - pl.col("frames_up")),
+            bytes_a_to_b=pl.when(forward).then("bytes_up").otherwise(pl.col("bytes") - pl.col("bytes_up")),
+            frames_b_to_a=pl.when(forward).then(pl.col("frames") - pl.col("frames_up")).otherwise("frames_up"),
+            bytes_b_to_a=pl.when(forward).then(pl.col("bytes") - pl.col("bytes_up")).otherwise("bytes_up"),
             frames="frames",
             bytes="bytes",
             start_ns="start",
@@ -126,27 +127,31 @@ class Conversations:
         self._settle()
         if not self._gathered:
             return pl.DataFrame()
+        up, down = ("frames_up", "bytes_up"), ("frames_down", "bytes_down")
+        whole = self._gathered[0].with_columns(
+            frames_down=pl.col("frames") - pl.col("frames_up"), bytes_down=pl.col("bytes") - pl.col("bytes_up")
+        )
         both = pl.concat(
             [
-                self._gathered[0].select(
+                whole.select(
                     "family",
                     "first",
                     high=f"{end}_high",
                     low=f"{end}_low",
                     port=f"{end}_port",
-                    sent=pl.col("frames_a") if end == "a" else pl.col("frames") - pl.col("frames_a"),
-                    sent_bytes=pl.col("bytes_a") if end == "a" else pl.col("bytes") - pl.col("bytes_a"),
+                    sent=frames,
+                    sent_bytes=sizes,
                     frames="frames",
                     bytes="bytes",
                 )
-                for end in ("a", "b")
+                for end, (frames, sizes) in (("lower", up), ("higher", down))
             ]
         )
         counts = [pl.sum("sent"), pl.sum("sent_bytes"), pl.sum("frames"), pl.sum("bytes"), pl.min("first")]
         found = both.group_by(END, maintain_order=True).agg(counts)
         found = found.sort("frames", "first", descending=[True, False], maintain_order=True)
         return found.select(
-            address=_addresses(found, ""),
+            address=_texts(found.select("family", "high", "low")),
             port="port",
             frames="frames",
             bytes="bytes",
@@ -158,38 +163,40 @@ class Conversations:
 
 
 def _ends_of(layer: Layer, kind: Kind) -> pl.DataFrame | None:
-    """The ends of each packet of a layer, the one that counts as `a` first."""
+    """The ends of each packet of a layer, the lower first, and which of them sent it."""
     found = _addressed(layer)
     if found is None:
         return None
     holder, index = found
     name = holder.protocol.name
-    whole = holder.has(max(ADDRESS_AT[name]) + ADDRESS_SIZES[name])[index]
+    known = holder.has(max(ADDRESS_AT[name]) + ADDRESS_SIZES[name])[index]
     if kind.has_ports:
-        whole &= layer.has(4)
-    source, destination = (_address(holder, at)[index[whole]] for at in ADDRESS_AT[name])
-    rows = layer.rows[whole]
-    ports = [layer.uint(at, 2)[whole] if kind.has_ports else np.zeros(len(rows), np.uint16) for at in (0, 2)]
-    higher = (source[:, 0] > destination[:, 0]) | (
-        (source[:, 0] == destination[:, 0]) & (source[:, 1] > destination[:, 1])
-    )
-    swapped = (ports[0] < ports[1]) | ((ports[0] == ports[1]) & higher)
-    a, b = np.where(swapped[:, None], destination, source), np.where(swapped[:, None], source, destination)
+        known &= layer.has(4)
+    source, destination = (_address(holder, at)[index[known]] for at in ADDRESS_AT[name])
+    rows = layer.rows[known]
+    ports = [layer.uint(at, 2)[known] if kind.has_ports else np.zeros(len(rows), np.uint16) for at in (0, 2)]
+    words = ((source[:, 0], destination[:, 0]), (source[:, 1], destination[:, 1]), (ports[0], ports[1]))
+    is_up = np.ones(len(rows), np.bool_)
+    for ours, theirs in reversed(words):
+        is_up = (ours < theirs) | ((ours == theirs) & is_up)
+    lower = np.where(is_up[:, None], source, destination)
+    higher = np.where(is_up[:, None], destination, source)
     length, time_ns = layer.records.length[rows], layer.records.time_ns[rows]
     return pl.DataFrame(
         {
             "family": np.full(len(rows), ADDRESS_SIZES[name], np.uint8),
-            "a_high": a[:, 0],
-            "a_low": a[:, 1],
-            "b_high": b[:, 0],
-            "b_low": b[:, 1],
-            "a_port": np.where(swapped, ports[1], ports[0]),
-            "b_port": np.where(swapped, ports[0], ports[1]),
-            "stream": _streams(layer, kind)[whole],
+            "lower_high": lower[:, 0],
+            "lower_low": lower[:, 1],
+            "higher_high": higher[:, 0],
+            "higher_low": higher[:, 1],
+            "lower_port": np.where(is_up, ports[0], ports[1]),
+            "higher_port": np.where(is_up, ports[1], ports[0]),
+            "stream": _streams(layer, kind)[known],
             "frames": np.ones(len(rows), np.int64),
             "bytes": length,
-            "frames_a": (~swapped).astype(np.int64),
-            "bytes_a": np.where(swapped, 0, length),
+            "frames_up": is_up.astype(np.int64),
+            "bytes_up": np.where(is_up, length, 0),
+            "from_lower": is_up,
             "start": time_ns,
             "stop": time_ns,
             "first": layer.records.number[rows],
@@ -199,19 +206,14 @@ def _ends_of(layer: Layer, kind: Kind) -> pl.DataFrame | None:
 
 def _grouped(found: pl.DataFrame) -> pl.DataFrame:
     """One row a conversation."""
-    counts = [pl.sum("frames"), pl.sum("bytes"), pl.sum("frames_a"), pl.sum("bytes_a")]
-    times = [pl.first("start"), pl.last("stop"), pl.min("first")]
-    return found.group_by(ENDS, maintain_order=True).agg([*counts, *times])
+    counts = [pl.sum("frames"), pl.sum("bytes"), pl.sum("frames_up"), pl.sum("bytes_up")]
+    beginning = [pl.col("from_lower").get(pl.col("first").arg_min()), pl.min("start"), pl.max("stop"), pl.min("first")]
+    return found.group_by(ENDS, maintain_order=True).agg([*counts, *beginning])
 
 
 def _addressed(layer: Layer) -> tuple[Layer, Rows] | None:
-    """The nearest layer that has addresses, this one or one around it, and its entries."""
-    holder: Layer | None = layer
-    index = layer.every
-    wanted = ADDRESS_SIZES if layer.protocol.name in ADDRESS_SIZES else ("ip", "ipv6")
-    while holder is not None and holder.protocol.name not in wanted:
-        index, holder = holder.index[index], holder.parent
-    return None if holder is None else (holder, index)
+    """The layer that has the addresses, this one or the nearest around it, and its entries."""
+    return (layer, layer.every) if layer.protocol.name in ADDRESS_SIZES else internet_layer(layer)
 
 
 def _address(holder: Layer, at: int) -> NDArray[np.uint64]:
@@ -234,13 +236,16 @@ def _streams(layer: Layer, kind: Kind) -> Rows:
     return out
 
 
-def _addresses(found: pl.DataFrame, end: str) -> pl.Series:
-    """The addresses of one end as text."""
-    prefix = f"{end}_" if end else ""
-    columns = [found[name].to_numpy() for name in ("family", f"{prefix}high", f"{prefix}low")]
-    return pl.Series(
-        "address", [_text(*row) for row in zip(*(one.tolist() for one in columns), strict=True)], pl.String
+def _addresses(found: pl.DataFrame, forward: pl.Expr, end: str, other: str) -> pl.Series:
+    """The addresses as text: of `end` where the conversation was begun by its lower end, else of `other`."""
+    parts = (
+        pl.when(forward).then(f"{end}_{part}").otherwise(f"{other}_{part}").alias(part) for part in ("high", "low")
     )
+    return _texts(found.select("family", *parts))
+
+
+def _texts(found: pl.DataFrame) -> pl.Series:
+    return pl.Series("address", [_text(*row) for row in found.iter_rows()], pl.String)
 
 
 def _text(family: int, high: int, low: int) -> str:

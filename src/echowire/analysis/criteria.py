@@ -13,9 +13,9 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from echowire.analysis.histogram import Histogram
-from echowire.analysis.measurement import Report
 from echowire.errors import UsageError
 from echowire.wire.units import parse_duration, parse_rate
 
@@ -28,7 +28,8 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 
-Reader = Callable[[Report], float | None]
+Reader: TypeAlias = Callable[[Any], float | None]
+"""Reads a figure off what was measured: the report of `bench`, or a target's statistics of `ping`."""
 
 
 class ConditionError(UsageError):
@@ -48,7 +49,8 @@ class Figure:
     means: str
 
 
-def _nanoseconds(text: str) -> float:
+def nanoseconds(text: str) -> float:
+    """A duration, in nanoseconds. Raises `UsageError`."""
     # As latencies are: 400us is then the same 400,000 as is in the histogram, and can be asked for with ==.
     return round(parse_duration(text) * 1e9)
 
@@ -77,12 +79,12 @@ def _count(name: str) -> Figure:
 
 
 FIGURES: Mapping[str, Figure] = {
-    "min": Figure(_of_latency(lambda h: h.min_ns), _nanoseconds, "the least latency"),
-    "mean": Figure(_of_latency(lambda h: h.mean_ns), _nanoseconds, "the mean latency"),
-    "max": Figure(_of_latency(lambda h: h.max_ns), _nanoseconds, "the largest latency"),
-    "lateness": Figure(lambda report: report.lateness.percentile(99), _nanoseconds, "the sender's lateness at p99"),
+    "min": Figure(_of_latency(lambda h: h.min_ns), nanoseconds, "the least latency"),
+    "mean": Figure(_of_latency(lambda h: h.mean_ns), nanoseconds, "the mean latency"),
+    "max": Figure(_of_latency(lambda h: h.max_ns), nanoseconds, "the largest latency"),
+    "lateness": Figure(lambda report: report.lateness.percentile(99), nanoseconds, "the sender's lateness at p99"),
     "jitter": Figure(
-        lambda report: None if report.jitter_s is None else report.jitter_s * 1e9, _nanoseconds, "RFC 3550's jitter"
+        lambda report: None if report.jitter_s is None else report.jitter_s * 1e9, nanoseconds, "RFC 3550's jitter"
     ),
     "rate": Figure(lambda report: report.echoes_per_s, parse_rate, "echoes a second"),
     "sent": Figure(lambda report: report.sent_bits_per_s, parse_rate, "bits sent a second"),
@@ -94,6 +96,21 @@ FIGURES: Mapping[str, Figure] = {
     "server_cpu": Figure(lambda report: report.cpu.server, parse_share, "the server's processor share"),
 }
 """Every figure but the percentiles, which are any of `p0` to `p100`, and `uncorrected_p50` and so on."""
+
+
+def _percentile(percent: float, prefix: str) -> Reader | None:
+    return _of_latency(lambda h: h.percentile(percent), uncorrected=bool(prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What conditions may be about: figures by name, and how a percentile is read, None where there is no such."""
+
+    named: Mapping[str, Figure]
+    percentile: Callable[[float, str], Reader | None]
+
+
+OF_BENCH = Figures(FIGURES, _percentile)
 
 _NAME = re.compile(r"\s*([A-Za-z_][\w.]*)")
 _OPERATOR = re.compile(r"\s*(>=|<=|==|!=|>|<)")
@@ -111,7 +128,7 @@ class Comparison:
     operator: str
     value: float
 
-    def holds(self, report: Report) -> bool | None:
+    def holds(self, report: Any) -> bool | None:
         """Whether it holds; None where the figure is not known."""
         found = self.figure.read(report)
         return None if found is None else OPERATORS[self.operator](found, self.value)
@@ -124,7 +141,7 @@ class Condition:
     text: str
     alternatives: tuple[Comparison, ...]
 
-    def holds(self, report: Report) -> bool | None:
+    def holds(self, report: Any) -> bool | None:
         """True if one alternative holds, False if none does, None if that cannot be known."""
         answers = [comparison.holds(report) for comparison in self.alternatives]
         return True if True in answers else None if None in answers else False
@@ -133,12 +150,12 @@ class Condition:
         return self.text
 
 
-def parse_condition(text: str) -> Condition:
-    """Read `text`. Raises `ConditionError`."""
+def parse_condition(text: str, figures: Figures = OF_BENCH) -> Condition:
+    """Read `text`, whose names are of `figures`. Raises `ConditionError`."""
     comparisons, at = [], 0
     while True:
         name_at, name, at = _expect(_NAME, text, at, "a figure is expected, such as p99, rate or loss")
-        figure = _figure(name, text, name_at)
+        figure = _figure(name, text, name_at, figures)
         _, sign, at = _expect(_OPERATOR, text, at, "one of > >= < <= == != is expected")
         value_at, value, at = _expect(_VALUE, text, at, "a value is expected")
         try:
@@ -150,16 +167,16 @@ def parse_condition(text: str) -> Condition:
         _, _, at = _expect(_OR, text, at, "'or' is expected")
 
 
-def _figure(name: str, text: str, position: int) -> Figure:
+def _figure(name: str, text: str, position: int, figures: Figures) -> Figure:
     if match := _PERCENTILE.fullmatch(name):
         percent = float(match[2])
-        if percent <= 100:
-            read = _of_latency(lambda h: h.percentile(percent), uncorrected=bool(match[1]))
-            return Figure(read, _nanoseconds, f"the latency at p{percent:g}")
-    if name not in FIGURES:
-        known = ", ".join(FIGURES)
+        read = figures.percentile(percent, match[1] or "") if percent <= 100 else None
+        if read is not None:
+            return Figure(read, nanoseconds, f"the latency at p{percent:g}")
+    if name not in figures.named:
+        known = ", ".join(figures.named)
         raise ConditionError(f"there is no figure '{name}'; there are p50 to p100, {known}", text, position)
-    return FIGURES[name]
+    return figures.named[name]
 
 
 def _expect(pattern: re.Pattern[str], text: str, at: int, otherwise: str) -> tuple[int, str, int]:

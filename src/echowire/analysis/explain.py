@@ -92,6 +92,7 @@ ROWS: tuple[Row, ...] = (
     _row((48,), (errno.EADDRINUSE,), _BIND, unix.path_taken),
     _row((3,), (errno.EADDRINUSE,), _BIND, bind.client_has_it),
     _row((2,), (errno.EADDRINUSE,), _BIND, bind.time_wait_has_it),
+    _row((3,), (errno.EADDRINUSE,), _BIND, bind.bound_has_it),
     _row((3,), (errno.EADDRINUSE,), _BIND, bind.unlisted_has_it),
     _row((5,), (errno.EADDRNOTAVAIL,), None, bind.ipv6_off),
     _row((5,), (errno.EADDRNOTAVAIL,), "bind", bind.not_local),

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from echowire.wire.cells import text_of
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
+from echowire.wire.records import Rows
+from echowire.wire.streams import internet_layer
 
 SEQUENCE_MASK = 0xFFFFFFFF
 HALF = 1 << 31
@@ -26,6 +29,9 @@ SYN, ACK = 0x02, 0x10
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Of early segments that wait for what belongs before them, each direction: a thousand times the largest window that
 is usual. Beyond it the oldest gap is given up, as if it had been acknowledged."""
+
+Endpoint: TypeAlias = tuple[str, int]
+"""An address as text, and a port."""
 
 TCP_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
 UDP_FIELDS = ("udp.stream", "ip.src", "ipv6.src")
@@ -117,10 +123,6 @@ class Reassembly:
                 if fresh.data:
                     yield Piece(end, first.frame, first.time_ns, fresh.data)
 
-    def finish(self) -> Iterator[Piece]:
-        """What still waits at the end of the capture is not shown: nobody acknowledged what belongs before it."""
-        return iter(())
-
 
 def _distance(a: int, b: int) -> int:
     """How far `a` is behind `b` on the circle of sequence numbers; negative where it is before."""
@@ -144,7 +146,7 @@ class Following:
         self.protocol = protocol
         """`tcp` or `udp`."""
         self.stream = stream
-        self.ends: list[tuple[str, int]] = []
+        self.ends: list[Endpoint] = []
         """Address and port of each end, once the stream was met."""
         self._reassembly = Reassembly()
 
@@ -158,7 +160,7 @@ class Following:
         for layer in packets.layers_of(self.protocol):
             if layer.is_quoted:
                 continue
-            numbers = _picked(layer, f"{self.protocol}.stream")
+            numbers = _numbers(layer, f"{self.protocol}.stream")
             for entry in np.flatnonzero(numbers == self.stream).tolist():
                 yield from self._feed_one(layer, entry)
 
@@ -191,14 +193,29 @@ class Following:
         yield from self._reassembly.feed(segment)
 
 
-def endpoints_of(layer: Layer, entry: int) -> tuple[tuple[str, int], tuple[str, int]]:
+def endpoints_of(layer: Layer, entry: int) -> list[Endpoint]:
     """Address and port that a segment or datagram came from, and those that it went to."""
-    ports = layer.data[int(layer.start[entry]) : int(layer.start[entry]) + 4].tobytes()
-    holder, index = layer.parent, int(layer.index[entry])
-    while holder is not None and holder.protocol.addresses is None:
-        index, holder = int(holder.index[index]), holder.parent
-    names = ("", "")
-    if holder is not None and holder.protocol.addresses is not None:
-        names = tuple(_text_at(holder, name, index) for name in holder.protocol.addresses)  # type: ignore[assignment]
-    source, destination = int.from_bytes(ports[:2], "big"), int.from_bytes(ports[2:], "big")
-    return (names[0], source), (names[1], destination)
+    begin = int(layer.start[entry])
+    ports = layer.data[begin : begin + 4].tobytes()
+    texts = ["", ""]
+    around = internet_layer(layer)
+    if around is not None:
+        outer, index = around
+        texts = [_address(outer, int(index[entry]), name) for name in outer.protocol.addresses or ("", "")]
+    return [(texts[0], int.from_bytes(ports[:2], "big")), (texts[1], int.from_bytes(ports[2:], "big"))]
+
+
+def _address(layer: Layer, entry: int, name: str) -> str:
+    field = next(one for one in layer.protocol.fields if one.name == name)
+    picked = layer.pick(field)
+    at = int(np.searchsorted(picked.index, entry))
+    return text_of(field, picked.values[at]) if at < len(picked.index) and picked.index[at] == entry else ""
+
+
+def _numbers(layer: Layer, name: str) -> Rows:
+    """The number of each entry's stream; -1 where it has none."""
+    out = np.full(len(layer), -1, np.int64)
+    field = next(one for one in layer.protocol.fields if one.name == name)
+    picked = layer.pick(field)
+    out[picked.index] = picked.values
+    return out

@@ -15,6 +15,19 @@ def main() -> int:
     if sys.argv[1:] in (["--version"], ["-V"]):
         sys.stdout.write(f"echowire {__version__}\n")
         return 0
+    if sys.argv[1:2] == ["sockets"]:
+        # On a host of 40,000 sockets, click would be a third of the time that it takes to list them.
+        from echowire.cli.sockets_switches import plain
+
+        if (options := plain(sys.argv[2:])) is not None:
+            import gc
+
+            from echowire.cli.environment import Environment, outcome
+            from echowire.cli.sockets_report import run as run_sockets
+
+            gc.disable()  # it ends before there is anything to collect
+            env = Environment.of_process()
+            return outcome(env, False, lambda: run_sockets(env, options))
     from echowire.cli.main import run
 
     return run(sys.argv[1:])

@@ -6,21 +6,15 @@ The live line is drawn by this process, which only waits; the load is in others 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 from echowire import EchowireError, Endpoint, Measurement, format_duration, format_size
 from echowire.cli.common import Environment, printable
+from echowire.cli.histogram import histogram_lines
 
 SCHEMA = {"schema": "echowire.bench", "version": 1}
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
-
-BAR_WIDTH = 40
-ROWS = 14
-"""Rows of the histogram at most."""
-
-EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 CLEAR = "\r\x1b[K"
 """To the start of the line, and erase it (ECMA-48)."""
@@ -63,7 +57,11 @@ class Report:
         elif self._options["jsonl"]:
             env.answer_json({"event": "summary", **measured.to_json()})
         else:
-            for line in [*_summary(measured), *self._histogram(measured), *_judgement(measured)]:
+            for line in [
+                *_summary(measured),
+                *histogram_lines(measured.latency, plain=self._is_plain),
+                *_judgement(measured),
+            ]:
                 env.answer(line)
             for line in _comparison(measured):
                 env.answer(line)
@@ -81,25 +79,6 @@ class Report:
             self._env.stderr.write(CLEAR)
             self._env.stderr.flush()
             self._line_is_drawn = False
-
-    def _histogram(self, measured: Measurement) -> list[str]:
-        """Rows of equal width on a logarithmic scale, from the least to the 99.99th percentile."""
-        latency = measured.latency
-        least, most, largest = latency.min_ns, latency.percentile(99.99), latency.max_ns
-        if least is None or most is None or largest is None or latency.count < 2:
-            return []
-        least = max(least, 1)
-        rows = max(1, min(ROWS, math.ceil(math.log(max(most / least, 1.0001), 1.05))))
-        step = (max(most, least + 1) / least) ** (1 / rows)
-        edges = [0.0, *(least * step**row for row in range(1, rows)), math.inf]
-        counts = [latency.count_between(low, high) for low, high in pairwise(edges)]
-        lines = [""]
-        for row, count in enumerate(counts):
-            start = format_duration((least if row == 0 else edges[row]) / 1e9)
-            lines.append(
-                f"  from {start:>8}  {_bar(count / max(counts), plain=self._is_plain)} {count / latency.count:6.2%}"
-            )
-        return [*lines, f"    to {format_duration(largest / 1e9):>8}"]
 
 
 def _live_line(interval: Any) -> str:
@@ -190,13 +169,6 @@ def _comparison(measured: Measurement) -> list[str]:
         ratio = "?" if row.ratio is None else f"{row.ratio:.3f}"
         lines.append(f"  {row.name:28} {_figure(row.before):>14} {_figure(row.after):>14} {ratio:>11}")
     return [*lines, *(f"  asked differently: {difference}" for difference in comparison.differences)]
-
-
-def _bar(share: float, *, plain: bool) -> str:
-    if plain:
-        return ("#" * round(share * BAR_WIDTH)).ljust(BAR_WIDTH)
-    whole, part = divmod(round(share * BAR_WIDTH * 8), 8)
-    return (EIGHTHS[8] * whole + (EIGHTHS[part] if part else "")).ljust(BAR_WIDTH)
 
 
 def _figure(value: float | None) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
 from importlib import import_module
 
 import click
 
-from echowire import EchowireError, __version__
-from echowire.cli.common import Environment, printable
+from echowire import __version__
+from echowire.cli.environment import Environment, outcome, printable
 
-VERBS = ("serve", "call", "bench", "read")
+VERBS = ("serve", "call", "bench", "read", "fields", "sockets", "ping")
 """Each is `echowire.cli.<verb>:command`."""
 
 
@@ -44,6 +41,9 @@ def echowire(debug: bool) -> None:
     echo hello | echowire call :12345   or pipe, as with netcat
     echowire bench -c 50 -s 1K -t 5s    put a load on it, and measure
     echowire read FILE                  see the packets of a capture
+    echowire fields                     the fields that there are
+    echowire sockets -tlnp              who listens, and what is wrong with it
+    echowire ping example.org           is it there, how far, and who says no
     """
 
 
@@ -53,6 +53,10 @@ def run(arguments: list[str], environment: Environment | None = None) -> int:
     debug = "--debug" in arguments
     # Accepted anywhere: one adds it to the end of the command that just failed.
     arguments = [argument for argument in arguments if argument != "--debug"]
+    return outcome(env, debug, lambda: _invoke(env, arguments))
+
+
+def _invoke(env: Environment, arguments: list[str]) -> int:
     try:
         with echowire.make_context("echowire", arguments, obj=env) as context:
             result = echowire.invoke(context)
@@ -65,20 +69,4 @@ def run(arguments: list[str], environment: Environment | None = None) -> int:
     except click.ClickException as error:
         where = f" (see '{error.ctx.command_path} --help')" if isinstance(error, click.UsageError) and error.ctx else ""
         env.say(f"echowire: {printable(error.format_message())}{where}")
-        return 2
-    except EchowireError as error:
-        if debug:
-            traceback.print_exc(file=env.stderr)
-        env.say(f"echowire: {printable(str(error))}")
-        return error.exit_status
-    except BrokenPipeError:
-        # Whoever read the answer has left (`| head`). Nothing more can be written, not even by the interpreter at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        if debug:
-            raise
-        env.say(f"echowire: internal error: {type(error).__name__}: {error}; run again with --debug, and report it")
         return 2

@@ -9,6 +9,7 @@ import click
 import echowire
 from echowire import LineFormat, UsageError
 from echowire.cli.common import Environment, pass_environment, printable
+from echowire.cli.read_progress import progress
 
 NAMED_CHARACTERS = {"/t": "\t", "/s": " ", "\\t": "\t", "\\s": " "}
 """How tshark spells a tab and a space; the backslash is what one types by habit."""
@@ -20,10 +21,15 @@ QUOTES = {"d": '"', "s": "'", "n": ""}
 @click.command("read")
 @click.argument("file", required=False)
 @click.option("-r", "--read-file", "read_file", metavar="FILE", help="The same as the argument, as tshark has it.")
-@click.option("-T", "form", type=click.Choice(["text", "fields"]), default="text", help="What to print of a packet.")
+@click.option("-Y", "--filter", "display_filter", metavar="FILTER", help="Only packets that pass: tcp.port == 443.")
+@click.option(
+    "-T", "form", type=click.Choice(["text", "fields", "json", "ek"]), default="text", help="What to print of a packet."
+)
 @click.option("-e", "--field", "fields", multiple=True, metavar="FIELD", help="A field to print; may be repeated.")
 @click.option("-E", "settings", multiple=True, metavar="NAME=VALUE", help="How -T fields prints; see below.")
 @click.option("-c", "--count", type=click.IntRange(min=1), help="Read so many packets of the file at most.")
+@click.option("-w", "--write", metavar="FILE", help="Write the packets to a .pcap or .pcapng file, also .gz .zst .lz4.")
+@click.option("--export", metavar="FILE", help="Write the fields of -e to a .parquet, .csv or .arrow file.")
 @click.option("-n", "numeric", is_flag=True, help="As in tshark; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -31,11 +37,16 @@ def command(env: Environment, /, **options: Any) -> int:
     """Read the packets of FILE, a pcap or pcapng capture, also compressed (gzip, zstd, lz4); - is standard input.
 
     \b
-    echowire read a.pcap -T fields -e ip.src -e tcp.dstport     columns, tab-separated
+    echowire read a.pcap -T fields -e ip.src -e tcp.dstport       columns, tab-separated
+    echowire read a.pcap -Y 'ip.addr == 10.0.0.0/8 && tcp.flags.syn == 1' -T fields -e frame.number
+    echowire read a.pcap -Y 'udp.port in {53, 5353}' -w dns.pcapng
+    echowire read a.pcap --export a.parquet -e frame.time -e ip.src -e ip.dst -e frame.len
+
+    FILTER is Wireshark's display filter language (wireshark-filter(4)); `echowire fields` lists the fields.
 
     Settings of -E, as in tshark: header=y, separator=, (/t a tab, /s a space, or any text), occurrence=f|l|a (the
     first, the last or all values of a field that a packet has several of; the first, where tshark prints all),
-    aggregator=, between several values, quote=d|s|n, escape=y|n, bom=y|n.
+    aggregator=, between several values, quote=d|s|n, escape=y|n, bom=y|n. -T json and -T ek give all values.
 
     Exit status: 0; 1 if the file is cut or damaged (what came before is given); 2 for wrong usage.
     """
@@ -43,13 +54,39 @@ def command(env: Environment, /, **options: Any) -> int:
 
 
 def run(env: Environment, options: dict[str, Any]) -> int:
-    """Read, and print; the exit status."""
+    """Read, and print or write; the exit status."""
+    _check(options)
     capture = echowire.read(_path(options))
+    if options["display_filter"]:
+        capture = capture.filter(options["display_filter"])
     if options["count"]:
         capture = capture.head(options["count"])
-    if options["form"] == "fields":
-        return _fields(env, capture, options)
-    raise UsageError("say what to print: -T fields -e FIELD")
+    form = line_format(options["settings"])
+    if options["write"]:
+        return _written(env, capture, options)
+    if options["export"]:
+        return _exported(env, capture, options, form)
+    if options["form"] == "text":
+        raise UsageError("say what to print: -T fields -e FIELD")
+    with capture.chunks(*options["fields"]) as reading, progress(env, reading):
+        blocks = reading.lines(form) if options["form"] == "fields" else reading.json(bulk=options["form"] == "ek")
+        for block in blocks:
+            if not options["quiet"]:
+                env.write(block)
+        env.flush()
+    return conclude(env, reading)
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Raise `UsageError` for options that contradict each other."""
+    if options["write"] and options["export"]:
+        raise UsageError("-w writes packets and --export their fields; give one of them")
+    if options["fields"] and options["form"] == "text" and not options["export"]:
+        raise UsageError("-e names fields of -T fields, -T json, -T ek or --export; give one of them")
+    if options["form"] != "text" and not options["fields"]:
+        raise UsageError(f"-T {options['form']} needs fields: -e ip.src -e tcp.dstport")
+    if options["settings"] and options["form"] != "fields" and not options["export"]:
+        raise UsageError("-E says how -T fields prints")
 
 
 def _path(options: dict[str, Any]) -> str:
@@ -59,17 +96,21 @@ def _path(options: dict[str, Any]) -> str:
     return str(given[0])
 
 
-def _fields(env: Environment, capture: echowire.Capture, options: dict[str, Any]) -> int:
-    if not options["fields"]:
-        raise UsageError("-T fields needs fields: -e ip.src -e tcp.dstport")
-    with capture.chunks(*options["fields"]) as reading:
-        made = echowire.FieldLines(options["fields"], line_format(options["settings"]))
-        env.write(made.begin())
-        for chosen in reading:
-            if not options["quiet"]:
-                env.write(made.lines(chosen))
-        env.flush()
-        return conclude(env, reading)
+def _written(env: Environment, capture: echowire.Capture, options: dict[str, Any]) -> int:
+    with capture.chunks() as reading, progress(env, reading):
+        count = reading.write(options["write"])
+    if not options["quiet"]:
+        env.say(f"{count} packets written to {printable(options['write'])}")
+    return conclude(env, reading)
+
+
+def _exported(env: Environment, capture: echowire.Capture, options: dict[str, Any], form: LineFormat) -> int:
+    fields = options["fields"] or echowire.default_columns()
+    with capture.chunks(*fields) as reading, progress(env, reading):
+        count = reading.export(options["export"], occurrences=form.occurrence)
+    if not options["quiet"]:
+        env.say(f"{count} packets exported to {printable(options['export'])}")
+    return conclude(env, reading)
 
 
 def conclude(env: Environment, reading: echowire.Reading) -> int:

@@ -40,7 +40,11 @@ SCHEMA = {"schema": "echowire.serve", "version": 1}
 @click.option("-t", "--tcp", is_flag=True, help="TCP only.")
 @click.option("-U", "--unix", is_flag=True, help="The endpoints are paths of Unix sockets.")
 @click.option("-p", "--port", type=PORT, help="The port, where an endpoint names none.")
-@click.option("--service", default="echo", show_default=True, help="echo, discard, chargen, qotd, daytime or time.")
+@click.option(
+    "--service", default="echo", show_default=True, help="echo, discard, chargen, qotd, daytime, time, stamp."
+)
+@click.option("--key", metavar="FILE", help="The key of STAMP's authenticated mode (HMAC-SHA-256).")
+@click.option("--stateless", is_flag=True, help="Have STAMP keep no count of each session's packets.")
 @click.option("--handler", metavar="MODULE:FUNCTION", help="Serve with a blocking function of a connected socket.")
 @click.option("--engine", default="auto", show_default=True, help="auto, readiness (epoll), threads or kernel.")
 @click.option(
@@ -90,6 +94,7 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire serve localhost:9 tcp://:8000 unix:/tmp/e   several at once
     echowire serve tls://:8443 --tls-cert c.pem --tls-key k.pem
     echowire serve --handler mymodule:serve              your own function of a socket
+    echowire serve :862 --service stamp                  a reflector for echowire ping --stamp (RFC 8762)
     echowire serve :12345 --workers 2 --jsonl            two processes, events as JSON
     """
     return Serving(env, options).run()
@@ -121,6 +126,8 @@ class Serving:
                 workers=options["workers"],
                 limits=_limits(options),
                 tls=_tls(options),
+                stamp_key=options["key"],
+                stamp_stateless=options["stateless"],
                 family=family_of(options),
                 inherited=self._env.variables,
                 on_event=self._on_event,
@@ -209,6 +216,8 @@ class Serving:
 def _endpoints(options: dict[str, Any]) -> list[str | echowire.Endpoint]:
     """The endpoints that the arguments mean, `HOST PORT` included."""
     given, port = list(options["endpoints"]), options["port"]
+    is_stamp = options["service"] == "stamp"
+    default_port = echowire.STAMP_PORT if is_stamp else echowire.DEFAULT_PORT
     if options["unix"]:
         if not given:
             raise UsageError("-U needs the path of a socket, as in: echowire serve -U /tmp/echo.sock")
@@ -222,8 +231,8 @@ def _endpoints(options: dict[str, Any]) -> list[str | echowire.Endpoint]:
         if echowire.split_scheme(text)[0] is not None:
             wanted.append(text)
             continue
-        endpoint = echowire.Endpoint.parse(text, port=echowire.DEFAULT_PORT if port is None else port)
-        if options["udp"]:
+        endpoint = echowire.Endpoint.parse(text, port=default_port if port is None else port)
+        if options["udp"] or is_stamp:
             wanted.append(replace(endpoint, transport="udp"))
         elif options["tcp"]:
             wanted.append(replace(endpoint, transport="tls" if options["tls_cert"] else "tcp"))

@@ -10,13 +10,8 @@ from echowire.engines.readiness import Readiness
 from echowire.engines.threads import Threads
 from echowire.errors import UsageError
 
-ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (Readiness, Threads, Kernel)}
-"""In the order in which `auto` tries them: it takes the first that can do the job.
-
-The kernel engine comes last, which is to say that it must be asked for by name, until it does no harm to the host:
-where a peer does not read, the way in which the program passes its bytes to the process makes the kernel's count of
-TCP's memory drift (the "mem" of /proc/net/sockstat), and with it a warning of the kernel's.
-"""
+ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (Kernel, Readiness, Threads)}
+"""Fastest first: `auto` takes the first that can do the job."""
 
 
 def choose(name: str, job: Job) -> tuple[type[Engine], str]:

@@ -56,7 +56,10 @@ class Answerer:
         self._guard = DatagramGuard(listener, limits)
         self._is_echo = service.flow is Flow.ECHO
         # Only where each datagram of a burst is answered by itself, or none is, may they be taken together.
-        self.port = DatagramSocket(listener, in_bursts=service.flow in (Flow.ECHO, Flow.SINK))
+        self.port = DatagramSocket(
+            listener, in_bursts=service.flow in (Flow.ECHO, Flow.SINK), stamped=service.reflector is not None
+        )
+        self._reflector = None if service.reflector is None else service.reflector()
 
     def answer(self, arrival: Arrival) -> Answer | None:
         """The answer to `arrival`, which is in the port's buffer; an echo's shares that buffer. None for none."""
@@ -73,7 +76,11 @@ class Answerer:
                 size = allowed * segment
         if self._is_echo:
             return Answer(self.port.view[:size], address, ancillary, segment)
-        data = self._service.datagram(bytes(self.port.view[:size]), time.time())
+        question = bytes(self.port.view[:size])
+        if self._reflector is not None:
+            data = self._reflector.answer(question, address, self.port.hops, self.port.received_ns, time.time_ns())
+        else:
+            data = self._service.datagram(question, time.time())
         return None if data is None else Answer(data, address, ancillary, len(data))
 
 

@@ -1,6 +1,6 @@
 """The kernel echoes TCP by itself; this process accepts, counts and closes, and is not woken for a byte.
 
-How the kernel is made to do it, and the one thing that it cannot do alone (hold back a peer that does not read), is in
+How the kernel is made to do it, and the one thing that it cannot do alone (serve a peer that does not read), is in
 `echowire.kernel.echo_map`. Everything else that is served (TLS, Unix sockets, datagrams) goes through the same loop
 as in the readiness engine, and so does a connection that the kernel refuses: one whose peer has already ended it.
 """
@@ -13,20 +13,23 @@ import os
 import select
 import socket
 import struct
+import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
 from echowire.engines.base import Job, Report
-from echowire.engines.connection import Connection, EchoConnection
+from echowire.engines.connection import Connection, EchoConnection, serve_ready
 from echowire.engines.serving import MakeConnection, Serving
 from echowire.engines.tally import Ticket
 from echowire.errors import EchowireError, OperationError
 from echowire.kernel import bpf
-from echowire.kernel.echo_map import AHEAD_MAX_BYTES, EchoMap, give_room
+from echowire.kernel.echo_map import BY_HAND_BUFFER_BYTES, EchoMap, give_room, leave_in_queue, take_at_once
+from echowire.kernel.echo_program import AHEAD_MAX_BYTES
 from echowire.kernel.listen import Listener, open_listeners
-from echowire.kernel.poller import READ, WRITE
+from echowire.kernel.poller import READ
 from echowire.kernel.tcp_info import TCP_INFO
 from echowire.model import Endpoint, Limits
 from echowire.wire.services import Flow
@@ -38,15 +41,25 @@ not, unless it is asked for; the socket's every segment then still passes by the
 SOCKETS_MAX = 65_536
 """Sockets that the maps have room for where no limit of connections is set; later ones are served by hand."""
 
-CLOSE_LOOK_S = 0.001
-CLOSE_LOOK_MAX_S = 0.05
-"""How soon it is looked again, and after doubling at most, whether the last bytes have been sent after the peer's
-half-close. No event tells: the bytes may be in the hands of a kernel worker, and the socket is writable all along."""
+LOOK_S = 0.001
+LOOK_MAX_S = 0.05
+"""How soon it is looked again, and after doubling at most, whether the kernel has sent all that it has in hand:
+before the process takes over, and after the peer's half-close. No event tells, as the socket is writable all along."""
+
+CAUGHT_UP_BYTES = AHEAD_MAX_BYTES // 2
+"""Of what the process sends, as much may be on its way when it gives back: so much less than what makes it take over
+that the two do not take turns."""
+
+GIVE_BACK_LOOK_S = 0.005
+GIVE_BACK_LOOK_MAX_S = 1.0
+"""The same, for whether a peer that was taken over has caught up. Few are looked at often, and thousands that have
+stopped to read cost little."""
 
 FIN_RECEIVED = frozenset({8, 9, 11, 6})  # TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING, TCP_TIME_WAIT (tcp_states.h)
 TCP_INFO_BYTES = 136
 BYTES_ACKED_AT, BYTES_RECEIVED_AT = 120, 128  # struct tcp_info; a test holds them against `kernel.tcp_info`
-SIOCOUTQ = 0x5411  # linux/sockios.h: bytes in the send queue, also those sent and not acknowledged
+SIOCINQ, SIOCOUTQ = 0x541B, 0x5411
+"""linux/sockios.h: bytes in the receive queue, and in the send queue, also those sent and not acknowledged."""
 
 CAPABILITIES = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_NET_ADMIN": 12}
 """For the maps and the program, for reading TCP's counts in it, and for attaching it (capabilities(7))."""
@@ -103,10 +116,26 @@ class Kernel(Serving):
 
     def serve_by_hand(self, connection: KernelConnection) -> None:
         """`connection` cannot join: its socket is served as in the readiness engine."""
-        self.connections.discard(connection)
-        plain = EchoConnection(self, connection.sock, connection.ticket)
-        self.connections.add(plain)
-        plain.begin()
+        self._replace(connection, EchoConnection(self, connection.sock, connection.ticket))
+
+    def take_over(self, connection: KernelConnection) -> None:
+        """`connection` has left the map, with nothing under way: serve its socket until its peer has caught up."""
+        self._replace(connection, OvertakenConnection(self, connection))
+
+    def give_back(self, connection: OvertakenConnection) -> None:
+        """Its peer has caught up: leave its socket to the kernel again, unless it has ended."""
+        joining = KernelConnection(self, connection.sock, connection.ticket, connection.received)
+        if joining.join():
+            self.echoes.pop(connection.fd, None)
+            self._replace(connection, joining)
+
+    def _replace(self, old: Connection, new: Connection) -> None:
+        """The socket of `old` is now that of `new`."""
+        self.loop.unwatch(old.fd)
+        old.fd = -1
+        self.connections.discard(old)
+        self.connections.add(new)
+        new.begin()
 
     def _on_overtaken(self, mask: int) -> None:
         for key, broken in self.echo_map.overtaken():
@@ -116,66 +145,77 @@ class Kernel(Serving):
 
 
 class KernelConnection(Connection):
-    """A connection that the kernel echoes, or for a while, when its peer has fallen far behind, this process.
+    """A connection that the kernel echoes. `received` and `sent` are its counts of when it was last asked."""
 
-    `received` and `sent` are the kernel's counts of when it was last asked.
-    """
+    __slots__ = ("_before", "_ended", "_engine", "_key", "_look_s", "_sent")
 
-    __slots__ = ("_acked", "_by_hand", "_ended", "_engine", "_interest", "_key", "_look_s", "_sent", "_taken")
-
-    def __init__(self, engine: Kernel, sock: socket.socket, ticket: Ticket) -> None:
+    def __init__(self, engine: Kernel, sock: socket.socket, ticket: Ticket, before: int = 0) -> None:
+        """`before`: bytes that have come, and gone back, before it joined."""
         super().__init__(engine, sock, ticket)
         self._engine = engine
         self._key = b""
-        self._acked = 0
-        self._sent = 0
-        self._by_hand = False
+        self._before = before
+        self._sent = before
         self._ended = False
-        self._taken = 0
-        self._look_s = CLOSE_LOOK_S
-        self._interest = PEER_ENDED
+        self._look_s = LOOK_S
 
     @property
     def sent(self) -> int:
         """Bytes that have been given to TCP to send."""
         return self._sent
 
-    def begin(self) -> None:
-        """Join the map, and wait for the end."""
+    def join(self) -> bool:
+        """Join the map; whether it could."""
         try:
             self._key = self._engine.echo_map.join(self.sock)
         except OperationError:
-            self._engine.serve_by_hand(self)
-            return
+            return False
         self._engine.joined[self._key] = self
-        self.host.loop.watch(self.fd, self._interest, self.on_ready)
+        return True
+
+    def begin(self) -> None:
+        """Join the map, if it has not, and wait for the end."""
+        if self._key or self.join():
+            self.host.loop.watch(self.fd, PEER_ENDED, self.on_ready)
+        else:
+            self._engine.serve_by_hand(self)
 
     def on_ready(self, mask: int) -> None:
-        """The peer has ended, or the connection has failed; by hand also: there is something to read or room."""
+        """The peer has ended, or the connection has failed."""
         if mask & (FAILED | HUNG_UP):
             number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
             # TCP says EPIPE for a reset that comes after the peer's half-close (tcp_reset).
             self._ended = self._ended or number == errno.EPIPE
             self.lose(_os_error(number))
-            return
-        try:
-            if mask & WRITE and self.queue is not None:
-                self._flush()
-            elif mask & READ and self._by_hand and self.queue is None:
-                self._carry()
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self.lose(error)
-        if mask & PEER_ENDED and not self._ended and self.fd >= 0:
+        elif mask & PEER_ENDED and not self._ended:
             self._ended = True
-            self._watch()
+            self.host.loop.rewatch(self.fd, 0)  # or it would be told again and again
+            self._look_s = LOOK_S
             self._finish()
 
     def overtake(self) -> None:
-        """From now on the kernel passes this connection's bytes to us."""
-        self._by_hand = True
-        self._watch()
+        """The peer is far behind: take over, once the kernel has sent what it has in hand.
+
+        `Kernel.take_over` goes on. Of a peer that has ended nothing more comes that could be held back.
+        """
+        if self.fd < 0:
+            return
+        if self._ended:
+            take_at_once(self.sock)
+            return
+        leave_in_queue(self.sock)
+        if not self._is_all_sent() or not self._is_held_with_all_sent():
+            self._look_again(self.overtake)
+            return
+        self._engine.echo_map.take_out(self._key)
+        # Looked at once more: a processor that was stopped just between the filter and the socket, by whoever runs
+        # this machine, may have let something in since. What it lets in now is not lost, and found the next time.
+        if not any(self._is_nothing_lost() for _ in range(3)):
+            self.abort()
+            return
+        self._leave()
+        take_at_once(self.sock)
+        self._engine.take_over(self)
 
     def abort(self) -> None:
         """The kernel has lost bytes of this connection: reset it, so that nobody takes what came for all."""
@@ -197,9 +237,26 @@ class KernelConnection(Connection):
         if self.fd < 0:
             return
         self._count()
-        self._engine.joined.pop(self._key, None)
         super().close(reason, ok=ok)
-        self._engine.echo_map.leave(self._key, overtaken=self._taken > 0)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._engine.joined.pop(self._key, None)
+        self._engine.echo_map.leave(self._key)
+
+    def _is_held_with_all_sent(self) -> bool:
+        """Hold it, and ask again. If something came in between it stays held, and is through soon."""
+        self._engine.echo_map.hold(self._key)
+        return self._is_all_sent()
+
+    def _is_nothing_lost(self) -> bool:
+        """Whether, out of the map, all that came is sent or in the receive queue."""
+        return self._is_all_sent() and self.received - self._sent == bytes_in(self.fd, SIOCINQ)
+
+    def _is_all_sent(self) -> bool:
+        """Whether all that the program took was given to TCP to send. The rest of what came is in the receive queue."""
+        self._count()
+        return self._sent >= self._before + self._engine.echo_map.taken(self._key)
 
     def _count(self) -> None:
         """Ask the kernel what came in and what was given to TCP to send.
@@ -209,79 +266,62 @@ class KernelConnection(Connection):
         """
         try:
             info = self.sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES)
-            waiting = fcntl.ioctl(self.fd, SIOCOUTQ, bytes(4))
+            waiting = bytes_in(self.fd, SIOCOUTQ)
         except OSError:
             return
-        self._acked, received = struct.unpack_from("<QQ", info, BYTES_ACKED_AT)
+        acked, received = struct.unpack_from("<QQ", info, BYTES_ACKED_AT)
         self.received = received - (self._ended or info[0] in FIN_RECEIVED)
-        self._sent = self._acked + int.from_bytes(waiting, "little")
+        self._sent = max(self._sent, acked + waiting)
 
     def _finish(self) -> None:
         """The peer has said all: close when all of it has been sent, else look again."""
-        if self.fd < 0 or self.queue is not None:
-            return  # it is over; or `_flush` comes here when the queue is empty
-        try:
-            moved = self._by_hand and self._carry()
-        except OSError as error:
-            self.lose(error)
+        if self.fd < 0:
             return
         self._count()
-        if self.queue is None and self.sent >= self.received:
+        if self.sent >= self.received:
             self.close("end of input")
+        else:
+            self._look_again(self._finish)
+
+    def _look_again(self, look: Callable[[], None]) -> None:
+        self.host.loop.after(self._look_s, look)
+        self._look_s = min(2 * self._look_s, LOOK_MAX_S)
+
+
+class OvertakenConnection(EchoConnection):
+    """A connection that the process serves until its peer has caught up."""
+
+    __slots__ = ("_engine", "_look_s")
+
+    def __init__(self, engine: Kernel, before: KernelConnection) -> None:
+        super().__init__(engine, before.sock, before.ticket)
+        self._engine = engine
+        self._look_s = GIVE_BACK_LOOK_S
+        self.received = before.sent
+
+    def begin(self) -> None:
+        """Echo, and look now and then how far the peer is behind."""
+        give_room(self.sock, BY_HAND_BUFFER_BYTES)
+        super().begin()
+        self.host.loop.after(self._look_s, self._look)
+
+    def _look(self) -> None:
+        serve_ready(self.host, [(self.fd, READ)] if self.fd in self.host.echoes else [])
+        if self.fd < 0:
             return
-        self._look_s = 0.0 if moved else min(max(2 * self._look_s, CLOSE_LOOK_S), CLOSE_LOOK_MAX_S)
-        self.host.loop.after(self._look_s, self._finish)
+        # Nothing must be left unread. What has waited has grown together to segments larger than any that comes in;
+        # of one that was read in part, the program would have to cut off more than it can.
+        if self.queue is None and not bytes_in(self.fd, SIOCINQ) and bytes_in(self.fd, SIOCOUTQ) <= CAUGHT_UP_BYTES:
+            give_room(self.sock)
+            self._engine.give_back(self)
+            return
+        self._look_s = min(2 * self._look_s, GIVE_BACK_LOOK_MAX_S)
+        self.host.loop.after(self._look_s, self._look)
 
-    # By hand.
 
-    def _carry(self) -> int:
-        """Echo one read; how many bytes were read. Never called while something waits to be sent."""
-        view = self.host.view
-        try:
-            size = self.sock.recv_into(self.host.buffer)
-        except BlockingIOError:
-            size = 0
-        if not size:
-            return 0  # with the peer's end told by `_finish`: what is still under way would come after this "end"
-        self._taken += size
-        try:
-            sent = self.sock.send(view[:size])
-        except BlockingIOError:
-            sent = 0
-        if sent < size:
-            self.queue = memoryview(bytes(view[sent:size]))
-            self._watch()
-        elif size < len(view) and not self._ended:
-            self._maybe_give_back()
-        return size
-
-    def _flush(self) -> None:
-        assert self.queue is not None
-        sent = self.sock.send(self.queue)
-        self.queue = self.queue[sent:] if sent < len(self.queue) else None
-        if self.queue is None:
-            self._watch()
-            if self._ended:
-                self._finish()
-
-    def _maybe_give_back(self) -> None:
-        """Leave it to the kernel again if the peer has caught up."""
-        self._count()
-        behind = self.received - self._acked
-        if self._engine.echo_map.give_back(self._key, self._taken, behind, self._acked):
-            self._by_hand = False
-            self._watch()
-
-    def _watch(self) -> None:
-        """Watch for what is wanted now. After its end a socket is always readable: `_finish` reads it by the clock."""
-        wanted = 0 if self._ended else PEER_ENDED
-        if self.queue is not None:
-            wanted |= WRITE
-        elif self._by_hand and not self._ended:
-            wanted |= READ
-        if wanted != self._interest:
-            self._interest = wanted
-            self.host.loop.rewatch(self.fd, wanted)
+def bytes_in(fd: int, queue: int) -> int:
+    """Bytes in a queue of the socket, SIOCINQ or SIOCOUTQ."""
+    return int.from_bytes(fcntl.ioctl(fd, queue, bytes(4)), sys.byteorder)
 
 
 def is_plain_tcp(listener: Listener) -> bool:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
-from collections.abc import Iterator
+from _socket import gaierror
 from contextlib import contextmanager
 
 from echowire.errors import NameResolutionError, OperationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def operation_error(name: str, endpoint: object, error: OSError) -> OperationError:
@@ -28,7 +31,7 @@ def operation(name: str, endpoint: object) -> Iterator[None]:
     """Turn the `OSError` of the block into an `OperationError` on `endpoint`, a failed look-up into its own."""
     try:
         yield
-    except socket.gaierror as error:
+    except gaierror as error:
         raise NameResolutionError(str(endpoint), f"{name} {endpoint}: {error.strerror}", error.errno) from error
     except OSError as error:
         raise operation_error(name, endpoint, error) from error

@@ -39,16 +39,20 @@ COMMAND_NAMES = {
 }
 
 # enum bpf_map_type, bpf_prog_type, bpf_attach_type
-BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_SOCKHASH, BPF_MAP_TYPE_RINGBUF = 1, 18, 27
-BPF_PROG_TYPE_SK_SKB = 14
+BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_SOCKHASH, BPF_MAP_TYPE_RINGBUF = 1, 2, 18, 27
+BPF_NOEXIST = 1  # update only where there is none yet
+BPF_F_NO_PREALLOC = 1  # take memory for an element when it comes
+BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SK_SKB = 1, 14
 BPF_SK_SKB_STREAM_VERDICT = 5
 # enum bpf_func_id: numbers of the helpers
-BPF_FUNC_MAP_LOOKUP_ELEM, BPF_FUNC_GET_SOCKET_COOKIE, BPF_FUNC_SK_REDIRECT_HASH = 1, 46, 72
+BPF_FUNC_MAP_LOOKUP_ELEM, BPF_FUNC_MAP_UPDATE_ELEM, BPF_FUNC_SKB_LOAD_BYTES = 1, 2, 26
+BPF_FUNC_GET_SOCKET_COOKIE, BPF_FUNC_SK_REDIRECT_HASH = 46, 72
 BPF_FUNC_SKB_ADJUST_ROOM, BPF_FUNC_RINGBUF_OUTPUT, BPF_FUNC_SKC_TO_TCP_SOCK = 50, 130, 137
 
 MAP_CREATE = struct.Struct("<7I16s")  # map_type, key_size, value_size, max_entries, flags, inner_map_fd, node, name
 MAP_ELEM = struct.Struct("<I4xQQQ")  # map_fd, key, value, flags
 MAP_ELEM_KEY_BYTES = 16  # up to the key, which is where MAP_DELETE_ELEM ends: what follows would have to be zero
+MAP_ELEM_FLAGS_AT = 24
 PROG_LOAD = struct.Struct("<IIQQIIQII16sII")
 """prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, prog_name,
 prog_ifindex, expected_attach_type."""
@@ -96,9 +100,9 @@ def _call(command: int, attributes: bytes, what: str) -> int:
 class Map:
     """A BPF map. Keys and values are bytes of the map's sizes; not to be used by two threads at once."""
 
-    def __init__(self, kind: int, key_size: int, value_size: int, entries: int, name: str) -> None:
+    def __init__(self, kind: int, key_size: int, value_size: int, entries: int, name: str, flags: int = 0) -> None:
         self.name = name
-        attributes = MAP_CREATE.pack(kind, key_size, value_size, entries, 0, 0, 0, name.encode()[:15])
+        attributes = MAP_CREATE.pack(kind, key_size, value_size, entries, flags, 0, 0, name.encode()[:15])
         self.fd = _call(BPF_MAP_CREATE, attributes, name)
         # Made once, since they are used for each connection.
         self._key = ctypes.create_string_buffer(max(key_size, 1))
@@ -110,6 +114,20 @@ class Map:
         """Set the element; for a map of sockets the value is a descriptor. Raises `OperationError`."""
         self._key.raw, self._value.raw = key, value
         bpf(BPF_MAP_UPDATE_ELEM, self._element, MAP_ELEM.size, self.name)
+
+    def add(self, key: bytes, value: bytes) -> bool:
+        """Set the element if there is none; whether there was none. Raises `OperationError`."""
+        self._key.raw, self._value.raw = key, value
+        struct.pack_into("<Q", self._element, MAP_ELEM_FLAGS_AT, BPF_NOEXIST)
+        try:
+            bpf(BPF_MAP_UPDATE_ELEM, self._element, MAP_ELEM.size, self.name)
+        except OperationError as error:
+            if error.number != errno.EEXIST:
+                raise
+            return False
+        finally:
+            struct.pack_into("<Q", self._element, MAP_ELEM_FLAGS_AT, 0)
+        return True
 
     def lookup(self, key: bytes) -> bytes | None:
         """The element's value; None where there is none."""

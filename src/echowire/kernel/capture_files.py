@@ -132,14 +132,14 @@ def _is_skippable(begin: bytes) -> bool:
     return begin[1:4] == b"\x2a\x4d\x18" and begin[0] >> 4 == 5
 
 
-_ZSTD_MODULE = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+ZSTD_MODULE = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 
 MAGIC_BYTES = 4
 """The longest magic number of a compression."""
 
 COMPRESSIONS = (
     Compression("gzip", b"\x1f\x8b"),
-    Compression("zstd", b"\x28\xb5\x2f\xfd", _ZSTD_MODULE, "backports.zstd", "ZstdDecompressor"),
+    Compression("zstd", b"\x28\xb5\x2f\xfd", ZSTD_MODULE, "backports.zstd", "ZstdDecompressor"),
     Compression("lz4", b"\x04\x22\x4d\x18", "lz4.frame", "lz4", "LZ4FrameDecompressor"),
 )
 """zstd stands before lz4, as pzstd begins a file with a frame to be skipped and no lz4 tool does."""

@@ -14,9 +14,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import time
 from typing import Any, NamedTuple, TypeAlias
 
+from echowire.kernel import timestamps
 from echowire.kernel.listen import IP_PKTINFO, Listener
+from echowire.kernel.probes import receive_hops, received_hops
 
 DATAGRAM_MAX = 65_536
 """Room for the largest UDP payload, 65,507 bytes over IPv4 and 65,527 over IPv6, and for the largest burst."""
@@ -56,24 +59,36 @@ class Arrival(NamedTuple):
 class DatagramSocket:
     """A bound, non-blocking datagram socket, and its one receive buffer.
 
-    With `in_bursts`, and where the kernel can, an arrival may be of several datagrams.
+    With `in_bursts`, and where the kernel can, an arrival may be of several datagrams. With `stamped`, `received_ns`
+    and `hops` say when the last one came, by the kernel's clock if it stamps, and with which time to live.
     """
 
-    def __init__(self, listener: Listener, *, in_bursts: bool) -> None:
+    def __init__(self, listener: Listener, *, in_bursts: bool, stamped: bool = False) -> None:
         self.socket = listener.socket
         is_unix = listener.endpoint.is_unix
         self.buffer = bytearray(UNIX_DATAGRAM_MAX if is_unix else DATAGRAM_MAX)
         self.view = memoryview(self.buffer)
         self.in_bursts = in_bursts and not is_unix and _set(self.socket, UDP_GRO)
         self._buffers = [self.buffer]
-        self._is_told = listener.wildcard or self.in_bursts
+        self._space = timestamps.RECEIVE_SPACE if stamped else _ANCILLARY_SPACE
+        self._is_stamped = stamped and not is_unix
+        self._is_told = listener.wildcard or self.in_bursts or self._is_stamped
+        self.received_ns = 0
+        self.hops = 0
+        if self._is_stamped:
+            timestamps.enable_receive(self.socket)
+            receive_hops(self.socket)
+            timestamps.wait_ready()
 
     def receive(self) -> Arrival:
         """Receive into `buffer`. Raises `BlockingIOError` where nothing waits."""
         if not self._is_told:
             size, address = self.socket.recvfrom_into(self.buffer)
             return Arrival(size, address or None, [], size, 1)
-        size, ancillary, _flags, address = self.socket.recvmsg_into(self._buffers, _ANCILLARY_SPACE)
+        size, ancillary, _flags, address = self.socket.recvmsg_into(self._buffers, self._space)
+        if self._is_stamped:
+            self.received_ns = timestamps.received_ns(ancillary) or time.time_ns()
+            self.hops = received_hops(ancillary) or 0
         if not ancillary:
             return Arrival(size, address, [], size, 1)
         segment = burst_size(ancillary) or size

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from echowire.errors import NameResolutionError, OperationError
-from echowire.kernel import procfs
+from echowire.kernel import processes, procfs
+from echowire.kernel.bound_sockets import bound_sockets
 from echowire.model import Endpoint, HostFacts, SocketEntry, is_address
 
 DISCARD_PORT = 9
@@ -98,6 +99,8 @@ def _sockets(inquiry: _Inquiry) -> tuple[SocketEntry, ...] | None:
         entries = list(procfs.unix_sockets(target.path))
     else:
         entries = list(procfs.sockets(target.transport, local_port=target.port))
+        if target.transport != "udp" and inquiry.number == errno.EADDRINUSE:
+            entries += bound_sockets(target.port)
     entries.sort(key=lambda entry: entry.state != "LISTEN")
     listeners = [entry for entry in entries if entry.state == "LISTEN"]
     held = procfs.holders(entry.inode for entry in listeners or entries)
@@ -199,7 +202,7 @@ LOOKUPS: Mapping[str, Callable[[_Inquiry], Any]] = {
     "path_mtu": lambda inquiry: _route(inquiry)[1],
     "ping_group_range": lambda _: _pair("net.ipv4.ping_group_range"),
     "route_number": lambda inquiry: _route(inquiry)[0],
-    "sees_all_processes": lambda _: procfs.sees_all_processes(),
+    "sees_all_processes": lambda _: processes.sees_all_processes(),
     "sockets": _sockets,
     "unprivileged_port_start": lambda _: _number("net.ipv4.ip_unprivileged_port_start"),
 }

@@ -69,7 +69,7 @@ def take(sock: socket.socket) -> IcmpReport | None:
             for _ in range(MOST_ENTRIES):
                 _, control, _, _ = sock.recvmsg(QUEUE_BYTES, QUEUE_BYTES, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
                 for level, kind, data in control:
-                    if (level, kind) in _QUEUES and (report := _report(data)):
+                    if (level, kind) in _QUEUES and (report := report_of(data)):
                         return report
         finally:
             if timeout:
@@ -77,7 +77,8 @@ def take(sock: socket.socket) -> IcmpReport | None:
     return None
 
 
-def _report(data: bytes) -> IcmpReport | None:
+def report_of(data: bytes) -> IcmpReport | None:
+    """The ICMP error in IP_RECVERR's or IPV6_RECVERR's ancillary `data`; None for an error of another origin."""
     if len(data) < EXTENDED_ERROR.size:
         return None
     _, origin, icmp_type, code, info, _ = EXTENDED_ERROR.unpack_from(data)

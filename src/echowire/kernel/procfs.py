@@ -7,7 +7,6 @@ an absent file is an empty answer, never an error. Formats: proc_pid_net(5), Doc
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from echowire.kernel import processes
 from echowire.model import Endpoint, Network, Process, SocketEntry, Transport
 
 NET = Path("/proc/thread-self/net")
@@ -45,8 +45,6 @@ UNIX_ACCEPTS = 0x10000
 
 UNIX_TYPES: dict[int, Transport] = {1: "unix", 2: "unixgram", 5: "unix"}
 """SOCK_STREAM, SOCK_DGRAM and SOCK_SEQPACKET, which is a connection too."""
-
-CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE = 1, 2, 19  # linux/capability.h
 
 
 def parse_inet(
@@ -135,57 +133,19 @@ def _lines(name: str) -> Iterator[str]:
 def holders(inodes: Iterable[int]) -> dict[int, Process]:
     """The process that holds each socket inode, found by walking /proc/PID/fd; ends as soon as all are found.
 
-    Where several hold one, the first in /proc. What may not be seen is absent (`sees_all_processes`).
+    Where several hold one, the first in /proc. What may not be seen is absent (`processes.sees_all_processes`).
     """
     wanted = {f"socket:[{inode}]": inode for inode in inodes if inode}
     found: dict[int, Process] = {}
-    for pid in _pids():
+    for pid in processes.pids():
         if not wanted:
             break
-        for link in _links(pid):
-            inode = wanted.pop(link, None)
-            if inode is not None:
-                found[inode] = Process(pid, _name(pid))
+        with suppress(OSError):
+            for _, link in processes.links(pid):
+                inode = wanted.pop(link, None)
+                if inode is not None:
+                    found[inode] = Process(pid, processes.name_of(pid))
     return found
-
-
-def _pids() -> Iterator[int]:
-    with suppress(OSError), os.scandir("/proc") as entries:
-        yield from sorted(int(entry.name) for entry in entries if entry.name.isdigit())
-
-
-def _links(pid: int) -> Iterator[str]:
-    """What the descriptors of `pid` are; nothing if it may not be seen or is gone."""
-    try:
-        directory = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        # Relative to the directory and without a Path each: a third of the time for 100,000 descriptors.
-        for name in os.listdir(directory):  # noqa: PTH208
-            with suppress(OSError):
-                yield os.readlink(name, dir_fd=directory)
-    except OSError:
-        return
-    finally:
-        os.close(directory)
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
-    except OSError:
-        return "?"
-
-
-def sees_all_processes() -> bool | None:
-    """Whether this thread may read every process's descriptors: CAP_SYS_PTRACE, and one that opens directories."""
-    for line in _text("/proc/thread-self/status").splitlines():
-        if line.startswith("CapEff:"):
-            have = int(line.split()[1], 16)
-            opens = have >> CAP_DAC_OVERRIDE & 1 or have >> CAP_DAC_READ_SEARCH & 1
-            return bool(opens and have >> CAP_SYS_PTRACE & 1)
-    return None
 
 
 def _text(path: str) -> str:

@@ -88,3 +88,46 @@ def _addresses(answers: Iterable[tuple[Any, ...]]) -> Iterator[Address]:
     for family, _, _, _, address in answers:
         if family in (socket.AF_INET, socket.AF_INET6):
             yield int(family), address
+
+
+LOOK_UPS_AT_ONCE = 16
+"""Names asked for at the same time, so that one server that stalls does not hold up all the others for long."""
+
+
+def first_addresses(
+    hosts: list[tuple[str, int]], family: Family | None, kind: int
+) -> list[Address | NameResolutionError | UsageError]:
+    """Of each host and port the address to try first, or why there is none."""
+
+    def one(at: tuple[str, int]) -> Address | NameResolutionError | UsageError:
+        host, port = at
+        if (numeric := _numeric(host, port, family)) is not None:
+            return numeric
+        try:
+            return look_up(host, port, family, kind)[0]
+        except (NameResolutionError, UsageError) as error:
+            return error
+
+    if len(hosts) == 1 or all(_numeric(host, port, family) for host, port in hosts):
+        return [one(at) for at in hosts]
+    # Imported for those who need it: it brings logging along.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "echowire resolve") as pool:
+        return list(pool.map(one, hosts))
+
+
+def _numeric(host: str, port: int, family: Family | None) -> Address | None:
+    """The address that `host` itself is; None for a name, and for one that needs getaddrinfo's care."""
+    if "%" in host or host.lower().startswith(IPV6_LINK_LOCAL):
+        return None
+    version = 6 if ":" in host else 4
+    if family not in (None, version):
+        return None
+    try:
+        socket.inet_pton(socket.AF_INET6 if version == 6 else socket.AF_INET, host)
+    except OSError:
+        return None
+    if version == 6:
+        return int(socket.AF_INET6), (host, port, 0, 0)
+    return int(socket.AF_INET), (host, port)

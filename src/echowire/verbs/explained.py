@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from echowire.analysis.explain import explain
 from echowire.errors import NameResolutionError, OperationError, UsageError
-from echowire.kernel.host import gather
 from echowire.model import TRANSPORTS, Endpoint, IcmpReport, is_address
 
 Explainable = TypeVar("Explainable", bound=OperationError | NameResolutionError)
@@ -22,6 +20,10 @@ def explained(error: Explainable, target: Endpoint | None = None, icmp: IcmpRepo
     what `echowire.kernel.icmp_errors.take` gave for the socket.
     """
     if not error.meaning:
+        # Imported when there is something to explain, for all goes well more often: they are a tenth of the start.
+        from echowire.analysis.explain import explain
+        from echowire.kernel.host import gather
+
         subject = target if isinstance(error, NameResolutionError) else _subject(error, target)
         facts = replace(gather(error, subject), icmp=icmp)
         error.meaning, error.remedy = explain(error, subject, facts)

@@ -1,32 +1,66 @@
 """The verb read: a capture file as a table of packets, lazily.
 
-`read` opens nothing: a `Capture` is a path, a filter and a limit, and each question to it is a pass over the file in
+`read` opens nothing: a `Capture` is a path, filters and a limit, and each question to it is a pass over the file in
 chunks of some megabytes, that dissects no more than the question needs. So a file of any length takes the same memory,
 and the first answer comes at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self
 
+from echowire.errors import UsageError
+from echowire.kernel.boundary import operation
 from echowire.kernel.capture_files import CHUNK_BYTES, CaptureFile
+from echowire.kernel.capture_writer import CaptureWriter, OutputFile
 from echowire.wire.chosen import Chosen
 from echowire.wire.dissect import Dissector
-from echowire.wire.field_lines import FieldLines, LineFormat
+from echowire.wire.field_json import FieldJson, FieldLinesJson
+from echowire.wire.field_lines import FieldLines, LineFormat, Occurrence
 from echowire.wire.records import Problem
+from echowire.wire.registry import registry
+
+if TYPE_CHECKING:
+    from echowire.analysis.packet_filter import PacketFilter
+    from echowire.analysis.packet_frame import Frame
+
+DEFAULT_COLUMNS = (
+    "frame.number", "frame.time", "frame.len", "eth.src", "eth.dst", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
+    "ip.proto", "tcp.srcport", "tcp.dstport", "tcp.flags", "udp.srcport", "udp.dstport",
+)  # fmt: skip
+"""What a frame or an export has where no fields were named."""
+
+EXPORTS: dict[str, Literal["parquet", "csv", "arrow"]] = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
+
+SHOWN_PACKETS = 20
+"""Rows that a notebook shows of a capture."""
+
+
+class CaptureWarning(UserWarning):
+    """A file was not read to its end; what came before was given."""
 
 
 class Reading(Iterator[Chosen]):
-    """One pass over a capture: its chosen packets, chunk by chunk, with the fields that were asked for."""
+    """One pass over a capture, in a `with` block: its chosen packets, chunk by chunk, or all that is made of them."""
 
-    def __init__(self, capture: Capture, names: Sequence[str], *, chunk_bytes: int = CHUNK_BYTES) -> None:
-        self._dissector = Dissector(names)  # first, as it refuses a field that is not known
-        self._file = CaptureFile(capture.path, chunk_bytes=chunk_bytes)
+    def __init__(self, capture: Capture, names: Sequence[str]) -> None:
+        self.fields = tuple(names)
+        self._source = capture.path
+        self._filter = _compiled(capture.filters)
+        asked = self._filter.fields if self._filter else frozenset()
+        self._dissector = Dissector([*names, *asked])  # first, as it refuses a field that is not known
+        # An expression costs as much for a few thousand values as for some more.
+        self._file = CaptureFile(capture.path, chunk_bytes=2 * CHUNK_BYTES if self._filter else CHUNK_BYTES)
         self._left = capture.limit
+        self.packets = 0
+        """Packets given so far."""
+        self.on_chunk: Callable[[], None] | None = None
+        """Called after each chunk: for who shows how far it is."""
 
     @property
     def problem(self) -> Problem | None:
@@ -56,6 +90,11 @@ class Reading(Iterator[Chosen]):
         if self._left is not None:
             chosen = chosen.head(self._left)
             self._left -= len(chosen)
+        if self._filter is not None:
+            chosen = chosen.only(self._filter.mask(chosen.packets))
+        self.packets += len(chosen)
+        if self.on_chunk:
+            self.on_chunk()
         return chosen
 
     def __enter__(self) -> Self:
@@ -68,32 +107,155 @@ class Reading(Iterator[Chosen]):
         """End it."""
         self._file.close()
 
+    def _begun(self) -> Iterator[Chosen]:
+        """The chunks, the first already read: what is no capture is told before another file is written over."""
+        first = [*islice(self, 1)]
+        return chain(first, self)
+
+    def lines(self, form: LineFormat | None = None) -> Iterator[bytes]:
+        """A line a packet with its fields, as `tshark -T fields` prints them, in blocks."""
+        made = FieldLines(self.fields, form or LineFormat())
+        yield made.begin()
+        yield from map(made.lines, self)
+
+    def json(self, *, bulk: bool = False) -> Iterator[bytes]:
+        """The packets' fields as one JSON array, in pieces; `bulk` for lines as Elasticsearch takes them."""
+        made = FieldLinesJson(self.fields) if bulk else FieldJson(self.fields)
+        yield made.begin()
+        yield from map(made.packets, self)
+        yield made.end()
+
+    def write(self, path: str | Path) -> int:
+        """Write the packets to a capture file; see `Capture.write`."""
+        chunks = self._begun()
+        with CaptureWriter(path, self._source) as writer:
+            for chosen in chunks:
+                writer.write(chosen.packets.records, chosen.rows)
+        return self.packets
+
+    def export(self, path: str | Path, *, occurrences: Occurrence = "first") -> int:
+        """Write the packets' fields to a table; see `Capture.export`."""
+        from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
+
+        kind = EXPORTS.get(Path(path).suffix.lower())
+        if kind is None:
+            raise UsageError(f"{path}: a table is exported to a name that ends in {', '.join(EXPORTS)}")
+        chunks = self._begun()
+        with OutputFile(path, self._source) as file, operation("write", file.name):
+            packet_frame.export(chunks, self.fields, occurrences, kind, file.stream)
+        return self.packets
+
 
 @dataclass(frozen=True, slots=True)
 class Capture:
     """The packets of a capture file that pass, to be asked for what one wants to know of them."""
 
     path: str | Path | BinaryIO
+    filters: tuple[str, ...] = ()
+    """Display filters, all of which must hold."""
     limit: int | None = None
     """Packets of the file that are looked at, at most."""
 
+    def filter(self, text: str) -> Capture:
+        """Those packets only for which a display filter holds, in Wireshark's language: `tcp.port == 443`.
+
+        Raises `FilterError`, which says where the filter is wrong.
+        """
+        from echowire.wire.display_filter import parse_filter  # its start-up is only theirs who filter
+
+        parse_filter(text)
+        return replace(self, filters=(*self.filters, text))
+
     def head(self, count: int) -> Capture:
-        """Of the first `count` packets of the file only."""
+        """Of the first `count` packets of the file only, whether they pass or not."""
         return replace(self, limit=count if self.limit is None else min(count, self.limit))
 
     def chunks(self, *names: str) -> Reading:
-        """The chosen packets, chunk by chunk, to be asked for the fields `names`."""
+        """The packets chunk by chunk, to be asked for the fields `names`. Raises `UsageError` for one not known."""
         return Reading(self, names)
 
-    def lines(self, *names: str, form: LineFormat | None = None) -> Iterator[bytes]:
-        """A line a packet with its fields, in blocks, as `tshark -T fields` prints them."""
-        made = FieldLines(names, form or LineFormat())
-        with closing(self.chunks(*names)) as reading:
-            yield made.begin()
-            for chosen in reading:
-                yield made.lines(chosen)
+    def frame(self, *names: str, occurrences: Occurrence = "first") -> Frame:
+        """The fields `names` of all packets as a Polars frame, with a row a packet; `DEFAULT_COLUMNS` without names.
+
+        Addresses are texts, times `Datetime` in nanoseconds, UTC. Of several values that a packet has of a field, the
+        column holds the first, the last, or with `occurrences="all"` a list.
+        """
+        from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
+
+        with self.chunks(*(names or default_columns())) as reading:
+            found = packet_frame.joined(reading, reading.fields, occurrences)
+            _warn(reading)
+        return found
+
+    def frames(self, *names: str, occurrences: Occurrence = "first") -> Iterator[Frame]:
+        """The same chunk by chunk, for files that are longer than memory."""
+        from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
+
+        with self.chunks(*(names or default_columns())) as reading:
+            yield from packet_frame.frames(reading, reading.fields, occurrences)
+            _warn(reading)
+
+    def write(self, path: str | Path) -> int:
+        """Write the packets to a file, and give how many: pcap if its name ends in .pcap or .cap, else pcapng, which
+        keeps comments, interfaces and all other blocks; compressed, if it ends in .gz, .zst or .lz4 after that.
+
+        Raises `UsageError` for the file that is read, `OperationError` where the system refuses.
+        """
+        with self.chunks() as reading:
+            count = reading.write(path)
+            _warn(reading)
+        return count
+
+    def export(self, path: str | Path, *names: str, occurrences: Occurrence = "first") -> int:
+        """Write the frame's columns to a .parquet, .csv or .arrow file, as they are read, and give how many packets."""
+        with self.chunks(*(names or default_columns())) as reading:
+            count = reading.export(path, occurrences=occurrences)
+            _warn(reading)
+        return count
+
+    def __len__(self) -> int:
+        with self.chunks() as reading:
+            count = sum(map(len, reading))
+            _warn(reading)
+        return count
+
+    def __bool__(self) -> bool:
+        return True  # else Python would count the packets to know
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first packets."""
+        with self.chunks(*default_columns()) as reading:
+            shown = next((chosen.head(SHOWN_PACKETS) for chosen in reading if len(chosen)), None)
+        from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
+
+        some: Any = packet_frame.joined([shown] if shown else [], reading.fields)
+        filters = "".join(f" where <code>{_html(one)}</code>" for one in self.filters)
+        return f"<p>The first packets of <b>{_html(reading.name)}</b>{filters}</p>{some._repr_html_()}"
+
+
+def default_columns() -> tuple[str, ...]:
+    """Those of `DEFAULT_COLUMNS` that there are."""
+    return tuple(name for name in DEFAULT_COLUMNS if name in registry().fields)
 
 
 def read(path: str | Path | BinaryIO) -> Capture:
     """The capture in the file `path`: pcap or pcapng, plain or compressed; `-` is standard input."""
     return Capture(path)
+
+
+def _compiled(filters: Sequence[str]) -> PacketFilter | None:
+    """What says of packets whether they pass."""
+    if not filters:
+        return None
+    from echowire.analysis.packet_filter import PacketFilter  # Polars, which only they need who filter
+
+    return PacketFilter.of(filters)
+
+
+def _warn(reading: Reading) -> None:
+    if reading.problem:
+        warnings.warn(f"{reading.name}: {reading.problem}", CaptureWarning, stacklevel=3)
+
+
+def _html(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

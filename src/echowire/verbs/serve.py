@@ -15,15 +15,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from echowire.engines.base import Engine, Handler, Job
 from echowire.engines.choose import choose
 from echowire.errors import UsageError
+from echowire.kernel.clock import clock_error
 from echowire.kernel.inherit import adopt, inherited_descriptors
+from echowire.kernel.key_file import read_key
 from echowire.kernel.listen import Listener, close_all, open_listeners
 from echowire.kernel.tls import server_context
 from echowire.model import (
@@ -41,7 +43,9 @@ from echowire.model import (
 )
 from echowire.verbs.explained import explaining
 from echowire.verbs.workers import Order, WorkerGroup
-from echowire.wire.services import service_named
+from echowire.wire.services import ECHO, Flow, Service, service_named
+from echowire.wire.stamp import ErrorEstimate
+from echowire.wire.stamp_reflector import Reflector
 
 EXIT_DRAIN_S = 0.5
 """How long leaving a `with` block waits for connections to end: those just closed by their clients need a moment."""
@@ -106,6 +110,8 @@ def serve(
     tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
     family: Family | None = None,
     inherited: Mapping[str, str] | None = None,
+    stamp_key: str | os.PathLike[str] | None = None,
+    stamp_stateless: bool = False,
     on_event: OnEvent | None = None,
     background: bool = True,
 ) -> Server:
@@ -115,13 +121,15 @@ def serve(
     `handler` is a blocking function of a connected socket, or `module:function`, which `workers` above 1 need.
     `limits` may be a mapping of those that differ from the defaults, which are stricter beyond loopback.
     `tls` is a certificate's and a key's PEM file. `inherited` is the environment in which LISTEN_FDS may hand
-    over sockets. `on_event` is called in the server's own threads. Without `background` nothing is served until
-    `wait` is called, and then in the thread that calls it: a process of one thread is a little faster. Raises
-    `UsageError`, `OperationError` and `NameResolutionError`; nothing is left open then.
+    over sockets. `stamp_key` is a file whose bytes are the key of the service `stamp`'s authenticated mode;
+    `stamp_stateless` has it keep no count of sessions. `on_event` is called in the server's own threads. Without
+    `background` nothing is served until `wait` is called, and then in the thread that calls it: a process of one
+    thread is a little faster. Raises `UsageError`, `OperationError` and `NameResolutionError`; nothing is left
+    open then.
     """
     if workers < 1:
         raise UsageError(f"{workers} workers cannot serve; give 1 or more")
-    bare_service = service_named(service)
+    bare_service = service_of(service, stamp_key, stateless=stamp_stateless)
     function = load_handler(handler) if isinstance(handler, str) else handler
     if workers > 1 and function is not None and not isinstance(handler, str):
         raise UsageError("workers are other processes: name the handler as 'module:function'")
@@ -129,11 +137,15 @@ def serve(
     listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
     try:
         if not listeners:
-            for group in endpoint_groups(endpoints, tls=context is not None, streams_only=function is not None):
+            for group in endpoint_groups(
+                endpoints, tls=context is not None, streams_only=function is not None, service=bare_service
+            ):
                 with explaining(group[0]):
                     listeners += open_listeners([group], family=family, tls=context, reuse_port=workers > 1)
         if function is not None and not all(listener.endpoint.is_stream for listener in listeners):
             raise UsageError("a handler serves connections, and datagrams have none; give TCP, TLS or Unix endpoints")
+        if bare_service.flow is Flow.REFLECT and not all(at.endpoint.transport == "udp" for at in listeners):
+            raise UsageError("STAMP is spoken over UDP; give a UDP endpoint, as in udp://:862")
         if not isinstance(limits, Limits):
             exposed = any(listener.reachable for listener in listeners)
             limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
@@ -156,6 +168,8 @@ def serve(
                 handler=handler if isinstance(handler, str) else None,
                 limits=limits,
                 tls=(os.fspath(tls[0]), os.fspath(tls[1])) if tls else None,
+                stamp_key=os.fspath(stamp_key) if stamp_key is not None else None,
+                stamp_stateless=stamp_stateless,
             )
             running = WorkerGroup(order, listeners, family, workers, report)
         else:
@@ -209,19 +223,36 @@ def _reporter(on_event: OnEvent | None, done: Summary) -> OnEvent:
 
 
 def endpoint_groups(
-    endpoints: Sequence[str | Endpoint], *, tls: bool = False, streams_only: bool = False
+    endpoints: Sequence[str | Endpoint], *, tls: bool = False, streams_only: bool = False, service: Service = ECHO
 ) -> list[list[Endpoint]]:
-    """What each argument stands for: an endpoint with a scheme for itself, another for TCP and UDP on one port."""
-    stream: Transport = "tls" if tls else "tcp"
+    """What each argument stands for: an endpoint with a scheme for itself, another for TCP and UDP on one port.
+
+    STAMP has a port of its own, and no TCP.
+    """
+    reflects = service.flow is Flow.REFLECT
+    first: Transport = "udp" if reflects else "tls" if tls else "tcp"
+    port = service.port if reflects else DEFAULT_PORT
     groups: list[list[Endpoint]] = []
-    for given in endpoints or (f"127.0.0.1:{DEFAULT_PORT}",):
+    for given in endpoints or (f"127.0.0.1:{port}",):
         if isinstance(given, Endpoint):
             groups.append([given])
             continue
-        endpoint = Endpoint.parse(given, transport=stream, port=DEFAULT_PORT)
-        both = split_scheme(given)[0] is None and not tls and not streams_only
+        endpoint = Endpoint.parse(given, transport=first, port=port)
+        both = split_scheme(given)[0] is None and not (tls or streams_only or reflects)
         groups.append([endpoint, replace(endpoint, transport="udp")] if both else [endpoint])
     return groups
+
+
+def service_of(name: str, stamp_key: str | os.PathLike[str] | None, *, stateless: bool) -> Service:
+    """The service of that name; STAMP's with this host's clock, and the key that is in a file."""
+    service = service_named(name)
+    if service.flow is not Flow.REFLECT:
+        if stamp_key is not None or stateless:
+            raise UsageError(f"a key and no state are for the service stamp, and not for {name}")
+        return service
+    key = None if stamp_key is None else read_key(stamp_key)
+    make = partial(Reflector, lambda: ErrorEstimate(*clock_error()), key=key, stateful=not stateless)
+    return replace(service, reflector=make)
 
 
 def load_handler(name: str) -> Handler:
@@ -243,15 +274,6 @@ def load_handler(name: str) -> Handler:
     if not callable(function):
         raise UsageError(f"'{name}' is not a function")
     return function  # type: ignore[no-any-return]
-
-
-def raise_open_file_limit() -> None:
-    """Let this process open as many files as it is allowed to (RLIMIT_NOFILE, soft up to hard), as servers do."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _adopt_all(variables: Mapping[str, str], tls: ssl.SSLContext | None) -> list[Listener]:

@@ -18,8 +18,7 @@ from echowire.engines.choose import ENGINES
 from echowire.kernel.listen import Listener
 from echowire.kernel.tls import server_context
 from echowire.model import Endpoint, Event, Limits
-from echowire.verbs.serve import load_handler
-from echowire.wire.services import service_named
+from echowire.verbs.serve import load_handler, service_of
 
 
 def main() -> None:
@@ -49,7 +48,8 @@ def main() -> None:
         secure = tls if endpoint.transport == "tls" else None
         listeners.append(Listener(sock, endpoint, tls=secure, wildcard=at["wildcard"]))
     handler = load_handler(order["handler"]) if order["handler"] else None
-    job = Job(listeners, service_named(order["service"]), handler, Limits(**order["limits"]))
+    service = service_of(order["service"], order["stamp_key"], stateless=order["stamp_stateless"])
+    job = Job(listeners, service, handler, Limits(**order["limits"]))
     engine = ENGINES[order["engine"]](job, report)
 
     def listen() -> None:

@@ -35,6 +35,8 @@ class Order:
     handler: str | None
     limits: Limits
     tls: tuple[str, str] | None
+    stamp_key: str | None = None
+    stamp_stateless: bool = False
 
 
 @dataclass(slots=True)

@@ -22,11 +22,12 @@ R6 to R9 survive calls; R10 points to the end of the stack's 512 bytes."""
 BPF_LD, BPF_LDX, BPF_ST, BPF_STX, BPF_JMP, BPF_ALU64 = 0x00, 0x01, 0x02, 0x03, 0x05, 0x07
 # Sizes and modes of loads and stores.
 BPF_W, BPF_H, BPF_B, BPF_DW = 0x00, 0x08, 0x10, 0x18
-BPF_IMM, BPF_MEM = 0x00, 0x60
+BPF_IMM, BPF_MEM, BPF_ATOMIC = 0x00, 0x60, 0xC0
 # Sources of the second operand: the constant or a register.
 BPF_K, BPF_X = 0x00, 0x08
 # Operations on numbers; ARSH is RSH that keeps the sign.
-BPF_ADD, BPF_SUB, BPF_OR, BPF_LSH, BPF_RSH, BPF_NEG, BPF_MOV, BPF_ARSH = 0x00, 0x10, 0x40, 0x60, 0x70, 0x80, 0xB0, 0xC0
+BPF_ADD, BPF_SUB, BPF_OR, BPF_AND, BPF_LSH, BPF_RSH, BPF_NEG = 0x00, 0x10, 0x40, 0x50, 0x60, 0x70, 0x80
+BPF_MOV, BPF_ARSH = 0xB0, 0xC0
 # Jumps; those with an S compare signed numbers.
 BPF_JA, BPF_JEQ, BPF_JGT, BPF_JGE, BPF_JNE, BPF_JSGT, BPF_JLE = 0x00, 0x10, 0x20, 0x30, 0x50, 0x60, 0xB0
 BPF_CALL, BPF_EXIT = 0x80, 0x90
@@ -111,6 +112,11 @@ def stx_mem(size: int, dst: int, src: int, off: int) -> bytes:
 def st_mem(size: int, dst: int, off: int, imm: int) -> bytes:
     """`*(dst + off) = imm`."""
     return INSTRUCTION.pack(BPF_ST | size | BPF_MEM, dst, off, imm)
+
+
+def atomic_add(dst: int, src: int, off: int) -> bytes:
+    """`*(dst + off) += src`, 64 bits, whoever else adds at the same time (RFC 9669 section 5.3)."""
+    return INSTRUCTION.pack(BPF_STX | BPF_DW | BPF_ATOMIC, src << 4 | dst, off, BPF_ADD)
 
 
 def ld_map_fd(dst: int, descriptor: int) -> bytes:

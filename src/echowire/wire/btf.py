@@ -23,17 +23,18 @@ def member_offsets(btf: bytes, structure: str, members: Sequence[str]) -> dict[s
     if len(btf) < HEADER.size or HEADER.unpack_from(btf)[0] != MAGIC:
         raise ValueError("this is not little-endian BTF")
     _, _, _, header_size, type_offset, type_size, string_offset, string_size = HEADER.unpack_from(btf)
-    types = memoryview(btf)[header_size + type_offset :][:type_size]
-    strings = btf[header_size + string_offset :][:string_size]
-    wanted = {_name_offset(strings, name): name for name in members}
-    start = struct.pack("<I", _name_offset(strings, structure))
-    searched = bytes(types)
-    place = searched.find(start)
+    # All is searched where it lies: a copy of these megabytes would take longer than the search.
+    types_at, strings_at = header_size + type_offset, header_size + string_offset
+    types = memoryview(btf)[types_at:][:type_size]
+    strings_end = strings_at + string_size
+    wanted = {_place_of_name(btf, strings_at, strings_end, name) - strings_at: name for name in members}
+    start = struct.pack("<I", _place_of_name(btf, strings_at, strings_end, structure) - strings_at)
+    place = btf.find(start, types_at, types_at + type_size)
     while place >= 0:
-        found = _members_at(types, place, wanted)
+        found = _members_at(types, place - types_at, wanted)
         if len(found) == len(members):
             return found
-        place = searched.find(start, place + 1)
+        place = btf.find(start, place + 1, types_at + type_size)
     raise ValueError(f"BTF has no struct {structure} with {', '.join(members)}")
 
 
@@ -53,8 +54,8 @@ def _members_at(types: memoryview, place: int, wanted: dict[int, str]) -> dict[s
     return found
 
 
-def _name_offset(strings: bytes, name: str) -> int:
-    place = strings.find(b"\0" + name.encode() + b"\0")
+def _place_of_name(btf: bytes, start: int, end: int, name: str) -> int:
+    place = btf.find(b"\0" + name.encode() + b"\0", start, end)
     if place < 0:
         raise ValueError(f"BTF has no name {name!r}")
     return place + 1

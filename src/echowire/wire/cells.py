@@ -8,6 +8,7 @@ few packets have, are left out as a mark and put in afterwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -150,6 +151,16 @@ def _negative_seconds(time_ns: int) -> bytes:
     return sign + b"%d.%09d" % divmod(size, NS_PER_S)
 
 
+def date_text(time_ns: int) -> str:
+    """`Oct 11, 2014 19:35:23.956615000 UTC`."""
+    seconds, rest = divmod(time_ns, NS_PER_S)
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"{_MONTHS[at.month - 1]} {at.day:>2}, {at.year} {at:%H:%M:%S}.{rest:09d} UTC"
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
 def _fixed(texts: Sequence[bytes]) -> Cells:
     """Texts of any kind as cells."""
     column = np.array(texts, np.bytes_)
@@ -181,9 +192,11 @@ def cells(field: Field, values: Column) -> Cells:
     if kind is Type.EUI64:
         return colon_cells(values, 8)
     if kind in UINTS:
-        if field.base == "hex":
+        if field.base in ("hex", "hex_dec"):
             return hex_cells(values, field.width or values.itemsize)
         return decimal_cells(values, len(str(np.iinfo(values.dtype).max)))
+    if kind is Type.ABSOLUTE_TIME and field.base != "epoch":
+        return _fixed([date_text(one).encode() for one in values.tolist()])
     if kind in (Type.ABSOLUTE_TIME, Type.RELATIVE_TIME):
         return seconds_cells(values)
     if kind in INTS:

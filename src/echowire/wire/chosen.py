@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Values
@@ -22,11 +23,20 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.packets) if self.rows is None else len(self.rows)
 
+    def time_ns(self) -> Rows:
+        """When each was captured; see `Records.time_ns`."""
+        time_ns = self.packets.records.time_ns
+        return time_ns if self.rows is None else time_ns[self.rows]
+
     def head(self, count: int) -> Chosen:
         """The first `count` of them."""
         if count >= len(self):
             return self
         return Chosen(self.packets, np.arange(count) if self.rows is None else self.rows[:count])
+
+    def only(self, mask: NDArray[np.bool_]) -> Chosen:
+        """Those of them for which `mask`, of all packets of the chunk, holds."""
+        return Chosen(self.packets, np.flatnonzero(mask) if self.rows is None else self.rows[mask[self.rows]])
 
     def values(self, name: str) -> Values:
         """All occurrences of a field in the chosen packets."""

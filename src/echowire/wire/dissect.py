@@ -28,10 +28,13 @@ MAX_TABLE = 1 << 16
 class Dissector:
     """Dissects the chunks of one capture, in their order, as far as `wanted` asks: names of fields, None for all.
 
+    With `defragment` the fragments of IP datagrams are joined, as far as `echowire.wire.fragments` holds them, and
+    what is in a datagram is found in the packet that completes it; without it, in the first fragment.
+
     Raises `UsageError` for a field that is not known.
     """
 
-    def __init__(self, wanted: Iterable[str] | None = None) -> None:
+    def __init__(self, wanted: Iterable[str] | None = None, *, defragment: bool = False) -> None:
         self._registry = registry()
         names = list(self._registry.fields if wanted is None else wanted)
         self._needed = self._registry.needed(names)
@@ -39,7 +42,7 @@ class Dissector:
         self._remembering = {protocol.name for protocol, field in fields if field.remembered}
         self._remembered = [name for name in names if any(one.remembered for _, one in self._registry.fields[name])]
         self._tables: dict[str, _Table] = {}
-        self._memory = Memory(tables=self._registry.tables_of(self._needed))
+        self._memory = Memory(tables=self._registry.tables_of(self._needed), defragment=defragment)
         self._leading: dict[str, bool] = {}
 
     def dissect(self, records: Records) -> Packets:
@@ -94,7 +97,7 @@ class Dissector:
                 if len(child) and protocol.name in self._needed:
                     yield child
             left = _without(left, taken)
-        if found.streams is not None and len(left):
+        if len(left):
             for protocol, which in self._guessed(layer, found, left):
                 yield layer.child(protocol, found, which)
                 left = _without(left, [which])
@@ -110,23 +113,29 @@ class Dissector:
 
     def _guessed(self, layer: Layer, found: Next, left: Rows) -> Iterator[tuple[Protocol, Rows]]:
         """Protocols that the entries `left` look like, and with them the rest of their conversations."""
-        assert found.streams is not None
-        conversations = self._conversations(found.table)
         for protocol in self._registry.guesses.get(found.table, ()):
             if not len(left):
                 return
-            assert protocol.guess is not None
-            alike = left[protocol.guess(layer.child(protocol, found, left))]
-            if not len(alike):
+            if protocol.guess_holds and found.streams is None:
                 continue
-            streams, first = np.unique(found.streams[alike], return_index=True)
-            conversations.learn(protocol, streams)
-            # The rest of a conversation is what comes after the first that was taken for it.
-            at = np.minimum(np.searchsorted(streams, found.streams[left]), len(streams) - 1)
-            which = left[(streams[at] == found.streams[left]) & (left >= alike[first][at])]
+            assert protocol.guess is not None
+            which = left[protocol.guess(layer.child(protocol, found, left))]
+            if not len(which):
+                continue
+            if protocol.guess_holds:
+                which = self._rest_of(protocol, found, left, which)
             left = _without(left, [which])
             if protocol.name in self._needed:
                 yield protocol, which
+
+    def _rest_of(self, protocol: Protocol, found: Next, left: Rows, alike: Rows) -> Rows:
+        """Those of `left` in the conversations of `alike`, from the first there that was taken for the protocol."""
+        assert found.streams is not None
+        streams, first = np.unique(found.streams[alike], return_index=True)
+        self._conversations(found.table).learn(protocol, streams)
+        at = np.minimum(np.searchsorted(streams, found.streams[left]), len(streams) - 1)
+        which: Rows = left[(streams[at] == found.streams[left]) & (left >= alike[first][at])]
+        return which
 
     def _table(self, name: str) -> _Table:
         if name not in self._tables:
@@ -232,22 +241,26 @@ class Packets:
             self._values[name] = self._found(name)
         return self._values[name]
 
-    def _found(self, name: str) -> Values:
-        described = self._registry.described(name)
-        kind = described[0][1].type
+    def pieces(self, name: str) -> list[tuple[Layer, Picked]]:
+        """All occurrences of a field, as they are found: layer by layer, the outer first."""
         places = [
             place
-            for protocol, field in described
+            for protocol, field in self._registry.described(name)
             for place in ([(protocol, field)] if not field.either else self._either(field.either))
         ]
-        pieces: list[tuple[Layer, Picked]] = []
+        found: list[tuple[Layer, Picked]] = []
         for layer in self.layers:
             for protocol, field in places:
                 if protocol is layer.protocol:
                     picked = layer.pick(field)
                     if len(picked.index):
-                        pieces.append((layer, picked))
+                        found.append((layer, picked))
+        return found
+
+    def _found(self, name: str) -> Values:
+        pieces = self.pieces(name)
         if not pieces:
+            kind = self._registry.described(name)[0][1].type
             return Values(np.zeros(0, np.int64), empty_column(kind))
         rows = [layer.rows if p.index is layer.every else layer.rows[p.index] for layer, p in pieces]
         if len(pieces) == 1:

@@ -32,7 +32,7 @@ class LineFormat:
     quote: str = ""
     """Stands before and behind each cell that is not empty."""
     header: bool = False
-    """A first line with the names of the fields."""
+    """A first line with the names of the fields, without quotes."""
     bom: bool = False
     """A byte-order mark before all, as some spreadsheets want of UTF-8."""
     escape: bool = True
@@ -49,7 +49,7 @@ class FieldLines:
     def begin(self) -> bytes:
         """What stands before the first packet."""
         form = self._form
-        text = form.separator.join(f"{form.quote}{name}{form.quote}" for name in self._names)
+        text = form.separator.join(self._names)
         return (BOM if form.bom else b"") + (f"{text}\n".encode() if form.header else b"")
 
     def lines(self, chosen: Chosen) -> bytes:

@@ -164,6 +164,9 @@ class Protocol:
     """Which entries look so much like this protocol that they are taken for it, and the rest of their conversation
     too, where no key says what they are. Asked of what stands in the tables of `guess_in`."""
     guess_in: tuple[str, ...] = ()
+    guess_holds: bool = True
+    """What was taken for it once makes the rest of its conversation this protocol; else each packet is looked at for
+    itself."""
     walk: Callable[[Any], None] | None = None
     """Finds what has a variable shape, packet by packet; it is given an `echowire.wire.walk.Walk`."""
     size: Callable[[Layer], Rows] | int | None = None
@@ -191,6 +194,8 @@ class Memory:
     by_key: dict[str, Any] = field(default_factory=dict)
     tables: frozenset[str] | None = None
     """The tables in which a protocol stands that is needed; None for all."""
+    defragment: bool = False
+    """IP fragments are joined."""
 
     def of(self, key: str, make: Callable[[], T]) -> T:
         """What is remembered under `key`; `make` gives what there is at first."""
@@ -388,6 +393,11 @@ class Layer:
         if not found:
             return Picked(np.zeros(0, np.int64), empty_column(field.type))
         return Picked(np.array(found[0], np.int64), column_of(field.type, found[1]))
+
+
+def present(layer: Layer) -> Column:
+    """The values of a field that says no more than that the layer is there."""
+    return np.ones(len(layer), np.uint8)
 
 
 def extract(field: Field, data: Bytes, at: Rows) -> Column:

@@ -181,7 +181,7 @@ class PcapngReader(RecordReader):
             self._fail("malformed", at, f"a section of version {major}.{minor}, which is not known")
             return
         big_endian = self._order == ">"
-        self._sections.append(Section(big_endian, parse_options(body[16:], big_endian)))
+        self._sections.append(Section(big_endian, parse_options(body[16:], big_endian), is_pcapng=True))
         self._first_interface = len(self._interfaces)
 
     def _add_interface(self, body: bytes) -> None:

@@ -77,6 +77,8 @@ class Section:
 
     big_endian: bool = False
     options: tuple[Option, ...] = ()
+    is_pcapng: bool = False
+    """False of a pcap file, which has one interface, without a name or a number."""
 
     @property
     def comments(self) -> tuple[str, ...]:

@@ -12,12 +12,10 @@ from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
 
-import numpy as np
-
 from echowire.errors import UsageError
 from echowire.wire import protocols
-from echowire.wire.columns import Column, Type
-from echowire.wire.layers import Field, Layer, Protocol
+from echowire.wire.columns import Type
+from echowire.wire.layers import Field, Protocol, present
 from echowire.wire.nearest import nearest
 
 ROOT = "frame"
@@ -106,10 +104,6 @@ def printable_name(name: str) -> str:
     return "".join(c for c in name[:80] if c.isprintable())
 
 
-def _presence(layer: Layer) -> Column:
-    return np.ones(len(layer), np.uint8)
-
-
 @cache
 def registry() -> Registry:
     """All protocols of `echowire.wire.protocols`."""
@@ -125,7 +119,7 @@ def registry() -> Registry:
 def _fields(known: Mapping[str, Protocol]) -> Mapping[str, tuple[tuple[Protocol, Field], ...]]:
     found: dict[str, tuple[tuple[Protocol, Field], ...]] = {}
     for protocol in known.values():
-        itself = Field(protocol.name, protocol.title, Type.PROTOCOL, make=_presence)
+        itself = Field(protocol.name, protocol.title, Type.PROTOCOL, make=present)
         mine = protocol.fields if protocol.name in {one.name for one in protocol.fields} else (itself, *protocol.fields)
         for field in mine:
             found[field.name] = (*found.get(field.name, ()), (protocol, field))

@@ -1,4 +1,4 @@
-"""The small services of the early Internet, as tables: echo, discard, chargen, qotd, daytime, time.
+"""The small services of the early Internet, as tables: echo, discard, chargen, qotd, daytime, time; and STAMP.
 
 A service says what a server sends, never how: an engine moves the bytes. `now` is an argument (seconds since
 1970, UTC), so nothing here reads a clock.
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from echowire.errors import UsageError
+from echowire.model import STAMP_PORT
+from echowire.wire.stamp_reflector import Reflector
 
 
 class Flow(Enum):
@@ -20,6 +22,7 @@ class Flow(Enum):
     ECHO = "each byte received is sent back"
     SINK = "each byte received is thrown away"
     SOURCE = "bytes are sent without end; what is received is thrown away"
+    REFLECT = "each test packet is answered with when it came; there are no connections"
     ONCE = "one message is sent and the connection closed; what is received is thrown away"
 
 
@@ -28,7 +31,8 @@ class Service:
     """One service: its name, its well-known port and RFC, and what it sends.
 
     `pattern` is what a SOURCE repeats for ever. `message(now)` is what ONCE sends. `datagram(data, now)` is the
-    answer to one datagram, `None` for no answer.
+    answer to one datagram, `None` for no answer. `reflector()` makes what answers those of one socket instead, which
+    needs to know of each when it came, and from whom.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Service:
     datagram: Callable[[bytes, float], bytes | None]
     pattern: bytes = b""
     message: Callable[[float], bytes] = lambda now: b""
+    reflector: Callable[[], Reflector] | None = None
 
     def answer(self, data: bytes) -> bytes:
         """What a connection sends back for `data`."""
@@ -110,11 +115,15 @@ QOTD = Service("qotd", 17, 865, Flow.ONCE, lambda data, now: _quote(now), messag
 DAYTIME = Service("daytime", 13, 867, Flow.ONCE, lambda data, now: _daytime(now), message=_daytime)
 TIME = Service("time", 37, 868, Flow.ONCE, lambda data, now: _time_868(now), message=_time_868)
 
-SERVICES: Mapping[str, Service] = {service.name: service for service in (ECHO, DISCARD, CHARGEN, QOTD, DAYTIME, TIME)}
+STAMP = Service("stamp", STAMP_PORT, 8762, Flow.REFLECT, lambda data, now: None, reflector=Reflector)
 
-ANSWERING_PORTS = frozenset({7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520, 1900, 5353, 11211})
-"""Source ports whose owner would answer our answer, or amplify it: echo, daytime, qotd, chargen and time, and the
-servers most used for reflection (CERT CA-1996-01, TA14-017A). A datagram that claims to come from one, from beyond
+SERVICES: Mapping[str, Service] = {
+    service.name: service for service in (ECHO, DISCARD, CHARGEN, QOTD, DAYTIME, TIME, STAMP)
+}
+
+ANSWERING_PORTS = frozenset({7, 13, 17, 19, 37, 53, 69, 111, 123, 137, 161, 389, 520, STAMP_PORT, 1900, 5353, 11211})
+"""Source ports whose owner would answer our answer, or amplify it: echo, daytime, qotd, chargen, time, STAMP, and
+the servers most used for reflection (CERT CA-1996-01, TA14-017A). A datagram that claims to come from one, from beyond
 loopback, is not answered: two such servers would talk to each other for ever."""
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from echowire.wire.cells import NS_PER_S, escaped, text_of
+from echowire.wire.cells import NS_PER_S, date_text, escaped, text_of
 from echowire.wire.columns import INTS, OBJECTS, SIZES, UINTS, Type
 from echowire.wire.layers import Field, Item, Layer
 
@@ -211,16 +210,6 @@ def _number(one: Field, value: int) -> str:
 def _seconds(time_ns: int) -> str:
     sign, size = ("-", -time_ns) if time_ns < 0 else ("", time_ns)
     return f"{sign}{size // NS_PER_S}.{size % NS_PER_S:09d}"
-
-
-def date_text(time_ns: int) -> str:
-    """`Oct 11, 2014 19:35:23.956615000 UTC`."""
-    seconds, rest = divmod(time_ns, NS_PER_S)
-    at = datetime.fromtimestamp(seconds, UTC)
-    return f"{_MONTHS[at.month - 1]} {at.day:>2}, {at.year} {at:%H:%M:%S}.{rest:09d} UTC"
-
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def hex_dump(data: bytes) -> Iterator[str]:

@@ -7,7 +7,7 @@ packet that was cut. So a walk checks no bounds, only what its protocol says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ class _EndError(Exception):
 class Walk:
     """The bytes of one entry of a layer, and what is found in them. Offsets count from the layer's start."""
 
-    __slots__ = ("_entry", "_nexts", "data", "items", "layer", "level", "size", "wire_size")
+    __slots__ = ("_base", "_entry", "_nexts", "data", "items", "layer", "level", "size", "wire_size")
 
     def __init__(self, layer: Layer, entry: int, data: bytes, wire_size: int, nexts: list[_Following]) -> None:
         self.layer = layer
@@ -42,6 +42,7 @@ class Walk:
         """Bytes that there were on the wire: more than `size` where the packet is cut."""
         self.items: list[Item] = []
         self.level = 0
+        self._base = 0
         self._entry = entry
         self._nexts = nexts
 
@@ -94,20 +95,16 @@ class Walk:
 
     def add(self, field: Field, value: Any, at: int, size: int, text: str | None = None) -> None:
         """Note a field. Values are as in the columns of its type; `bytes` of 16 for an IPv6 address."""
-        self._note(Item(field, value, at, size, self.level, text))
+        self._note(Item(field, value, self._base + at, size, self.level, text))
 
-    def line(self, text: str, at: int = 0, size: int = 0) -> None:
+    def add_text(self, text: str, at: int, size: int) -> None:
         """Note a line of the tree that is no field."""
-        self._note(Item(None, None, at, size, self.level, text))
+        self._note(Item(None, None, self._base + at, size, self.level, text))
 
     def _note(self, item: Item) -> None:
         if len(self.items) >= MAX_ITEMS:
             raise MalformedError(f"more than {MAX_ITEMS} items")
         self.items.append(item)
-
-    def add_text(self, text: str, at: int, size: int) -> None:
-        """Note a line of the tree that is no field."""
-        self.items.append(Item(None, None, at, size, self.level, text))
 
     def add_uint(self, field: Field, at: int) -> int:
         """Note a field that is a number of its own width, and give it. `mask` and `scale` are the field's."""
@@ -120,16 +117,33 @@ class Walk:
     def subtree(self, text: str | None = None, at: int = 0, size: int = 0) -> Iterator[None]:
         """What is added within stands a level deeper, beneath the line `text`, or beneath what was added last."""
         if text is not None:
-            self.line(text, at, size)
+            self.add_text(text, at, size)
         self.level += 1
         try:
             yield
         finally:
             self.level -= 1
 
+    def within(self, at: int, size: int, parse: Callable[[Walk], None]) -> bool:
+        """Walk a part by itself, its offsets from its own start. Reading past its end ends that walk alone: False."""
+        return self._inner(self.take(at, size), self._base + at, parse)
+
+    def within_bytes(self, data: bytes, at: int, parse: Callable[[Walk], None]) -> bool:
+        """The same for bytes that do not stand in the packet as such; the tree shows them from `at` on."""
+        return self._inner(data, self._base + at, parse)
+
+    def _inner(self, data: bytes, base: int, parse: Callable[[Walk], None]) -> bool:
+        part = Walk(self.layer, self._entry, data, len(data), self._nexts)
+        part.items, part.level, part._base = self.items, self.level, base
+        try:
+            parse(part)
+        except _EndError:
+            return False
+        return True
+
     def hand_on(self, table: str, key: int, at: int, size: int, *, otherwise: str = "data") -> None:
         """What stands at `at` is another protocol's: the one of `table` under `key`."""
-        self._nexts.append((table, key, otherwise, self._entry, at, size, None))
+        self._nexts.append((table, key, otherwise, self._entry, self._base + at, size, None))
 
     def hand_on_bytes(self, table: str, key: int, data: bytes, *, otherwise: str = "data") -> None:
         """The same for bytes that do not stand in the packet as such: decrypted, unpacked, joined."""

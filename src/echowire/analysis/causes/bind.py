@@ -63,13 +63,25 @@ def time_wait_has_it(case: Case) -> Explanation | None:
     )
 
 
+def bound_has_it(case: Case) -> Explanation | None:
+    """Row 3: a process has bound the port, and neither listens nor is connected."""
+    entries = clashing(case, case.sockets("UNCONN")) if case.transport == "tcp" else []
+    if not entries:
+        return None
+    first = entries[0]
+    return (
+        f"Nothing listens, but {holder_of(case, first)} has bound {first.local.address} without listening.",
+        f"Stop it or take another port{to_see(case, first.holder)}.",
+    )
+
+
 def unlisted_has_it(case: Case) -> Explanation | None:
     """Row 3, by elimination: no table shows who has the port."""
     if case.facts.sockets is None or case.transport != "tcp":
         return None
     return (
         "Neither a listener nor a connection of this host has the port, so a process has bound it without listening.",
-        "Take another port, or find it with `ss -tanpB` (iproute2 6.8); /proc/net/tcp does not list such sockets.",
+        "Take another port; Linux tells who it is from 6.8 on (`echowire sockets -tlnp`), and this kernel does not.",
     )
 
 

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from echowire.analysis.causes.case import Case, Explanation, parsed
-
-Kind: TypeAlias = Literal["net", "host", "forbidden", "port", "protocol", "size", "hops"]
-
-ICMP_KINDS: dict[tuple[int, int, int], tuple[Kind, str]] = {
-    # RFC 792, RFC 1122 section 3.2.2.1 and RFC 1812 section 5.2.7.1
-    (4, 3, 0): ("net", "network unreachable"),
-    (4, 3, 1): ("host", "host unreachable"),
-    (4, 3, 2): ("protocol", "protocol unreachable"),
-    (4, 3, 3): ("port", "port unreachable"),
-    (4, 3, 4): ("size", "fragmentation needed"),
-    (4, 3, 6): ("net", "network unknown"),
-    (4, 3, 7): ("host", "host unknown"),
-    (4, 3, 9): ("forbidden", "network administratively prohibited"),
-    (4, 3, 10): ("forbidden", "host administratively prohibited"),
-    (4, 3, 13): ("forbidden", "administratively prohibited"),
-    (4, 11, 0): ("hops", "time to live exceeded"),
-    # RFC 4443 sections 3.1 to 3.3
-    (6, 1, 0): ("net", "no route"),
-    (6, 1, 1): ("forbidden", "administratively prohibited"),
-    (6, 1, 3): ("host", "address unreachable"),
-    (6, 1, 4): ("port", "port unreachable"),
-    (6, 1, 5): ("forbidden", "source address failed policy"),
-    (6, 1, 6): ("forbidden", "route rejected"),
-    (6, 2, 0): ("size", "packet too big"),
-    (6, 3, 0): ("hops", "hop limit exceeded"),
-}
-"""Of an ICMP version, type and code: what it is about, and the RFC's words."""
+from echowire.wire.icmp import KINDS
 
 
 def answered(case: Case) -> Explanation | None:
     """Rows 11, 12, 14 and 41: what an ICMP report in the socket's error queue says, and who sent it."""
     icmp = case.facts.icmp
-    kind, words = ICMP_KINDS.get((icmp.version, icmp.type, icmp.code), (None, "")) if icmp else (None, "")
+    kind, words = KINDS.get((icmp.version, icmp.type, icmp.code), (None, "")) if icmp else (None, "")
     if icmp is None or kind is None:
         return None
     from_target = bool(icmp.offender) and parsed(icmp.offender) == case.address

@@ -132,7 +132,7 @@ def _texts(layer: Layer, place: str) -> list[str]:
     """One of the addresses of each packet as text."""
     found = _addresses(layer)
     number, usual = found.numbers(layer, place), found.is_usual[place]
-    texts = strings(_FIELDS[place], number).tolist()
+    texts: list[str] = strings(_FIELDS[place], number).tolist()
     begin, size = (layer.start + found.at[place]).tolist(), found.size[place].tolist()
     for entry in np.flatnonzero(~usual).tolist():
         texts[entry] = layer.data[begin[entry] : begin[entry] + size[entry]].tobytes().hex() or "<No address>"
@@ -216,7 +216,13 @@ PROTOCOLS = (
             _FIELDS["dst.proto"],
             Field("arp.dst.proto", "Target protocol address", Type.BYTES, make=_other("dst.proto")),
         ),
-        keys=(("ethertype", 0x0806), ("ethertype", 0x8035), ("chdlc.protocol", 0x0806)),
+        keys=(
+            ("ethertype", 0x0806),
+            ("ethertype", 0x8035),
+            ("chdlc.protocol", 0x0806),
+            ("arcnet.protocol_id", 0xF1),
+            ("arcnet.protocol_id", 0xD5),
+        ),
         label=_label,
         info=_info,
     ),

@@ -6,6 +6,8 @@ The header is columns; names and records are walked. Answers are told from what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,9 @@ OPCODES = {
     6: "DNS Stateful operations (DSO)",
 }
 CLASSES = {1: "IN", 2: "CS", 3: "CH", 4: "HS", 254: "NONE", 255: "ANY"}
+MAX_USUAL_ANSWERS, MAX_USUAL_OTHERS = 100, 10
+"""Records of a message on a port that is not DNS's, beyond which it is taken for something else."""
+
 UNICAST = 0x8000
 """The bit of a class that multicast DNS has taken: an answer to the asker alone is welcome, or what was cached before
 is to be forgotten (RFC 6762, 18.12 and 18.13)."""
@@ -104,7 +109,7 @@ def _flag(name: str, label: str, mask: int, names: tuple[str, str], **more: obje
 
 
 _LENGTH = Field("dns.length", "Length", Type.UINT16, -2, when=_is_over_tcp)
-_ID = Field("dns.id", "Transaction ID", Type.UINT16, 0, base="hex")
+_ID = Field("dns.id", "Transaction ID", Type.UINT16, 0, base="hex", when=lambda layer: layer.has(4))
 _FLAGS = Field("dns.flags", "Flags", Type.UINT16, 2, base="hex", show=_flags_shown)
 _RESPONSE = _flag("response", "Response", 0x8000, ("Message is a response", "Message is a query"))
 _OPCODE = Field("dns.flags.opcode", "Opcode", Type.UINT16, 2, mask=0x7800, names=OPCODES, under="dns.flags")
@@ -198,16 +203,20 @@ class _Reader:
         walk = self.walk
         flags, counts = walk.u16(2), [walk.u16(at) for at in (4, 6, 8, 10)]
         update = (flags >> 11) & 0xF == UPDATE
+        titles = ("Zone", *_UPDATE_SECTIONS) if update else ("Queries", *_SECTIONS)
         at = HEADER_BYTES
-        if counts[0]:
-            with walk.subtree("Zone" if update else "Queries", at, walk.size - at):
-                for _ in range(counts[0]):
-                    at = self.question(at)
-        for title, count in zip(_UPDATE_SECTIONS if update else _SECTIONS, counts[1:], strict=True):
+        for number, (title, count) in enumerate(zip(titles, counts, strict=True)):
             if count:
-                with walk.subtree(title, at, walk.size - at):
-                    for _ in range(count):
-                        at = self.record(at)
+                at = self.section(title, count, at, self.record if number else self.question)
+
+    def section(self, title: str, count: int, at: int, read: Callable[[int], int]) -> int:
+        """So many questions or records; gives where the next section begins."""
+        items, line, begin = self.walk.items, len(self.walk.items), at
+        with self.walk.subtree(title, begin, max(self.walk.size - begin, 0)):
+            for _ in range(count):
+                at = read(at)
+        items[line] = items[line]._replace(size=at - begin)
+        return at
 
     def question(self, at: int) -> int:
         """One question; gives where the next one begins."""
@@ -239,7 +248,7 @@ class _Reader:
         short = type_short(kind)
         if kind == dns_options.OPT:
             self.told.append(" OPT")
-            with walk.subtree(f"{name.text}: type OPT", begin, walk.size - begin):
+            with walk.subtree(f"{name.text}: type OPT", begin, at + 10 + walk.u16(at + 8) - begin):
                 walk.add(_RR_NAME, name.text, begin, at - begin)
                 walk.add(RR_TYPE, kind, at, 2)
                 return dns_options.read_opt(walk, at + 2, self.multicast)
@@ -330,7 +339,21 @@ _LOCAL_FIELDS = (
 )
 
 
-def _protocol(name: str, title: str, column: str, fields: tuple[Field, ...], *keys: tuple[str, int]) -> Protocol:
+def _guess(layer: Layer) -> NDArray[np.bool_]:
+    """Standard queries and answers on other ports, which tshark knows by counts that are usual (a question, few
+    records): one to each query, and no record but additional ones."""
+    flags = layer.uint(2, 2)
+    questions, answers, authorities, additional = (layer.uint(at, 2) for at in (4, 6, 8, 10))
+    is_query = (flags & RESPONSE) == 0
+    usual = (questions == 1) & (answers == 0) & (authorities == 0) & is_query
+    usual |= (questions <= 1) & (answers <= MAX_USUAL_ANSWERS) & (authorities <= MAX_USUAL_OTHERS) & ~is_query
+    found: NDArray[np.bool_] = usual & (additional <= MAX_USUAL_OTHERS) & (flags & 0x7800 == 0)
+    return found & layer.has(HEADER_BYTES + 1)
+
+
+def _protocol(
+    name: str, title: str, column: str, fields: tuple[Field, ...], *keys: tuple[str, int], guessed: bool = False
+) -> Protocol:
     return Protocol(
         name,
         title,
@@ -341,11 +364,14 @@ def _protocol(name: str, title: str, column: str, fields: tuple[Field, ...], *ke
         label=_label,
         info=_info,
         remember=dns_pairs.remember,
+        guess=_guess if guessed else None,
+        guess_in=("udp.port",) if guessed else (),
+        guess_holds=False,
     )
 
 
 PROTOCOLS = (
-    _protocol("dns", "Domain Name System", "DNS", _FIELDS, ("udp.port", 53), ("dns.message", 0)),
+    _protocol("dns", "Domain Name System", "DNS", _FIELDS, ("udp.port", 53), ("dns.message", 0), guessed=True),
     _protocol("mdns", "Multicast Domain Name System", "MDNS", _FIELDS, ("udp.port", 5353)),
     _protocol("llmnr", "Link-local Multicast Name Resolution", "LLMNR", _LOCAL_FIELDS, ("udp.port", 5355)),
     Protocol(

@@ -20,11 +20,15 @@ MAX_JUMPS = 128
 """Pointers that a name may follow: as many as it may have labels."""
 
 ROOT = b"<Root>"
+EXTENDED = "<Unknown extended label>"
 LOOPS = "<Name contains a pointer that loops>"
 TOO_LONG = "<Name too long>"
 
 POINTER = 0xC0
 """The two bits that tell a pointer. Those with one of them set have come to nothing (RFC 6891, 5)."""
+
+BIT_STRING = 0x41
+"""A label of bits (RFC 2673, 3.1)."""
 
 
 class Name(NamedTuple):
@@ -56,8 +60,14 @@ def read_name(walk: Walk, at: int) -> Name:
             if at in seen or len(seen) == MAX_JUMPS:
                 return Name(LOOPS, end, len(LOOPS))
             seen.add(at)
+        elif count == BIT_STRING:
+            bits = walk.u8(at + 1) or 256
+            parts.append(b"\\[x%s/%d]" % (walk.take(at + 2, (bits + 7) // 8).hex().encode(), bits))
+            at, size = at + 2 + (bits + 7) // 8, size + len(parts[-1])
         elif count & POINTER:
-            raise MalformedError("a label of a kind that is not used")
+            if not parts:
+                raise MalformedError("a name of a kind that is not used")
+            return Name(EXTENDED, end or at + 1, len(EXTENDED))
         else:
             size += 1 + count
             if size <= MAX_NAME:
@@ -97,3 +107,26 @@ def read_part(walk: Walk, part: Part, at: int, end: int) -> int:
 def name(name: str, label: str) -> Part:
     """A domain name as a part of a record."""
     return Part(Field(name, label, Type.STRING), read_part)
+
+
+def read_labels(raw: bytes) -> list[tuple[str, int, int]]:
+    """The names in a list of its own, with pointers within it: text, offset and size of each. What is cut is left."""
+    found: list[tuple[str, int, int]] = []
+    at = 0
+    while at < len(raw):
+        begin, labels, end, size = at, list[bytes](), 0, 0
+        while at < len(raw) and raw[at] and size <= MAX_NAME:
+            if raw[at] & POINTER == POINTER and at + 1 < len(raw):
+                to = int.from_bytes(raw[at : at + 2], "big") & 0x3FFF
+                end = end or at + 2
+                if to >= begin:  # a pointer goes to what came before
+                    return found
+                at, size = to, size + 2
+                continue
+            labels.append(raw[at + 1 : at + 1 + raw[at]])
+            size += 1 + raw[at]
+            at += 1 + raw[at]
+        end = end or at + 1
+        found.append((printable(b".".join(labels)), begin, min(end, len(raw)) - begin))
+        at = end
+    return found

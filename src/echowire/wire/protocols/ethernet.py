@@ -2,13 +2,12 @@
 
 A frame says in its type field what follows, or how long it is, and then LLC says it. Cisco's Inter-Switch Link and
 FabricPath wrap a whole frame and are told by its addresses or its type; such a frame is theirs, and Ethernet begins
-again inside. What remains behind the packet is padding up to 60 bytes, then a trailer, and at its end the frame check
-sequence, if four bytes there are the right ones.
+again inside. What remains behind the packet is padding up to 60 bytes, then a trailer, and at its end perhaps the
+frame check sequence, which nobody says to be there: it is guessed as Wireshark guesses it.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,8 +38,8 @@ RAW_802_3 = 0xFFFF
 ISL = (0x01000C0000, 0x03000C0000)
 """The first five bytes of a destination by which Inter-Switch Link is known."""
 
-IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
-MIN_IPV4_BYTES = 20
+IPV4, IPV6, ARP, RARP, VLAN = 0x0800, 0x86DD, 0x0806, 0x8035, 0x8100
+MIN_IPV4_BYTES, IPV6_BYTES, TAG_BYTES = 20, 40, 4
 
 LOCAL = {
     0: "Globally unique address (factory default)",
@@ -75,9 +74,10 @@ def payload_bytes(layer: Layer, kind: NDArray[Any], start: Rows) -> Rows:
     total = layer.number(start + 2, 2).astype(np.int64)
     size = np.where((kind == IPV4) & has & (total >= MIN_IPV4_BYTES), total, size)
     total = layer.number(start + 4, 2).astype(np.int64)
-    size = np.where((kind == IPV6) & has & (total > 0), 40 + total, size)
+    is_jumbo = (total == 0) & (layer.number(start + 6, 1) == 0)
+    size = np.where((kind == IPV6) & has & ~is_jumbo, IPV6_BYTES + total, size)
     total = 8 + 2 * (layer.number(start + 4, 1).astype(np.int64) + layer.number(start + 5, 1))
-    return np.where((kind == ARP) & has, total, size)
+    return np.where(np.isin(kind, (ARP, RARP)) & has, total, size)
 
 
 def _wraps(layer: Layer) -> NDArray[np.uint8]:
@@ -85,7 +85,7 @@ def _wraps(layer: Layer) -> NDArray[np.uint8]:
 
     def made() -> NDArray[np.uint8]:
         kind = layer.uint(12, 2)
-        found = 2 * (kind == FABRIC_PATH).astype(np.uint8)
+        found: NDArray[np.uint8] = 2 * (kind == FABRIC_PATH).astype(np.uint8)
         if (kind <= MAX_LENGTH).any():
             address = layer.uint(0, 8) >> np.uint64(24)
             found[(kind <= MAX_LENGTH) & np.isin(address, ISL)] = 1
@@ -115,11 +115,14 @@ class _Rest:
     """What stands behind the packet in each frame: padding, trailer, frame check sequence."""
 
     def __init__(self, layer: Layer) -> None:
-        size = payload_bytes(layer, layer.uint(12, 2), layer.start + HEADER_BYTES)
-        begin = layer.start + HEADER_BYTES + size
+        kind, start = layer.uint(12, 2), layer.start + HEADER_BYTES
+        tagged = (kind == VLAN) & layer.has(HEADER_BYTES + TAG_BYTES)
+        kind, start = np.where(tagged, layer.uint(16, 2), kind), np.where(tagged, start + TAG_BYTES, start)
+        size = payload_bytes(layer, kind, start)
+        begin = start + size
         behind = layer.wire_end - begin
-        missing = MIN_FRAME_BYTES - (layer.records.length[layer.rows] - behind)
-        missing[layer.records.length[layer.rows] < MIN_FRAME_BYTES] = 0
+        frame = layer.records.length[layer.rows]
+        missing = np.where(frame >= MIN_FRAME_BYTES, MIN_FRAME_BYTES - (frame - behind), 0)
         self.entries = np.flatnonzero(is_plain(layer) & (size >= 0) & (begin < layer.end))
         self.begin, self.end = begin[self.entries], layer.end[self.entries]
         padding = np.clip(missing, 0, behind)[self.entries].tolist()
@@ -127,17 +130,14 @@ class _Rest:
         # Padding is of zeros: other bytes are somebody's trailer.
         zeros = [count if not layer.data[at : at + count].any() else 0 for at, count in pairs]
         self.trailer = np.minimum(self.begin + np.array(zeros, np.int64), self.end)
-        self.fcs = np.zeros(len(self.entries), np.bool_)
-        if layer.depth == 1:
-            self._find_fcs(layer)
-
-    def _find_fcs(self, layer: Layer) -> None:
-        """A frame of 64 bytes or more whose last four are its CRC has a frame check sequence."""
-        whole = (layer.end == layer.wire_end)[self.entries] & (self.end - self.trailer >= FCS_BYTES)
-        whole &= self.end - layer.start[self.entries] >= MIN_FRAME_BYTES + FCS_BYTES
-        for at in np.flatnonzero(whole).tolist():
-            frame = layer.data[layer.start[self.entries[at]] : self.end[at]].tobytes()
-            self.fcs[at] = zlib.crc32(frame[:-FCS_BYTES]).to_bytes(FCS_BYTES, "little") == frame[-FCS_BYTES:]
+        # Four bytes behind a frame that needs no padding are taken for its check sequence. Behind a tag is the tag's.
+        wire_end = layer.wire_end[self.entries]
+        long = wire_end - layer.start[self.entries] >= MIN_FRAME_BYTES + FCS_BYTES
+        outer = ~tagged[self.entries] & (layer.depth == 1)
+        counted = outer & long & (wire_end - self.trailer >= FCS_BYTES)
+        self.fcs = counted & (self.end == wire_end)
+        last = np.where(counted, np.minimum(wire_end - FCS_BYTES, self.end), self.end)
+        self.trailer_end = np.where(tagged[self.entries], self.trailer, last)
 
 
 def _rest(layer: Layer) -> _Rest:
@@ -157,7 +157,7 @@ def _padding(layer: Layer) -> Picked:
 
 def _trailer(layer: Layer) -> Picked:
     rest = _rest(layer)
-    return _pieces(layer, rest.entries, rest.trailer, rest.end - FCS_BYTES * rest.fcs)
+    return _pieces(layer, rest.entries, rest.trailer, rest.trailer_end)
 
 
 def _fcs(layer: Layer) -> Picked:
@@ -232,7 +232,16 @@ PROTOCOLS = (
             Field("eth.trailer", "Trailer", Type.BYTES, make=_trailer),
             Field("eth.fcs", "Frame check sequence", Type.UINT32, base="hex", make=_fcs),
         ),
-        keys=(("link_type", 1), ("ethertype", 0x6558)),
+        keys=(
+            ("link_type", 1),
+            ("ethertype", 0x6558),
+            ("eth.inner", 0),
+            ("ip.proto", 143),
+            ("gre.proto", 0x6558),
+            ("sll.ltype", 3),
+            ("chdlc.protocol", 0x6558),
+            ("llc.bridged_pid", 7),
+        ),
         follow=_next,
         tables=("ethertype", "802.3", "eth.wrap"),
         addresses=("eth.src", "eth.dst"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from echowire.wire.layers import Layer, Memory, Protocol
 from echowire.wire.protocols import http_fields as f
 from echowire.wire.protocols.media import kind_of, remark
+from echowire.wire.summary import column_where_said, infos, say
 from echowire.wire.text import ascii_text, shown
 from echowire.wire.walk import Walk
 
@@ -48,8 +48,9 @@ GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 METHODS = frozenset(
     b"""GET PUT COPY HEAD LOCK MOVE POLL POST BCOPY BMOVE MKCOL TRACE PATCH LABEL MERGE DELETE SEARCH UNLOCK REPORT
-    UPDATE BDELETE CONNECT OPTIONS CHECKIN PROPFIND CHECKOUT CCM_POST PROPPATCH BPROPFIND BPROPPATCH UNCHECKOUT MKACTIVITY
-    MKWORKSPACE RPC_CONNECT RPC_IN_DATA RPC_OUT_DATA VERSION-CONTROL BASELINE-CONTROL SSTP_DUPLEX_POST""".split()
+    UPDATE BDELETE OPTIONS CHECKIN PROPFIND CHECKOUT CCM_POST PROPPATCH BPROPFIND BPROPPATCH UNCHECKOUT MKACTIVITY
+    CONNECT MKWORKSPACE RPC_CONNECT RPC_IN_DATA RPC_OUT_DATA VERSION-CONTROL
+    BASELINE-CONTROL SSTP_DUPLEX_POST""".split()
 )
 """RFC 9110 and 5789, WebDAV and its extensions (RFC 4918, 3253, 5323), and what Microsoft's servers take."""
 
@@ -66,7 +67,9 @@ class Conversation:
     """What is remembered of a TCP connection."""
 
     requests: int = 0
-    responses: int = 0
+    number: int = 0
+    """Of the last exchange, which is a request or an answer or both."""
+    is_answered: bool = True
     method: bytes = b""
     uri: str = ""
     """The last request's, with its host."""
@@ -85,7 +88,7 @@ class Message:
     """`request`, `notification`, `response`, or nothing where its start was not seen."""
     method: bytes = b""
     uri: str = ""
-    host: str = ""
+    host: str | None = None
     code: int = 0
     content_type: str | None = None
     content_length: int | None = None
@@ -128,13 +131,15 @@ def _accepts(layer: Layer) -> NDArray[np.bool_]:
     """What is HTTP on a port of HTTP: what has its form, and all that comes after a request."""
     streams = layer.conversations()
     numbers = np.full(len(layer), -1) if streams is None else streams
-    asked = layer.memory.of("http requests", set[int])
+    asked = layer.memory.of("http requests", dict[int, None])
     found = np.zeros(len(layer), np.bool_)
     for entry, number in enumerate(numbers.tolist()):
         line = _line(layer.payload(entry), 0)[0]
         start = start_of(line)
         if start == "request" and number >= 0:
-            asked.add(number)
+            asked[number] = None
+            if len(asked) > MAX_CONVERSATIONS:
+                del asked[next(iter(asked))]
         found[entry] = bool(start) or number in asked or not line or _NAME.match(line) is not None
     return found
 
@@ -142,8 +147,12 @@ def _accepts(layer: Layer) -> NDArray[np.bool_]:
 def _guess(layer: Layer) -> NDArray[np.bool_]:
     """What begins or ends its first line with HTTP's version."""
     found = np.zeros(len(layer), np.bool_)
-    letter = layer.uint(0, 1) | 0x20
-    for entry in np.flatnonzero(layer.has(8) & (letter >= ord("a")) & (letter <= ord("z"))).tolist():
+    # No method has less than three letters: few packets of other protocols begin so.
+    likely: NDArray[np.bool_] = layer.has(8)
+    for at in range(3):
+        letter = layer.uint(at, 1) | 0x20
+        likely &= (letter >= ord("a")) & (letter <= ord("z"))
+    for entry in np.flatnonzero(likely).tolist():
         line, _, ended = _line(layer.payload(entry), 0)
         if ended and len(line) >= 8:
             found[entry] = line[:7].upper() == b"HTTP/1." or line[-8:-1].upper() == b"HTTP/1."
@@ -183,14 +192,17 @@ def _message(w: Walk, known: Conversation, begin: int) -> int:
     said = Message()
     at = _lines(w, said, begin)
     if said.kind and _END_OF_LINE.search(w.data, begin):
-        _say(w, shown(_line(w.data, begin)[0]) + " ")
+        say(w, shown(_line(w.data, begin)[0]) + " ")
     elif known.requests:
-        _say(w, "Continuation")
+        say(w, "Continuation")
+    is_cut = at < w.size and not said.is_whole and not _END_OF_LINE.search(w.data, at)
     if said.kind:
-        _conclude(w, said, known, begin)
+        _remember(w, said, known)
+        if not is_cut:
+            _conclude(w, said, known, begin)
     if at > begin and not said.is_whole:
         # The headers go on in the next segment, unless there is a line that is none.
-        return at if _END_OF_LINE.search(w.data, at) else w.wire_size
+        return w.wire_size if is_cut else at
     if known.tunnel or known.upgrade:
         return at
     if said.is_chunked:
@@ -273,8 +285,9 @@ def _header(w: Walk, said: Message, at: int, colon: int, line: bytes, size: int)
         w.add(known, text, at, size, shown(whole))
     else:
         w.add_text(shown(whole), at, size)
-    if said.kind:
-        w.add(f.RESPONSE_LINE if said.kind == "response" else f.REQUEST_LINE, ascii_text(whole), at, size)
+    line_field = {"request": f.REQUEST_LINE, "response": f.RESPONSE_LINE}.get(said.kind)
+    if line_field:
+        w.add(line_field, ascii_text(whole), at, size)
     if name == b"host":
         said.host = text
     elif name == b"content-type":
@@ -295,31 +308,42 @@ def _header(w: Walk, said: Message, at: int, colon: int, line: bytes, size: int)
                 w.add(f.COOKIE_PAIR, pair.strip(" "), at, size)
 
 
-def _conclude(w: Walk, said: Message, known: Conversation, at: int) -> None:
-    """What a message says as a whole, and what of it is remembered."""
-    number = int(w.layer.records.number[w.layer.rows[w.entry]])
-    if said.kind == "response":
-        w.add(f.RESPONSE_FLAG, True, at, 0)
-        known.responses += 1
-        w.add(f.RESPONSE_NUMBER, known.responses, at, 0)
-        if known.frame:
-            w.add(f.REQUEST_IN, known.frame, at, 0)
-        if known.uri:
-            w.add(f.RESPONSE_FOR, known.uri, at, 0)
+def _remember(w: Walk, said: Message, known: Conversation) -> None:
+    """What the messages after this one depend on."""
+    if said.kind == "request":
+        known.requests += 1
+        known.number += 1
+        known.is_answered = False
+        known.method, known.uri = said.method, said.uri
+        known.frame = int(w.layer.records.number[w.layer.rows[w.entry]])
+    elif said.kind == "response":
+        known.number += known.is_answered
+        known.is_answered = True
         if known.method == b"CONNECT" and 200 <= said.code < 300:
             known.tunnel = known.uri
         elif said.code == 101:
             known.upgrade = UPGRADES.get(said.upgrade.split(",")[0].strip(), 0)
+
+
+def _conclude(w: Walk, said: Message, known: Conversation, at: int) -> None:
+    """What a message says as a whole."""
+    if said.kind == "response":
+        w.add(f.RESPONSE_FLAG, True, at, 0)
+        w.add(f.RESPONSE_NUMBER, known.number, at, 0)
+        if known.frame:
+            w.add(f.REQUEST_IN, known.frame, at, 0)
+        if known.uri:
+            w.add(f.RESPONSE_FOR, known.uri, at, 0)
         return
-    is_whole = said.uri.lower().startswith(("http://", "https://")) or said.method == b"CONNECT"
-    uri = said.uri if is_whole or not said.host else f"http://{said.host}{said.uri}"
-    if said.host or is_whole:
-        w.add(f.FULL_URI, uri, at, 0)
+    if said.uri.lower().startswith(("http://", "https://")) or said.method == b"CONNECT":
+        w.add(f.FULL_URI, said.uri, at, 0)
+    elif said.host is not None:
+        w.add(f.FULL_URI, f"http://{said.host}{said.uri}", at, 0)
+        if said.kind == "request":
+            known.uri = f"http://{said.host}{said.uri}"
     w.add(f.REQUEST_FLAG if said.kind == "request" else f.NOTIFICATION_FLAG, True, at, 0)
     if said.kind == "request":
-        known.requests += 1
-        w.add(f.REQUEST_NUMBER, known.requests, at, 0)
-        known.method, known.uri, known.frame = said.method, uri, number
+        w.add(f.REQUEST_NUMBER, known.number, at, 0)
 
 
 def _has_no_body(code: int) -> bool:
@@ -372,7 +396,7 @@ def _body(w: Walk, said: Message, at: int, size: int, body: bytes) -> None:
     w.add(f.FILE_DATA, ascii_text(body), at, size)
     kind = 0 if said.content_type is None else kind_of(said.content_type)
     if said.content_type is not None:
-        _say(w, remark(kind, said.content_type, body))
+        say(w, remark(kind, said.content_type, body))
     if stands_there:
         w.hand_on("media_type", kind, at, size)
     else:
@@ -387,27 +411,11 @@ def _unpacked(body: bytes) -> bytes | None:
         return None
 
 
-def _say(w: Walk, text: str) -> None:
-    """Add to what the packet list says."""
-    said: dict[int, list[str]] = w.layer.once("info", dict)
-    said.setdefault(w.entry, []).append(text)
-
-
-def _info(layer: Layer) -> list[str | None]:
-    said: dict[int, list[str]] = layer.once("info", dict)
-    return ["".join(said[entry]) if entry in said else None for entry in range(len(layer))]
-
-
-def _column(name: str) -> Callable[[Layer], list[str | None]]:
-    """The protocol, where a line says that it is."""
-    return lambda layer: [name if text is not None else None for text in _info(layer)]
-
-
 PROTOCOLS = (
     Protocol(
         "http",
         "Hypertext Transfer Protocol",
-        _column("HTTP"),
+        column_where_said("HTTP"),
         fields=f.FIELDS,
         keys=tuple(("tcp.port", port) for port in PORTS),
         tables=("media_type", "http.upgrade", "tcp.port"),
@@ -415,16 +423,16 @@ PROTOCOLS = (
         guess=_guess,
         guess_in=("tcp.port",),
         walk=_walk,
-        info=_info,
+        info=infos(),
     ),
     Protocol(
         "ssdp",
         "Simple Service Discovery Protocol",
-        _column("SSDP"),
+        column_where_said("SSDP"),
         fields=f.FIELDS,
         keys=(("udp.port", 1900),),
         tables=("media_type",),
         walk=_walk,
-        info=_info,
+        info=infos(),
     ),
 )

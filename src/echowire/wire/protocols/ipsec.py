@@ -32,6 +32,14 @@ def _check_value(layer: Layer) -> Picked:
     return Picked(index, objects([layer.data[a:b].tobytes() for a, b in pieces]))
 
 
+def _encapsulated(layer: Layer) -> Iterator[Next]:
+    """Four zero bytes are put before what is not ESP (RFC 3948, section 2.2); one byte of ones keeps a way open."""
+    index = np.flatnonzero(layer.has(8) & (layer.uint(0, 4) != 0))
+    yield Next("udpencap", (0,), index, layer.start[index], layer.wire_end[index])
+    index = np.flatnonzero(layer.has(8) & (layer.uint(0, 4) == 0))
+    yield Next("udp.port", (500,), index, layer.start[index] + 4, layer.wire_end[index])
+
+
 PROTOCOLS = (
     Protocol(
         "ah",
@@ -59,11 +67,20 @@ PROTOCOLS = (
             Field("esp.spi", "ESP SPI", Type.UINT32, 0, base="hex_dec"),
             Field("esp.sequence", "ESP Sequence", Type.UINT32, 4),
         ),
-        keys=(("ip.proto", 50),),
+        keys=(("ip.proto", 50), ("udpencap", 0)),
         info=lambda layer: [
             f"ESP (SPI=0x{spi:08x})" if has else None
             for spi, has in zip(layer.uint(0, 4).tolist(), layer.has(4).tolist(), strict=True)
         ],
+    ),
+    Protocol(
+        "udpencap",
+        "UDP Encapsulation of IPsec Packets",
+        "UDPENCAP",
+        keys=(("udp.port", 4500),),
+        follow=_encapsulated,
+        tables=("udpencap", "udp.port"),
+        info=lambda layer: ["NAT-keepalive" if size == 1 else None for size in (layer.wire_end - layer.start).tolist()],
     ),
     Protocol(
         "ipcomp",

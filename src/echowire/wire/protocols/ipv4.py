@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from echowire.wire.assigned import IP_PROTOCOLS
 from echowire.wire.cells import strings
 from echowire.wire.columns import Column, Type, gather_bytes
+from echowire.wire.fragments import Fragments, Joined, join, joined_fields
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
-from echowire.wire.records import Rows
+from echowire.wire.records import Bytes, Rows
 
 MIN_HEADER_BYTES = 20
 MAX_HEADER_BYTES = 60
+
+END_OF_OPTIONS, NO_OPERATION, SOURCE_ROUTES = 0, 1, (131, 137)
 
 DSCP = {
     0: "Default",
@@ -88,9 +91,18 @@ def ends(layer: Layer) -> Rows:
     return np.where(total == 0, layer.wire_end, np.minimum(layer.start + total, layer.wire_end))
 
 
+def _total(layer: Layer) -> Picked:
+    """The total length; of a segment that says 0, what there is."""
+    index = np.flatnonzero(layer.has(4))
+    total = layer.uint(2, 2)[index].astype(np.uint32)
+    left = (layer.wire_end - layer.start)[index]
+    return Picked(index, np.where(total == 0, left, total).astype(np.uint32))
+
+
 def is_fragment(layer: Layer) -> NDArray[np.bool_]:
     """Those that are a part of a datagram."""
-    return (layer.uint(6, 2) & 0x3FFF) != 0
+    found: NDArray[np.bool_] = (layer.uint(6, 2) & 0x3FFF) != 0
+    return found
 
 
 def _next(layer: Layer) -> Iterator[Next]:
@@ -99,15 +111,39 @@ def _next(layer: Layer) -> Iterator[Next]:
     if len(with_options):
         start = (layer.start + MIN_HEADER_BYTES)[with_options]
         end = np.minimum(layer.start + header, layer.wire_end)[with_options]
-        yield Next("ip.options", (0,), with_options, start, end)
+        yield Next("ip.options", (0,), with_options, start, end, otherwise="")
     first = (layer.uint(6, 2) & 0x1FFF) == 0
     end = ends(layer)
+    if layer.memory.defragment:
+        first &= ~is_fragment(layer)
     which = sound & first & ((layer.start + header) <= end)
     index = layer.every if which.all() else np.flatnonzero(which)
     yield Next("ip.proto", (layer.uint(9, 1)[index],), index, (layer.start + header)[index], end[index])
     later = np.flatnonzero(sound & ~first & (layer.start + header < end))
+    if len(later) and layer.memory.defragment:
+        joined = _joined(layer, later)
+        yield Next(
+            "ip.proto", (layer.uint(9, 1)[joined.index],), joined.index, joined.start, joined.end, data=joined.data
+        )
+        later = np.setdiff1d(later, joined.index)
     if len(later):
         yield Next("", (), later, (layer.start + header)[later], end[later])
+
+
+def _joined(layer: Layer, index: Rows) -> Joined:
+    """The datagrams that the fragments at `index` complete. They are told apart by addresses, protocol, number."""
+
+    def made() -> Joined:
+        flags = layer.uint(6, 2)[index].astype(np.int64)
+        keys = [one[12:20].tobytes() + one[9:10].tobytes() + one[4:6].tobytes() for one in _fixed(layer, index)]
+        start = (layer.start + header_bytes(layer))[index]
+        return join(layer, Fragments(index, keys, (flags & 0x1FFF) * 8, flags & 0x2000, start, ends(layer)[index]))
+
+    return layer.once("joined", made)
+
+
+def _fixed(layer: Layer, index: Rows) -> Bytes:
+    return gather_bytes(layer.data, layer.start[index], MIN_HEADER_BYTES)
 
 
 def checksum_sums(layer: Layer) -> NDArray[np.uint32]:
@@ -119,7 +155,8 @@ def checksum_sums(layer: Layer) -> NDArray[np.uint32]:
         words[np.arange(MAX_HEADER_BYTES // 2) * 2 >= header_bytes(layer)[:, None]] = 0
         total = words.sum(axis=1, dtype=np.uint32)
         total = (total & 0xFFFF) + (total >> 16)
-        return (total & 0xFFFF) + (total >> 16)
+        folded: NDArray[np.uint32] = (total & 0xFFFF) + (total >> 16)
+        return folded
 
     return layer.once("checksum", made)
 
@@ -134,6 +171,36 @@ def _calculated(layer: Layer) -> Picked:
 
 def _status(layer: Layer) -> Column:
     return np.full(len(layer), UNVERIFIED, np.uint8)
+
+
+def _destination(layer: Layer) -> Picked:
+    """Where a packet is to go in the end: with a source route that is the route's last address (RFC 791, 3.1)."""
+    index = np.flatnonzero(layer.has(MIN_HEADER_BYTES))
+    found = layer.uint(16, 4)[index]
+    for place in np.flatnonzero(header_bytes(layer)[index] > MIN_HEADER_BYTES).tolist():
+        begin = int(layer.start[index[place]])
+        size = min(int(header_bytes(layer)[index[place]]), int(layer.end[index[place]]) - begin)
+        last = _route_end(layer.data[begin + MIN_HEADER_BYTES : begin + size].tobytes())
+        if last is not None:
+            found[place] = last
+    return Picked(index, found)
+
+
+def _route_end(options: bytes) -> int | None:
+    """The last address of a source route that is not at its end; None if there is none."""
+    at = 0
+    while at + 1 < len(options) and options[at] != END_OF_OPTIONS:
+        if options[at] == NO_OPERATION:
+            at += 1
+            continue
+        size = options[at + 1]
+        if size < 2 or at + size > len(options):
+            return None
+        if options[at] in SOURCE_ROUTES:
+            pointer = options[at + 2] if size > 2 else size
+            return int.from_bytes(options[at + size - 4 : at + size], "big") if size >= 7 and pointer < size else None
+        at += size
+    return None
 
 
 def _label(layer: Layer) -> list[str]:
@@ -166,7 +233,7 @@ def _info(layer: Layer) -> list[str | None]:
 
 
 _SOURCE = Field("ip.src", "Source Address", Type.IPV4, 12, when=is_sound)
-_DESTINATION = Field("ip.dst", "Destination Address", Type.IPV4, 16, when=is_sound)
+_DESTINATION = Field("ip.dst", "Destination Address", Type.IPV4, 16, make=_destination, when=is_sound)
 
 PROTOCOLS = (
     Protocol(
@@ -197,13 +264,21 @@ PROTOCOLS = (
                 under="ip.dsfield",
                 when=_has_length,
             ),
-            Field("ip.len", "Total Length", Type.UINT16, 2, when=_has_length),
+            Field("ip.len", "Total Length", Type.UINT16, 2, make=_total, when=_has_length),
             Field("ip.id", "Identification", Type.UINT16, 4, base="hex_dec", when=is_sound),
             Field("ip.flags", "Flags", Type.UINT8, 6, mask=0xE0, base="hex", when=is_sound),
             Field("ip.flags.rb", "Reserved bit", Type.BOOLEAN, 6, mask=0x80, under="ip.flags", when=is_sound),
             Field("ip.flags.df", "Don't fragment", Type.BOOLEAN, 6, mask=0x40, under="ip.flags", when=is_sound),
             Field("ip.flags.mf", "More fragments", Type.BOOLEAN, 6, mask=0x20, under="ip.flags", when=is_sound),
-            Field("ip.frag_offset", "Fragment Offset", Type.UINT16, 6, mask=0x1FFF, scale=8, when=is_sound),
+            Field(
+                "ip.frag_offset",
+                "Fragment Offset",
+                Type.UINT16,
+                6,
+                mask=0x1FFF,
+                when=is_sound,
+                show=lambda layer: [str((flags & 0x1FFF) * 8) for flags in layer.uint(6, 2).tolist()],
+            ),
             Field("ip.ttl", "Time to Live", Type.UINT8, 8, when=is_sound),
             Field("ip.proto", "Protocol", Type.UINT8, 9, names=IP_PROTOCOLS, when=is_sound),
             Field("ip.checksum", "Header Checksum", Type.UINT16, 10, base="hex", when=is_sound),
@@ -227,6 +302,7 @@ PROTOCOLS = (
             ),
             _SOURCE,
             _DESTINATION,
+            *joined_fields("ip", "IPv4"),
             Field("ip.addr", "Source or Destination Address", Type.IPV4, either=("ip.src", "ip.dst")),
         ),
         keys=(
@@ -241,6 +317,9 @@ PROTOCOLS = (
             ("llc.dsap", 0x06),
             ("mpls.nibble", 4),
             ("quoted", 4),
+            ("arcnet.protocol_id", 0xF0),
+            ("arcnet.protocol_id", 0xD4),
+            ("fr.nlpid", 0xCC),
         ),
         follow=_next,
         addresses=("ip.src", "ip.dst"),

@@ -16,7 +16,7 @@ from echowire.wire.records import Rows
 
 HEADER_BYTES = 40
 VERSION = 6
-NO_NEXT = 59
+HOP_BY_HOP, NO_NEXT = 0, 59
 
 KEYS = (
     ("ethertype", 0x86DD),
@@ -31,6 +31,7 @@ KEYS = (
     ("gre.proto", 0x86DD),
     ("mpls.nibble", 6),
     ("quoted", 6),
+    ("fr.nlpid", 0x8E),
 )
 
 
@@ -40,9 +41,9 @@ def is_sound(layer: Layer) -> NDArray[np.bool_]:
 
 
 def _ends(layer: Layer) -> Rows:
-    """Offset behind each packet. A payload length of 0 is a jumbogram, or a segment that the card was to cut."""
+    """Offset behind each packet. A payload length of 0 before hop-by-hop options is a jumbogram (RFC 2675)."""
     payload = layer.uint(4, 2).astype(np.int64)
-    jumbo = (payload == 0) & (layer.uint(6, 1) != NO_NEXT)
+    jumbo = (payload == 0) & (layer.uint(6, 1) == HOP_BY_HOP)
     return np.where(jumbo, layer.wire_end, np.minimum(layer.start + HEADER_BYTES + payload, layer.wire_end))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from echowire.wire.assigned import IP_PROTOCOLS
-from echowire.wire.columns import Type
+from echowire.wire.columns import Type, gather_bytes
+from echowire.wire.fragments import Fragments, Joined, join, joined_fields
 from echowire.wire.layers import Field, Layer, Next, Protocol
 from echowire.wire.records import Rows
 from echowire.wire.walk import MalformedError, Walk
@@ -66,12 +67,37 @@ def _next(layer: Layer) -> Iterator[Next]:
 
 def _fragment_next(layer: Layer) -> Iterator[Next]:
     whole = layer.has(FRAGMENT_BYTES)
-    first = (layer.uint(2, 2) & 0xFFF8) == 0
+    first = (layer.uint(2, 2) & (0xFFF9 if layer.memory.defragment else 0xFFF8)) == 0
     start = layer.start + FRAGMENT_BYTES
     index = np.flatnonzero(whole & first)
     yield Next("ip.proto", (layer.uint(0, 1)[index],), index, start[index], layer.wire_end[index])
     later = np.flatnonzero(whole & ~first & (start < layer.wire_end))
+    if len(later) and layer.memory.defragment:
+        joined = _joined(layer, later)
+        # The first fragment says what the datagram is, and all fragments of one do (RFC 8200, section 4.5).
+        kind = layer.uint(0, 1)[joined.index]
+        yield Next("ip.proto", (kind,), joined.index, joined.start, joined.end, data=joined.data)
+        later = np.setdiff1d(later, joined.index)
     yield Next("", (), later, start[later], layer.wire_end[later])
+
+
+def _joined(layer: Layer, index: Rows) -> Joined:
+    """The datagrams that the fragments at `index` complete. They are told apart by addresses and number."""
+
+    def made() -> Joined:
+        around = layer.outer("ipv6")
+        addresses = (
+            [b""] * len(index)
+            if around is None
+            else [one.tobytes() for one in gather_bytes(around[0].data, around[0].start[around[1][index]] + 8, 32)]
+        )
+        idents = layer.uint(4, 4)[index].tolist()
+        keys = [pair + ident.to_bytes(4, "big") for pair, ident in zip(addresses, idents, strict=True)]
+        at = layer.uint(2, 2)[index].astype(np.int64)
+        start = layer.start[index] + FRAGMENT_BYTES
+        return join(layer, Fragments(index, keys, at & 0xFFF8, at & 1, start, layer.wire_end[index]))
+
+    return layer.once("joined", made)
 
 
 def _fragment_info(layer: Layer) -> list[str | None]:
@@ -209,10 +235,18 @@ PROTOCOLS = (
         fields=(
             Field("ipv6.fraghdr.nxt", "Next header", Type.UINT8, 0, names=IP_PROTOCOLS),
             Field("ipv6.fraghdr.reserved_octet", "Reserved octet", Type.UINT8, 1, base="hex"),
-            Field("ipv6.fraghdr.offset", "Offset", Type.UINT16, 2, mask=0xFFF8, scale=8),
+            Field(
+                "ipv6.fraghdr.offset",
+                "Offset",
+                Type.UINT16,
+                2,
+                mask=0xFFF8,
+                show=lambda layer: [f"{at >> 3} ({at & 0xFFF8} bytes)" for at in layer.uint(2, 2).tolist()],
+            ),
             Field("ipv6.fraghdr.reserved_bits", "Reserved bits", Type.UINT16, 2, mask=0x0006),
             Field("ipv6.fraghdr.more", "More Fragments", Type.BOOLEAN, 2, 2, mask=0x0001),
             Field("ipv6.fraghdr.ident", "Identification", Type.UINT32, 4, base="hex"),
+            *joined_fields("ipv6", "IPv6"),
         ),
         keys=(("ip.proto", 44),),
         follow=_fragment_next,

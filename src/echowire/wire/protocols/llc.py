@@ -69,7 +69,8 @@ def _control_bytes(layer: Layer) -> Rows:
 
 
 def _is_snap(layer: Layer) -> NDArray[np.bool_]:
-    return (layer.uint(0, 1) & 0xFE == SNAP) & (layer.uint(1, 1) & 0xFE == SNAP) & layer.has(8)
+    found: NDArray[np.bool_] = (layer.uint(0, 1) & 0xFE == SNAP) & (layer.uint(1, 1) & 0xFE == SNAP) & layer.has(8)
+    return found
 
 
 def header_bytes(layer: Layer) -> Rows:
@@ -183,7 +184,15 @@ PROTOCOLS = (
                 make=lambda layer: _snap_field(layer, _pid(layer), _oui(layer) == CISCO_OUI),
             ),
         ),
-        keys=(("802.3", 0), ("sll.ltype", 4), ("link_type", 100), ("wlan", 0), ("arcnet", 0xCD)),
+        keys=(
+            ("802.3", 0),
+            ("sll.ltype", 4),
+            ("link_type", 100),
+            ("wlan.body", 0),
+            ("fddi", 1),
+            ("arcnet.protocol_id", 0xCD),
+            ("atm.traffic", 2),
+        ),
         follow=_next,
         tables=("ethertype", "llc.cisco_pid", "llc.bridged_pid", "llc.dsap"),
         size=header_bytes,

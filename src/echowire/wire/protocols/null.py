@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echowire.wire.assigned import ETHERTYPES
-from echowire.wire.columns import Column, Type
+from echowire.wire.columns import Type
 from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
 
 HEADER_BYTES = 4
@@ -20,7 +20,7 @@ PPP_HEADER = 0xFF03
 """Address and control of PPP in HDLC-like framing (RFC 1662, section 3.1), met under these link types too."""
 
 MAX_FAMILY = 1500
-"""A number above this is an Ethernet type."""
+"""A number above this is an Ethernet type, in its low half."""
 
 IP, IPV6, PPP = 4, 6, 1
 """Keys of table "raw": IP versions, and what else is met."""
@@ -33,17 +33,19 @@ def _family(layer: Layer) -> NDArray[np.int64]:
     """The family, or Ethernet type, in whichever byte order it is."""
 
     def made() -> NDArray[np.int64]:
-        word = layer.uint(0, 4).astype(np.int64)
-        swapped = layer.uint(0, 4, little=True).astype(np.int64)
-        half = (word & 0xFF00FFFF) == 0
-        wide = (word & 0xFFFF0000) != 0
-        return np.where(wide, np.where(half | ((word & 0xFF000000) == 0), word >> 16, swapped), word)
+        # Families are small: where a number has high bits it is of the other byte order, or is only two bytes wide.
+        word = layer.uint(0, 4, little=True).astype(np.int64)
+        high = (word & 0xFF000000 == 0) & (word & 0x00FF0000 < 0x00060000)
+        low = (word & 0x000000FF == 0) & (word & 0x0000FF00 < 0x00000600) & (word & 0x0000FF00 != 0)
+        other = np.where(low, layer.uint(0, 2), layer.uint(0, 4)).astype(np.int64)
+        return np.where(word & 0xFFFF0000 == 0, word, np.where(high, word >> 16, other))
 
     return layer.once("family", made)
 
 
 def _is_ppp(layer: Layer) -> NDArray[np.bool_]:
-    return layer.has(2) & (layer.uint(0, 2) == PPP_HEADER)
+    found: NDArray[np.bool_] = layer.has(2) & (layer.uint(0, 2) == PPP_HEADER)
+    return found
 
 
 def _whole(layer: Layer) -> NDArray[np.bool_]:
@@ -56,7 +58,7 @@ def _null_next(layer: Layer) -> Iterator[Next]:
     family, whole = _family(layer), _whole(layer)
     for table, which in (("null.family", family <= MAX_FAMILY), ("ethertype", family > MAX_FAMILY)):
         index = np.flatnonzero(whole & which)
-        key = np.minimum(family[index], 0xFFFF).astype(np.uint16)
+        key = (family[index] & 0xFFFF).astype(np.uint16)
         yield Next(table, (key,), index, layer.start[index] + HEADER_BYTES, layer.wire_end[index])
 
 
@@ -80,8 +82,7 @@ def _small(layer: Layer) -> Picked:
 
 def _type(layer: Layer) -> Picked:
     index = np.flatnonzero(_whole(layer) & (_family(layer) > MAX_FAMILY))
-    found: Column = np.minimum(_family(layer)[index], 0xFFFF).astype(np.uint16)
-    return Picked(index, found)
+    return Picked(index, (_family(layer)[index] & 0xFFFF).astype(np.uint16))
 
 
 PROTOCOLS = (
@@ -102,7 +103,7 @@ PROTOCOLS = (
         "loop",
         "OpenBSD loopback",
         "LOOP",
-        fields=(Field("loop.family", "Family", Type.UINT32, 0, names=FAMILIES),),
+        fields=(Field("null.family", "Family", Type.UINT32, 0, names=FAMILIES),),
         keys=(("link_type", 108),),
         follow=_loop_next,
         tables=("null.family",),

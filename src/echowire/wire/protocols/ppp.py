@@ -128,7 +128,8 @@ def _header(layer: Layer) -> _Header:
 
 
 def _is_cisco(layer: Layer) -> NDArray[np.bool_]:
-    return layer.has(4) & np.isin(layer.uint(0, 1), CISCO_ADDRESSES) & (layer.uint(1, 1) == 0)
+    found: NDArray[np.bool_] = layer.has(4) & np.isin(layer.uint(0, 1), CISCO_ADDRESSES) & (layer.uint(1, 1) == 0)
+    return found
 
 
 def _is_ppp(layer: Layer) -> NDArray[np.bool_]:
@@ -159,7 +160,8 @@ def _ppp_info(layer: Layer) -> list[str | None]:
 
 
 def _has_address(layer: Layer) -> NDArray[np.bool_]:
-    return _is_ppp(layer) & _header(layer).has_address
+    found: NDArray[np.bool_] = _is_ppp(layer) & _header(layer).has_address
+    return found
 
 
 def _pppoe_ends(layer: Layer) -> Rows:
@@ -201,12 +203,13 @@ def _walk_discovery(walk: Walk) -> None:
     at = 6
     while at + 4 <= end:
         tag, size = walk.u16(at), walk.u16(at + 2)
-        walk.add(TAG, tag, at, 2)
         if tag == 0:
             return
         value = walk.take(at + 4, size)
         field = TAG_FIELDS.get(tag)
-        if field is not None and size:
+        if field is None:
+            walk.add(TAG, tag, at, 2)
+        elif size:
             walk.add(field, value.decode("utf-8", "replace") if field.type is Type.STRING else value, at + 4, size)
         at += 4 + size
 

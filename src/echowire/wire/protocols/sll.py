@@ -1,4 +1,4 @@
-"""Linux cooked captures, version 1 and 2: what the kernel tells of a packet of any device (libpcap's LINKTYPE_LINUX_SLL).
+"""Linux cooked captures, version 1 and 2: what the kernel tells of a packet of any device.
 
 The protocol is an Ethernet type, or one of Linux' own numbers below it, or GRE's where the device is a GRE tunnel.
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from echowire.wire.assigned import ETHERTYPES, HARDWARE
 from echowire.wire.columns import Type, objects
-from echowire.wire.layers import Field, Layer, Next, Picked, Protocol
+from echowire.wire.layers import Field, Layer, Next, Picked, Protocol, present
 
 MAX_LINUX_TYPE = 1536
 """Numbers up to this are Linux' own (if_ether.h, ETH_P_802_3 and on), not Ethernet types."""
@@ -125,6 +125,7 @@ PROTOCOLS = (
         "Linux cooked capture v2",
         "SLL",
         fields=(
+            Field("sll", "Linux cooked capture", Type.PROTOCOL, make=present, hidden=True),
             *V2.fields(),
             Field("sll.ifindex", "Interface index", Type.UINT32, 4),
         ),

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echowire.kernel.tcp_info import BITS, decode_tcp_info, kernel_release, read_tcp_info
+from echowire.kernel.tcp_info import kernel_release, read_tcp_info
+from echowire.wire.tcp_info import BITS, decode_tcp_info
 
 U8, U16, U32, U64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 

@@ -1,0 +1,196 @@
+"""What `echowire ping` prints: a line an answer and a summary for people, a live table, one JSON document, or a line
+of JSON an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from echowire import EchowireError, Pinged, format_duration
+from echowire.cli.common import Environment, printable
+from echowire.cli.histogram import histogram_lines
+from echowire.cli.ping_rows import COLUMNS, aligned, describe, nano, target_row
+
+SCHEMA = {"schema": "echowire.ping", "version": 1}
+
+LINES_UP_TO = 16
+"""Targets up to which each answer has its line where there is no live table."""
+
+PERCENTILES = (50, 90, 99, 99.9)
+
+HISTOGRAM_FROM = 20
+"""Round trips from which a histogram says more than the lines above it."""
+
+PROBES = {"icmp": "ICMP echo", "udp": "UDP echo", "tcp": "TCP connect", "stamp": "STAMP"}
+
+
+class Report:
+    """Told of the targets, of each answer and of the end; prints what the options ask for."""
+
+    def __init__(self, env: Environment, options: Mapping[str, Any], number: int) -> None:
+        self._env, self._options = env, options
+        self._for_people = not options["as_json"] and not options["jsonl"]
+        wanted = options["live"]
+        several = number > 1 and not options["quiet"]
+        self._is_live = self._for_people and env.has_colour and (several if wanted is None else wanted)
+        self._has_lines = self._for_people and not options["quiet"] and not self._is_live and number <= LINES_UP_TO
+        self._targets: Sequence[Any] = ()
+        self._live: Any = None
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.close()
+
+    def begin(self, targets: Sequence[Any], effective: Mapping[str, Any]) -> None:
+        """The targets are known, and nothing is sent yet."""
+        self._targets = targets
+        for target in targets:
+            if target.problem:
+                self._env.say(f"echowire: ping {printable(target.name)}: {printable(target.problem)}")
+        if self._is_live:
+            from echowire.cli.live import Redrawn, ping_table
+
+            self._live = Redrawn(self._env, ping_table(targets))
+        elif self._has_lines and len(targets) == 1 and targets[0].address:
+            self._env.answer(_headline(targets[0], effective))
+
+    def answer(self, answer: Any) -> None:
+        """One more answer."""
+        if self._options["jsonl"]:
+            target = self._targets[answer.target]
+            who = {"target": target.name, "address": target.address or None}
+            self._env.answer_json({"event": "answer", **answer.to_json(), **who})
+        elif self._has_lines and answer.word != "name unknown":
+            self._env.answer(self._line(answer))
+
+    def idle(self) -> None:
+        """Some time has passed."""
+        if self._live is not None:
+            self._live.redraw()
+
+    def failed(self, error: EchowireError) -> None:
+        """It could not be begun; the error itself is its caller's to print."""
+        document = {**SCHEMA, "ok": False, "error": str(error)}
+        if self._options["as_json"]:
+            self._env.answer_json(document, indent=2)
+        elif self._options["jsonl"]:
+            self._env.answer_json({"event": "failed", **document})
+
+    def conclude(self, pinged: Pinged) -> None:
+        """The run has ended."""
+        env = self._env
+        if self._options["as_json"]:
+            env.answer_json({**pinged.to_json(), "error": None}, indent=2)
+        elif self._options["jsonl"]:
+            env.answer_json({"event": "summary", **pinged.to_json(), "error": None})
+        elif len(pinged.targets) == 1:
+            plain = env.variables.get("TERM") == "dumb"
+            env.answer("\n".join(_summary(pinged, plain=plain)))
+        else:
+            env.answer("\n".join(_table(pinged)))
+        for text, holds in pinged.conditions.items():
+            if holds is not False:
+                env.say(f"echowire: --fail-if {printable(text)}: {'it holds' if holds else 'it cannot be known'}")
+
+    def _line(self, answer: Any) -> str:
+        target = self._targets[answer.target]
+        at = f"[{answer.time_ns / 1e9:.6f}] " if self._options["timestamps"] else ""
+        whose = f"{target.name}: " if len(self._targets) > 1 else ""
+        return f"{at}{printable(whose)}{_said(answer)}"
+
+
+def _headline(target: Any, effective: Mapping[str, Any]) -> str:
+    name = printable(target.name)
+    where = name if name == target.address else f"{name} ({target.address})"
+    size = f", {effective['size']} bytes of data" if effective["size"] else ""
+    kind = f" ({effective['socket']} socket)" if "socket" in effective else ""
+    return f"Ping {where}: {PROBES[effective['probe']]}{kind}{size}"
+
+
+def _said(answer: Any) -> str:
+    """The answer in words: `reply from 192.0.2.1: seq=1 ttl=64 time=1.20 ms`."""
+    marks = [name for name in ("duplicate", "late", "corrupted", "reordered", "retransmitted") if getattr(answer, name)]
+    tail = f" ({', '.join(marks)})" if marks else ""
+    if answer.word in ("reply", "refused"):
+        size = f"{answer.size} bytes" if answer.size else answer.word
+        ttl = f" ttl={answer.ttl}" if answer.ttl is not None else ""
+        said = f"{size} from {answer.by}: seq={answer.sequence}{ttl} time={nano(answer.rtt_ns)}"
+        if answer.forward_ns is not None and answer.error_ns is not None:
+            said += f" there={nano(answer.forward_ns)} back={nano(answer.backward_ns)} ±{nano(answer.error_ns)}"
+        return said + tail
+    time = "" if answer.rtt_ns is None else f" time={nano(answer.rtt_ns)}"
+    return f"seq={answer.sequence} {describe(answer.word, answer.what, answer.by, answer.mtu)}{time}{tail}"
+
+
+def _summary(pinged: Pinged, *, plain: bool) -> list[str]:
+    target: Any = pinged.targets[0]
+    if target.problem:
+        return []
+    lines = ["", f"{printable(target.name)}: {', '.join(_counts(target))}, {format_duration(pinged.seconds)}"]
+    others = [
+        f"{count} {describe(word, what, by)}"
+        for (word, what, by), count in target.answers.items()
+        if word not in ("reply", "no reply")
+    ]
+    if others:
+        lines.append(f"  Answers: {', '.join(others)}")
+    if target.mtu:
+        lines.append(f"  MTU: {target.mtu} bytes")
+    times = target.round_trips
+    if times.count:
+        lines.append(f"  Round trip: {_times(times)}")
+        if target.jitter.count:
+            lines.append(
+                f"  Jitter: {nano(target.jitter.rfc3550_ns)} (RFC 3550), mean difference {nano(target.jitter.mean_ns)}"
+            )
+    for name, way in (("There", target.forward), ("Back", target.backward)):
+        if way.jitter_or_delay:
+            lines.append(f"  {name}: {_one_way(way)}")
+    if target.lost_forward is not None:
+        lines.append(f"  Lost on the way there: {target.lost_forward}, on the way back: {target.lost_backward}")
+    if target.clocks:
+        lines.append(f"  Clock: {', '.join(f'{name} ({count})' for name, count in target.clocks.items())}")
+    if pinged.ghosts:
+        lines.append(f"  Packets that answered no probe of this run: {pinged.ghosts}")
+    return [*lines, *(histogram_lines(times, plain=plain) if times.count >= HISTOGRAM_FROM else [])]
+
+
+def _counts(target: Any) -> list[str]:
+    counts = [f"{target.sent} sent", f"{target.received} received", f"{target.lost} lost{_percent(target.loss)}"]
+    for name in ("unanswered", "corrupted", "late", "duplicated", "reordered", "retransmitted"):
+        if getattr(target, name):
+            counts.append(f"{getattr(target, name)} {name}")
+    return counts
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f" ({100 * share:.3g}%)"
+
+
+def _times(times: Any) -> str:
+    middle = (f"p{percent:g} {nano(times.percentile(percent))}" for percent in PERCENTILES)
+    return (
+        f"min {nano(times.min_ns)}, mean {nano(times.mean_ns)}, {', '.join(middle)}, "
+        f"max {nano(times.max_ns)}, stddev {nano(times.deviation_ns)}"
+    )
+
+
+def _one_way(way: Any) -> str:
+    jitter = f"jitter {nano(way.jitter.rfc3550_ns)} (RFC 3550)"
+    if not way.synchronised:
+        return f"unsynchronised; {jitter}"
+    delays = way.delays
+    middle = ", ".join(f"p{percent:g} {nano(delays.percentile(percent))}" for percent in (50, 99))
+    return f"min {nano(delays.min_ns)}, {middle}, max {nano(delays.max_ns)}, ± {nano(way.error_ns)}; {jitter}"
+
+
+def _table(pinged: Pinged) -> list[str]:
+    """A line a target, in the order in which they were given."""
+    rows = [COLUMNS, *(target_row(target) for target in pinged.targets)]
+    lines = ["", *aligned(rows, (0, len(COLUMNS) - 1))]
+    up = sum(target.is_up for target in pinged.targets)
+    total = f"{len(pinged.targets)} targets, {up} up, {format_duration(pinged.seconds)}"
+    return [*lines, "", total]

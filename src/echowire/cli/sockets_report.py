@@ -1,0 +1,261 @@
+"""`echowire sockets`, as it is run: options to an inquiry, and its answer as lines, groups or JSON."""
+
+from __future__ import annotations
+
+from echowire import SocketInquiry, SocketLines, SocketShow
+from echowire.cli.environment import printable
+from echowire.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from echowire.cli.environment import Environment
+
+FAMILIES = {
+    "inet": (("tcp", "udp", "udplite", "mptcp", "raw"), 4),
+    "inet6": (("tcp", "udp", "udplite", "mptcp", "raw"), 6),
+    "unix": (("unix",), None),
+    "link": (("packet",), None),
+    "netlink": (("netlink",), None),
+    "vsock": (("vsock",), None),
+}
+"""The arguments of -f, as in ss."""
+
+QUERIES = {
+    "all": "",
+    "inet": "tcp,udp,udplite,mptcp,raw",
+    "unix_stream": "unix",
+    "unix_dgram": "unix",
+    "unix_seqpacket": "unix",
+    "packet_raw": "packet",
+    "packet_dgram": "packet",
+    "vsock_stream": "vsock",
+    "vsock_dgram": "vsock",
+}
+"""Of -A: what ss has besides the kinds' own names. A kind's parts are listed together."""
+
+SCHEMA, VERSION = "echowire.sockets", 1
+
+BY_DEFAULT = ("netlink", "packet", "unix", "raw", "udp", "udplite", "tcp", "vsock")
+"""Without a kind: all, but not the connections of MPTCP beside the subflows that they are made of, as in ss."""
+
+
+def run(env: Environment, options: dict[str, Any]) -> int:
+    """Do what was asked, and return the exit status."""
+    _check(options)
+    text = " ".join(options["filter"])
+    kinds, family = kinds_of(options)
+    wants_all = options["json"] or options["jsonl"] or options["by"] or options["watch"] is not None
+    inquiry = SocketInquiry(
+        text,
+        kinds=kinds,
+        states=states_of(options),
+        family=family,
+        memory=bool(options["memory"] or wants_all),
+        info=bool(options["info"] or wants_all),
+        with_processes=bool(options["processes"] or options["by"] == "process"),
+        namespace=options["net"],
+    )
+    if options["watch"] is not None or options["events"]:
+        from echowire.cli import sockets_live
+
+        return (sockets_live.events if options["events"] else sockets_live.watch)(env, options, inquiry)
+    if options["kill"]:
+        return kill(env, options, inquiry, kinds)
+    if options["summary"]:
+        return summary(env, options, inquiry)
+    if options["by"]:
+        status = groups(env, options, inquiry)
+        tell(env, options, inquiry, inquiry.hidden_sockets)
+        return status
+    if options["json"] or options["jsonl"]:
+        return as_json(env, options, inquiry)
+    return listing(env, options, inquiry, kinds)
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Raises `UsageError` where options contradict each other."""
+    if options["json"] and options["jsonl"]:
+        raise UsageError("--json is one document, --jsonl a line a socket; give one of them")
+    modes = [name for name in ("kill", "summary", "by", "watch", "events") if options[name] not in (None, False)]
+    if len(modes) > 1:
+        raise UsageError(f"--{modes[0]} and --{modes[1]} are two answers; give one of them")
+    if options["json"] and modes and modes[0] in ("watch", "events", "kill"):
+        raise UsageError(f"--{modes[0]} has no one document; --jsonl gives a line each")
+    if options["watch"] == 0:
+        raise UsageError("--watch 0 would never end looking; give 1s, or 100ms")
+    if options["yes"] and not options["kill"]:
+        raise UsageError("--yes answers what only -K asks")
+
+
+def kinds_of(options: dict[str, Any]) -> tuple[list[str], int | None]:
+    """The kinds of sockets that are asked for, and the version of IP if one."""
+    kinds = [kind for kind in SocketInquiry.KINDS if options[kind]]
+    family = None if options["ipv4"] == options["ipv6"] else 4 if options["ipv4"] else 6
+    if options["query"]:
+        for word in options["query"].split(","):
+            found = [kind for kind in QUERIES.get(word, word).split(",") if kind] or list(BY_DEFAULT)
+            if unknown := [kind for kind in found if kind not in SocketInquiry.KINDS]:
+                raise UsageError(f"-A: no sockets are called '{unknown[0]}'; one of {', '.join(SocketInquiry.KINDS)}")
+            kinds += found
+    if options["family"]:
+        if options["family"] not in FAMILIES:
+            raise UsageError(f"-f: no family is called '{options['family']}'; one of {', '.join(FAMILIES)}")
+        of_family, family = FAMILIES[options["family"]]
+        kinds = [kind for kind in kinds or of_family if kind in of_family]
+    if options["kill"] and not kinds:
+        kinds = ["tcp"]  # sock_diag closes no others but UDP's and raw ones, which are named then
+    if not kinds and family is not None:
+        kinds = [kind for kind in BY_DEFAULT if kind in FAMILIES["inet"][0]]
+    return kinds or list(BY_DEFAULT), family
+
+
+def states_of(options: dict[str, Any]) -> int | None:
+    """The states that -a and -l mean; None: what is connected."""
+    if options["all"] or (options["summary"] and not options["listening"]):
+        return SocketInquiry.ALL_STATES
+    return SocketInquiry.LISTENING if options["listening"] else None
+
+
+def listing(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, kinds: list[str]) -> int:
+    """The table as lines, printed while it is read."""
+    maker = SocketLines(inquiry.reader, show_of(options, kinds))
+    if not options["no_header"]:
+        env.answer(maker.heading())
+    for block in inquiry.blocks(ahead=True):
+        env.answer("\n".join(maker.lines(block)), flush=False)
+    env.flush()
+    tell(env, options, inquiry, maker.hidden)
+    return 0
+
+
+def show_of(options: dict[str, Any], kinds: list[str]) -> SocketShow:
+    """What a line shows."""
+    return SocketShow(
+        netid=len(kinds) > 1 or kinds[0] in ("unix", "packet", "vsock"),
+        timers=options["options"],
+        extended=options["extended"],
+        memory=options["memory"],
+        info=options["info"],
+        processes=options["processes"],
+        tos=options["tos"],
+        cgroup=options["cgroup"],
+        options=options["inet_sockopt"],
+        marks=not options["no_marks"],
+        is_numeric=options["numeric"],
+        below="" if options["oneline"] else "\n\t",
+        service=None if options["numeric"] else SocketInquiry.service_name,
+        host=SocketInquiry.host_name if options["resolve"] else None,
+        owner=SocketInquiry.process_name,
+    )
+
+
+def tell(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, hidden: int) -> None:
+    """Say what could not be seen, and what it would take; of kinds that the kernel cannot list, if they were named."""
+    for note in inquiry.notes:
+        if any(options[kind] and f" {kind} sockets" in note for kind in SocketInquiry.KINDS):
+            env.say(f"echowire: {note}")
+    if hidden:
+        what = "1 socket belongs to a process" if hidden == 1 else f"{hidden} sockets belong to processes"
+        env.say(f"echowire: {what} that you may not see; root, or CAP_SYS_PTRACE, sees which")
+
+
+def as_json(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> int:
+    """Every socket with all of its columns; written as they come, so that a million need no memory."""
+    from json import dumps
+
+    rows = (row for block in inquiry.blocks() for row in inquiry.reader.dicts(block))
+    if options["jsonl"]:
+        for row in rows:
+            env.answer(dumps(row, ensure_ascii=False), flush=False)
+        env.flush()
+        return 0
+    head = {"schema": SCHEMA, "version": VERSION, "time_ns": inquiry.time_ns}
+    env.answer(dumps(head)[:-1] + ', "sockets": [', flush=False)
+    before = ""
+    for row in rows:
+        env.answer(before + dumps(row, ensure_ascii=False), flush=False)
+        before = ","
+    env.answer(f'], "notes": {dumps(inquiry.notes)}, "hidden_processes": {inquiry.hidden}}}')
+    return 0
+
+
+def groups(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> int:
+    """The groups of --by."""
+    found = inquiry.groups(options["by"])
+    shown = found[: options["group_limit"]]
+    if options["json"] or options["jsonl"]:
+        if options["jsonl"]:
+            for group in shown:
+                env.answer_json(group.to_dict())
+        else:
+            document = {"schema": SCHEMA + ".groups", "version": VERSION, "by": options["by"], "groups": len(found)}
+            env.answer_json({**document, "found": [group.to_dict() for group in shown], "notes": inquiry.notes})
+        return 0
+    totals = list(found[0].totals) if found else []
+    table = [(options["by"], "sockets", *totals, "states")]
+    for group in shown:
+        states = " ".join(f"{state}:{count}" for state, count in sorted(group.states.items(), key=lambda one: -one[1]))
+        table.append((group.key, str(group.count), *(str(number) for number in group.totals.values()), states))
+    sums = [str(sum(group.totals[name] for group in found)) for name in totals]
+    table.append((f"all {len(found)}", str(sum(group.count for group in found)), *sums, ""))
+    write_columns(env, table)
+    return 0
+
+
+def summary(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> int:
+    """The counts of -s."""
+    found = inquiry.summary()
+    if options["json"] or options["jsonl"]:
+        env.answer_json({"schema": SCHEMA + ".summary", "version": VERSION, **found.to_dict(), "notes": inquiry.notes})
+        return 0
+    states = sorted({state for counts in found.by_kind.values() for state in counts})
+    table = [("kind", "all", "ipv4", "ipv6", *states)]
+    for kind, counts in found.by_kind.items():
+        families = found.by_family.get(kind, {})
+        cells = [str(families.get(family, "")) for family in ("ipv4", "ipv6")]
+        table.append((kind, str(sum(counts.values())), *cells, *(str(counts.get(state, "")) for state in states)))
+    table.append(("all", str(found.total), *[""] * (len(table[0]) - 2)))
+    write_columns(env, table)
+    if found.orphans:
+        env.answer(f"{found.orphans} TCP sockets are held by no process any more (orphans)")
+    return 0
+
+
+def write_columns(env: Environment, table: list[tuple[str, ...]]) -> None:
+    """A table with its columns aligned: the first and the last to the left, the numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    last = len(widths) - 1
+    for row in table:
+        cells = [
+            printable(cell).ljust(width) if at in (0, last) else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        env.answer("  ".join(cells).rstrip(), flush=False)
+    env.flush()
+
+
+def kill(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, kinds: list[str]) -> int:
+    """Close what was chosen, once it was listed and agreed to."""
+    if not options["filter"]:
+        raise UsageError("-K closes what a filter chooses; give one, such as dst 10.0.0.1 or state close-wait")
+    blocks = list(inquiry.blocks())
+    count = sum(block.count for block in blocks)
+    maker = SocketLines(inquiry.reader, show_of(options, kinds))
+    if not options["no_header"] and count:
+        env.answer(maker.heading(), flush=False)
+    for block in blocks:
+        env.answer("\n".join(maker.lines(block)), flush=False)
+    env.flush()
+    if not count:
+        return 0
+    if not options["yes"]:
+        if not env.is_terminal:
+            raise UsageError("-K asks before it closes, and nobody is there to answer; give --yes")
+        env.say(f"Close {'this socket' if count == 1 else f'these {count} sockets'}? [y/N] ")
+        if env.stdin.readline().strip().lower() not in (b"y", b"yes"):
+            return 1
+    closed, gone = inquiry.close(blocks)
+    env.say(f"{closed} closed" + (f", {gone} had gone" if gone else ""))
+    return 0

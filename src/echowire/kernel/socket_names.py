@@ -1,0 +1,119 @@
+"""What the numbers in sock_diag's messages mean on this host: interfaces, control groups, services."""
+
+from __future__ import annotations
+
+import os
+
+CGROUP_DIRECTORIES_MAX = 100_000
+"""Control groups that are looked at for one's number; a large host has some thousands."""
+
+
+def interface_names() -> dict[int, str]:
+    """The interfaces of this thread's network namespace by their index."""
+    import socket
+
+    try:
+        return dict(socket.if_nameindex())
+    except OSError:
+        return {}
+
+
+def cgroup_paths() -> dict[int, str]:
+    """The control groups of version 2 by their number, which is the inode of their directory."""
+    root = _cgroup_mount()
+    if not root:
+        return {}
+    found: dict[int, str] = {}
+    waiting = [root]
+    while waiting and len(found) < CGROUP_DIRECTORIES_MAX:
+        directory = waiting.pop()
+        try:
+            found[os.stat(directory).st_ino] = directory[len(root) :] or "/"  # noqa: PTH116
+            with os.scandir(directory) as entries:
+                waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:  # it has gone, or may not be seen
+            continue
+    return found
+
+
+def cgroup_number(path: str) -> int | None:
+    """The number of a control group by its path, with or without the place where they are mounted; None if absent."""
+    root = _cgroup_mount()
+    for candidate in (path, f"{root}/{path.lstrip('/')}") if path.startswith(root) else (f"{root}/{path.lstrip('/')}",):
+        try:
+            return os.stat(candidate).st_ino if root else None  # noqa: PTH116
+        except OSError:
+            continue
+    return None
+
+
+def _cgroup_mount() -> str:
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
+            for line in file:
+                before, _, after = line.partition(" - ")
+                if after.startswith("cgroup2 "):
+                    return before.split()[4]
+    except OSError:
+        pass
+    return ""
+
+
+def ephemeral_ports() -> tuple[int, int]:
+    """First and last of the ports that the kernel chooses from; of this thread's namespace."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:  # noqa: PTH123
+            first, last = map(int, file.read().split())
+    except (OSError, ValueError):
+        return 32768, 60999  # what the kernel has by default
+    return first, last
+
+
+def service_names() -> dict[tuple[str, int], str]:
+    """/etc/services: the name of each protocol's ports (services(5))."""
+    found: dict[tuple[str, int], str] = {}
+    try:
+        with open("/etc/services", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            for line in file:
+                words = line.partition("#")[0].split()
+                if len(words) > 1 and "/" in words[1]:
+                    port, _, protocol = words[1].partition("/")
+                    if port.isdigit():
+                        found.setdefault((protocol, int(port)), words[0])
+    except OSError:
+        pass
+    return found
+
+
+def service_port(name: str) -> int | None:
+    """The port of a service, of TCP or UDP; None where none is called so."""
+    import socket
+
+    for protocol in ("tcp", "udp"):
+        try:
+            return socket.getservbyname(name, protocol)
+        except OSError:
+            continue
+    return None
+
+
+def host_addresses(name: str) -> list[bytes]:
+    """The addresses of a host name, none if it has none."""
+    import socket
+
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    packed = {socket.inet_pton(family, str(address[0]).partition("%")[0]): None for family, _, _, _, address in found}
+    return list(packed)
+
+
+def host_name(address: str) -> str:
+    """The name of an address, or the address where it has none."""
+    import socket
+
+    try:
+        return socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
+    except OSError:
+        return address

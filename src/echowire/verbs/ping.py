@@ -1,0 +1,329 @@
+"""ping: is it there, how far, how steady, and who says no.
+
+    report = echowire.ping("192.0.2.1", "example.org", count=5)
+    for target in report.targets:
+        print(target.name, target.loss, target.round_trips.percentile(50))
+
+One loop (`engines/probing/run.py`) sends to all targets and matches what comes back; `analysis/ping_statistics.py`
+makes figures of the answers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from echowire.analysis.ping_statistics import PingReport, TargetStatistics
+from echowire.engines.probing.flight import Flight, Target
+from echowire.engines.probing.icmp import IcmpProber
+from echowire.engines.probing.prober import Prober
+from echowire.engines.probing.run import Run
+from echowire.engines.probing.schedule import Rounds
+from echowire.engines.probing.tcp import TcpProber
+from echowire.engines.probing.udp import UdpProber
+from echowire.errors import NameResolutionError, UsageError
+from echowire.kernel.clock import clock_error
+from echowire.kernel.key_file import read_key
+from echowire.kernel.probes import Fragments, ProbeOptions, open_icmp, open_tcp, open_udp
+from echowire.kernel.resolve import first_addresses
+from echowire.model import STAMP_PORT, Family, is_address
+from echowire.verbs.explained import explained, explaining
+from echowire.wire.answers import Answer
+from echowire.wire.probe_data import DATA_MAX
+from echowire.wire.targets import MOST_TARGETS, TargetName, count_targets, expand_targets
+
+ProbeKind: TypeAlias = Literal["icmp", "udp", "tcp", "stamp"]
+PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
+
+DEFAULT_PORTS: Mapping[ProbeKind, int] = {"icmp": 0, "udp": 7, "tcp": 443, "stamp": STAMP_PORT}
+"""RFC 862's, HTTPS's, and STAMP's (RFC 8762 section 4.1)."""
+
+DEFAULT_SIZE = 56
+"""Bytes of data: ping's, which make an ICMP message of 64."""
+
+CONFIRMED_TARGETS = 1024
+"""More targets than that must be asked for in so many words: a slip of a digit in a prefix length is a scan."""
+
+DEFAULT_RATE = 1000.0
+"""Probes a second to all targets together, unless the interval asks for more: what no link notices."""
+
+
+class Pinged(PingReport):
+    """What `ping` returns: `echowire.analysis.ping_statistics.PingReport`, under its public name."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The targets of a run: those with an address, and for each that was asked for its statistics."""
+
+    targets: tuple[Target, ...]
+    statistics: tuple[TargetStatistics, ...]
+
+
+def ping(
+    *targets: str,
+    probe: ProbeKind = "icmp",
+    port: int | None = None,
+    count: int | None = 5,
+    interval_s: float = 1.0,
+    wait_s: float = 1.0,
+    deadline_s: float | None = None,
+    rate: float | None = None,
+    size: int | None = None,
+    family: Family | None = None,
+    source: str = "",
+    ttl: int | None = None,
+    tos: int | None = None,
+    fragments: Fragments | None = None,
+    stamp_key: str | os.PathLike[str] | None = None,
+    most_targets: int = CONFIRMED_TARGETS,
+    fail_if: Sequence[str] = (),
+    on_begin: Callable[[Sequence[TargetStatistics], Mapping[str, Any]], object] | None = None,
+    on_answer: Callable[[Answer], object] | None = None,
+    on_idle: Callable[[], object] | None = None,
+) -> Pinged:
+    """Probe every target `count` times (None: until Ctrl-C) and return what came of it.
+
+    A target is a name, an address, or a range of addresses such as `10.0.0.0/24`, all of which are probed; with
+    `probe` other than `icmp` it may be `host:port`. `interval_s` is between two probes of one target, `wait_s` how
+    long a reply is waited for, `deadline_s` when all ends. `rate` limits the probes a second to all together. `size`
+    is bytes of data. `source` is an address or an interface of this host. `stamp_key` is a file whose bytes are the
+    key of STAMP's authenticated mode. `fail_if` are conditions such as `loss>1% or p99>50ms`, true of any target,
+    that make the report not `ok`. `on_begin` is told of the targets, `on_answer` of each answer as it comes, and
+    `on_idle` is called a few times a second, in the calling thread.
+
+    What the targets and the path do is in the report, a name that is unknown as well. Raises `UsageError`, and
+    `OperationError` where this host lets no probe be sent at all.
+    """
+    conditions = _conditions(fail_if)
+    if not targets:
+        raise UsageError("nobody to ping; give a name, an address or a range such as 10.0.0.0/24")
+    if probe not in PROBE_KINDS:
+        raise UsageError(f"there is no probe '{probe}'; one of {', '.join(PROBE_KINDS)}")
+    asked = count_targets(targets)
+    if asked > min(most_targets, MOST_TARGETS):
+        raise UsageError(f"{asked:,} targets are more than the {min(most_targets, MOST_TARGETS):,} that are allowed")
+    size = check_size(probe, size)
+    if interval_s < 0 or wait_s <= 0 or (count is not None and count < 1) or (rate is not None and rate <= 0):
+        raise UsageError("count, wait and rate must be above 0, and the interval not below")
+    # RFC 8762 section 4.2: so that the reflector can tell how many routers were passed.
+    options = probe_options(source, 255 if probe == "stamp" and ttl is None else ttl, tos, fragments)
+    names = list(expand_targets(targets, ports=probe != "icmp"))
+    found = find_targets(names, port_of(probe, port), family)
+    statistics = found.statistics
+    report = _teller(statistics, on_answer)
+    flight = Flight(len(statistics), round(wait_s * 1e9), report)
+    opened, facts = open_probers(probe, flight, found.targets, options, stamp_key)
+    start = time.monotonic_ns()
+    apart = _apart_ns(rate, interval_s, len(found.targets))
+    rounds = Rounds(found.targets, size, count, round(interval_s * 1e9), apart, start)
+    effective = {
+        **facts,
+        "targets": len(statistics),
+        "interval_s": rounds.round_ns / 1e9,
+        "apart_s": rounds.apart_ns / 1e9,
+        "size": size,
+    }
+    deadline = None if deadline_s is None else start + round(deadline_s * 1e9)
+    run = Run(flight, opened, rounds, deadline_ns=deadline, on_idle=on_idle)
+    started_ns = time.time_ns()
+    if on_begin is not None:
+        on_begin(statistics, effective)
+    _tell_unknown(statistics, report)
+    with interruptible(run) as interrupted, explaining():
+        ended = run.run()
+    for target, sent in zip(statistics, flight.sent, strict=True):
+        target.sent = sent
+    supplied = {
+        "targets": list(targets),
+        "probe": probe,
+        "port": port,
+        "count": count,
+        "interval_s": interval_s,
+        "wait_s": wait_s,
+        "deadline_s": deadline_s,
+        "rate": rate,
+        "size": size,
+        "source": source or None,
+        "ttl": ttl,
+        "fragments": fragments,
+    }
+    return Pinged(
+        statistics,
+        supplied,
+        effective,
+        started_ns,
+        (time.monotonic_ns() - start) / 1e9,
+        "interrupted" if interrupted() else ended,
+        flight.ghosts,
+        conditions(statistics),
+    )
+
+
+def check_size(probe: ProbeKind, size: int | None) -> int:
+    """The bytes of data that a probe has. Raises `UsageError`."""
+    if probe == "tcp":
+        if size:
+            raise UsageError("a TCP probe is a handshake, which carries no data")
+        return 0
+    if size is None:
+        return 0 if probe == "stamp" else DEFAULT_SIZE
+    if not 0 <= size <= DATA_MAX:
+        raise UsageError(f"a packet has room for 0 to {DATA_MAX:,} bytes of data, not {size:,}")
+    if probe == "udp" and size < 16:
+        raise UsageError("a UDP probe needs 16 bytes of data to be known again")
+    return size
+
+
+def port_of(probe: ProbeKind, port: int | None, defaults: Mapping[Any, int] = DEFAULT_PORTS) -> int:
+    """The port that probes go to, 0 for ICMP. Raises `UsageError` where there is none to go to."""
+    if port is None:
+        return defaults[probe]
+    if probe == "icmp":
+        raise UsageError(f"ICMP has no ports, and {port} is one; TCP, UDP and STAMP probes have")
+    if not 1 <= port <= 65535:
+        raise UsageError(f"a port is 1 to 65535, not {port}")
+    return port
+
+
+def probe_options(source: str, ttl: int | None, tos: int | None, fragments: Fragments | None) -> ProbeOptions:
+    """The options of the probes' sockets; `source` is an address, or else an interface."""
+    if ttl is not None and not 1 <= ttl <= 255:
+        raise UsageError(f"a time to live is 1 to 255, not {ttl}")
+    if tos is not None and not 0 <= tos <= 255:
+        raise UsageError(f"a TOS byte is 0 to 255, not {tos}")
+    if source and not is_address(source):
+        return ProbeOptions(interface=source, ttl=ttl, tos=tos, fragments=fragments)
+    return ProbeOptions(source=source, ttl=ttl, tos=tos, fragments=fragments)
+
+
+def find_targets(names: Sequence[TargetName], port: int, family: Family | None, *, raising: bool = False) -> Found:
+    """Look up every target; one whose name is unknown has a `problem` and is not probed, or with `raising` raises."""
+    import socket
+
+    wanted = [(name.host, name.port or port) for name in names]
+    targets, statistics = [], []
+    for index, (name, found) in enumerate(zip(names, first_addresses(wanted, family, socket.SOCK_DGRAM), strict=True)):
+        shown = name.host if name.port is None else f"{name.host}:{name.port}"
+        if raising and isinstance(found, NameResolutionError | UsageError):
+            raise explained(found) if isinstance(found, NameResolutionError) else found
+        if isinstance(found, NameResolutionError):
+            statistics.append(TargetStatistics(shown, "", str(explained(found))))
+        elif isinstance(found, UsageError):
+            statistics.append(TargetStatistics(shown, "", str(found)))
+        else:
+            version: Family = 6 if found[0] == socket.AF_INET6 else 4
+            address = str(found[1][0])
+            statistics.append(TargetStatistics(shown, address))
+            targets.append(Target(index, shown, version, address, found[1]))
+    return Found(tuple(targets), tuple(statistics))
+
+
+def open_probers(
+    probe: ProbeKind,
+    flight: Flight,
+    targets: Sequence[Target],
+    options: ProbeOptions,
+    stamp_key: str | os.PathLike[str] | None,
+) -> tuple[dict[Family, Prober], dict[str, Any]]:
+    """A prober for each family that the targets have, and what is in effect. Raises `OperationError`."""
+    run = random_bits(64)
+    probers: dict[Family, Prober] = {}
+    facts: dict[str, Any] = {"probe": probe}
+    try:
+        for family in sorted({target.family for target in targets}):
+            if probe == "icmp":
+                with explaining():
+                    opened = open_icmp(family, options, random_bits(16))
+                facts["socket"] = "raw" if opened.is_raw else "datagram"
+                facts["identifier"] = opened.identifier
+                probers[family] = IcmpProber(flight, opened, run)
+            elif probe == "udp":
+                probers[family] = UdpProber(flight, open_udp(family, options), family, run)
+            elif probe == "tcp":
+                probers[family] = TcpProber(flight, lambda version: open_tcp(version, options))
+            else:
+                # Imported for those who need it: it brings OpenSSL along.
+                from echowire.engines.probing.stamp import StampProber
+
+                key = None if stamp_key is None else read_key(stamp_key)
+                error = clock_error()
+                facts["authenticated"] = key is not None
+                facts["synchronised"] = error.synchronised
+                facts["clock_error_us"] = error.seconds * 1e6
+                probers[family] = StampProber(flight, open_udp(family, options), family, error, key)
+    except BaseException:
+        for prober in probers.values():
+            prober.close()
+        raise
+    return probers, facts
+
+
+def random_bits(count: int) -> int:
+    """A number that nobody can guess."""
+    return int.from_bytes(os.urandom(count // 8), "big")
+
+
+@contextmanager
+def interruptible(run: Run) -> Iterator[Callable[[], bool]]:
+    """Have Ctrl-C end `run` in order, a second one at once; gives a function that says whether it did."""
+    pressed = False
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def on_signal(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        run.stop()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _conditions(texts: Sequence[str]) -> Callable[[Sequence[TargetStatistics]], dict[str, bool | None]]:
+    if not texts:
+        return lambda targets: {}
+    # Imported when there is one: with them comes numpy, which takes longer than a few pings.
+    from echowire.analysis.ping_criteria import holds_for_any, parse_ping_condition
+
+    parsed = [parse_ping_condition(text) for text in texts]
+    return lambda targets: {str(condition): holds_for_any(condition, targets) for condition in parsed}
+
+
+def _apart_ns(rate: float | None, interval_s: float, count: int) -> int:
+    """The least between two probes: what the rate allows; without one the interval may ask for more than usual."""
+    if rate is None:
+        rate = max(DEFAULT_RATE, count / interval_s if interval_s else 0.0) if interval_s != 1.0 else DEFAULT_RATE
+    return round(1e9 / rate)
+
+
+def _teller(
+    statistics: Sequence[TargetStatistics], on_answer: Callable[[Answer], object] | None
+) -> Callable[[Answer], object]:
+    if on_answer is None:
+        return lambda answer: statistics[answer.target].take(answer)
+
+    def tell(answer: Answer) -> None:
+        statistics[answer.target].take(answer)
+        on_answer(answer)
+
+    return tell
+
+
+def _tell_unknown(statistics: Sequence[TargetStatistics], report: Callable[[Answer], object]) -> None:
+    for index, target in enumerate(statistics):
+        if target.problem:
+            report(Answer(index, 0, "name unknown", time.time_ns()))

@@ -1,0 +1,341 @@
+"""What happens to sockets, as it happens: opened, state, closed with the last counters, reset, drop, retransmit.
+
+The end of a socket is told by sock_diag to anybody who asks, with its counters. How it began and what became of it
+between is told by the kernel's tracer to root, in an instance of our own; to others by looking each second.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import sys
+import time
+from contextlib import suppress
+from struct import pack
+
+from echowire.analysis.socket_changes import SocketTracker
+from echowire.errors import OperationError
+from echowire.kernel import processes
+from echowire.kernel.boundary import operation, operation_error
+from echowire.kernel.netlink import NetlinkSocket
+from echowire.kernel.tracefs import TraceInstance, tracing_root
+from echowire.verbs.sockets import SocketInquiry
+from echowire.wire import sock_diag as diag
+from echowire.wire import socket_fields as fields
+from echowire.wire.netlink import HEADER, HEADER_BYTES
+from echowire.wire.sock_diag import Block, Splitter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from echowire.wire.trace_events import EventFormat
+
+RECEIVE_BUFFER_BYTES = 32 << 20
+"""Asked for: the ends of some 20,000 sockets at once. Without CAP_NET_ADMIN there is `rmem_max`, for some 100."""
+
+LOOK_S = 1.0
+"""How often it is looked, where the tracer may not be asked."""
+
+REMEMBERED = 100_000
+"""Connections whose beginning is kept for when they end."""
+
+TRACED = (
+    "sock/inet_sock_set_state",
+    "tcp/tcp_send_reset",
+    "tcp/tcp_receive_reset",
+    "tcp/tcp_retransmit_skb",
+    "skb/kfree_skb",
+)
+FILTERS = {
+    "sock/inet_sock_set_state": "protocol == 6",
+    # 2 is NOT_SPECIFIED, by which most code frees what it needs no more; the rest of the world is not IP.
+    "skb/kfree_skb": "reason > 2 && (protocol == 0x0800 || protocol == 0x86dd)",
+}
+"""What the kernel itself leaves out."""
+
+COUNTERS = {
+    "bytes_sent": "tcpi_bytes_sent",
+    "bytes_acked": "tcpi_bytes_acked",
+    "bytes_received": "tcpi_bytes_received",
+    "bytes_retransmitted": "tcpi_bytes_retrans",
+    "retransmitted": "tcpi_total_retrans",
+    "rtt_us": "tcpi_rtt",
+    "min_rtt_us": "tcpi_min_rtt",
+    "segments_sent": "tcpi_segs_out",
+    "segments_received": "tcpi_segs_in",
+}
+"""What an end tells, and the column that it is."""
+
+
+class SocketEvent:
+    """One thing that happened: `kind`, when in nanoseconds since 1970, and `values` by their names in JSON."""
+
+    __slots__ = ("kind", "time_ns", "values")
+
+    def __init__(self, kind: str, time_ns: int, values: dict[str, Any]) -> None:
+        self.kind, self.time_ns, self.values = kind, time_ns, values
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as --jsonl prints it."""
+        return {"event": self.kind, "time_ns": self.time_ns, **self.values}
+
+
+class _Known:
+    """What is kept of a connection while it lives."""
+
+    __slots__ = ("began", "caller", "ends", "reset", "state")
+
+    def __init__(self, began: int) -> None:
+        self.began = began
+        self.ends: dict[str, Any] = {}
+        self.reset: str | None = None
+        self.caller: int | None = None
+        self.state = ""
+
+
+class SocketEvents:
+    """A stream of events; iterate over it, and close it.
+
+    `inquiry` chooses by its filter, kinds, family and namespace. `is_traced` says whether the kernel's tracer is asked,
+    `notes` what is missing without it. Raises `OperationError` where sock_diag cannot be asked.
+    """
+
+    def __init__(self, inquiry: SocketInquiry, *, trace: bool = True) -> None:
+        self.inquiry = inquiry
+        self.notes: list[str] = []
+        self._splitter = Splitter()
+        self._by_socket: dict[int, _Known] = {}
+        self._by_ends: dict[tuple[Any, ...], _Known] = {}
+        families = {2: 4, 10: 6}
+        groups = [
+            number
+            for (kind, family), number in diag.DESTROY_GROUPS.items()
+            if kind in inquiry.kinds and family in {families[one] for one in inquiry.families}
+        ]
+        with operation("listen to", "sock_diag"):
+            self._netlink = inquiry.within(lambda: NetlinkSocket(groups=groups))
+        self._trace: TraceInstance | None = None
+        self._tracker: SocketTracker | None = None
+        self._next_look = time.monotonic()
+        # The tracer tells monotonic time.
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        try:
+            self._netlink.grow(RECEIVE_BUFFER_BYTES)
+            self._trace = self._start_trace() if trace else None
+            if self._trace is None:
+                self._tracker = SocketTracker(inquiry.reader)
+                self._tracker.update(inquiry.blocks(), self._next_look)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_trace(self) -> TraceInstance | None:
+        root = tracing_root()
+        if root is None:
+            self.notes.append(
+                "what opens is seen once a second, resets and drops not at all; root, with tracefs, sees each of them"
+            )
+            return None
+        try:
+            trace = TraceInstance(root, TRACED, FILTERS)
+        except OSError as error:
+            self.notes.append(f"the kernel's tracer cannot be used: {error.strerror}")
+            return None
+        if trace.lacking:
+            self.notes.append(f"this kernel does not trace {', '.join(trace.lacking)}")
+        return trace
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether the kernel's tracer tells of every change."""
+        return self._trace is not None
+
+    def __enter__(self) -> SocketEvents:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening; the tracer's instance is removed."""
+        self._netlink.close()
+        if self._trace:
+            self._trace.close()
+
+    def __iter__(self) -> Iterator[SocketEvent]:
+        poller = select.poll()
+        for file in (self._netlink.fileno(), *(self._trace.filenos() if self._trace else ())):
+            poller.register(file, select.POLLIN)
+        while True:
+            poller.poll(max(0, self._next_look - time.monotonic()) * 1000 if self._tracker else None)
+            yield from self.take()
+
+    def take(self) -> Iterator[SocketEvent]:
+        """The events that are there, without waiting."""
+        # A socket's end is told after the changes that led to it, and so read after them.
+        ends = list(self._ends())
+        if self._trace:
+            yield from self._traced(self._trace)
+        yield from ends_with(self._by_ends, ends)
+        if self._tracker and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + LOOK_S
+            yield from self._looked(self._tracker)
+
+    def _ends(self) -> Iterator[SocketEvent]:
+        while True:
+            try:
+                buffer = self._netlink.receive(wait=False)
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    yield SocketEvent(
+                        "lost", time.time_ns(), {"what": "ends of sockets came faster than they were read"}
+                    )
+                    continue
+                if error.errno in (errno.EAGAIN, errno.EINTR):
+                    return
+                raise operation_error("listen to", "sock_diag", error) from error
+            for block in self._splitter.split(buffer, "tcp"):
+                protocols = self.inquiry.reader.raw(block, ("_protocol",))
+                kind = {17: "udp", 136: "udpl"}.get(next(iter(protocols))[0], "tcp") if protocols else "tcp"
+                yield from self._closed(Block(block.layout, block.data, kind))
+
+    def _closed(self, block: Block) -> Iterator[SocketEvent]:
+        reader, kept = self.inquiry.reader, self.inquiry.chosen(block)
+        if kept is None:
+            return
+        columns = [reader.column(kept, name) or [None] * kept.count for name in COUNTERS.values()]
+        places = [reader.column(kept, name) or [None] * kept.count for name in PLACES]
+        now = time.time_ns()
+        for place, counters in zip(zip(*places, strict=True), zip(*columns, strict=True), strict=True):
+            values = dict(zip(PLACES, place, strict=True)) | dict(zip(COUNTERS, counters, strict=True))
+            yield SocketEvent("closed", now, values)
+
+    def _traced(self, trace: TraceInstance) -> Iterator[SocketEvent]:
+        for now, name, layout, event in trace.read():
+            moment = now + self._offset_ns
+            if name == "inet_sock_set_state":
+                yield from self._state(moment, layout, event)
+            elif name == "kfree_skb":
+                yield from self._drop(moment, layout, event)
+            elif (found := self._packet(moment, name, layout, event)) is not None:
+                yield found
+        if trace.lost:
+            trace.lost = False
+            yield SocketEvent("lost", time.time_ns(), {"what": "changes came faster than they were read"})
+
+    def _state(self, now: int, layout: EventFormat, event: bytes) -> Iterator[SocketEvent]:
+        family, sport, dport = (layout.integer(event, name) for name in ("family", "sport", "dport"))
+        old, new = layout.integer(event, "oldstate"), layout.integer(event, "newstate")
+        suffix = "" if family == diag.AF_INET else "_v6"
+        source, target = (layout.data(event, name + suffix) for name in ("saddr", "daddr"))
+        key = layout.integer(event, "skaddr")
+        is_new = old == fields.CLOSE or (old == fields.LISTEN and new == fields.SYN_RECV)
+        known = None if is_new else self._by_socket.get(key)
+        if known is None:
+            known = self._by_socket[key] = _Known(now if is_new else 0)
+            if is_new and old == fields.CLOSE:
+                known.caller = layout.integer(event, "common_pid")
+            if len(self._by_socket) > REMEMBERED:
+                self._by_socket.pop(next(iter(self._by_socket)))
+        kept = self._chosen_message(family, new, sport, dport, source, target)
+        if kept is None:
+            if new == fields.CLOSE:
+                self._by_socket.pop(key, None)
+            return
+        known.ends, known.state = kept, fields.STATES[new]
+        self._by_ends[_key(kept)] = known
+        if len(self._by_ends) > REMEMBERED:
+            self._by_ends.pop(next(iter(self._by_ends)))
+        if new == fields.CLOSE:
+            self._by_socket.pop(key, None)
+        values = {**kept, "was": None if is_new else fields.STATES[old], "state": fields.STATES[new]}
+        if known.caller and is_new:
+            values |= {"pid": known.caller, "comm": processes.name_of(known.caller)}
+        yield SocketEvent("opened" if is_new else "state", now, values)
+
+    def _chosen_message(
+        self, family: int, state: int, sport: int, dport: int, source: bytes, target: bytes
+    ) -> dict[str, Any] | None:
+        """The place of a change, if the filter chooses it; it is put in sock_diag's form, which a filter reads."""
+        if family not in self.inquiry.families or "tcp" not in self.inquiry.kinds:
+            return None
+        body = pack("=BBBB", family, state, 0, 0) + pack(">HH16s16s", sport, dport, source, target) + bytes(28)
+        message = pack(HEADER, HEADER_BYTES + len(body), diag.SOCK_DIAG_BY_FAMILY, 0, 0, 0) + body
+        (block,) = self._splitter.split(message, "tcp")
+        kept = self.inquiry.chosen(block)
+        if kept is None:
+            return None
+        found = {name: (self.inquiry.reader.column(kept, name) or [None])[0] for name in PLACES}
+        return found | {"local_port": sport or None}  # it is chosen after the first change
+
+    def _packet(self, now: int, name: str, layout: EventFormat, event: bytes) -> SocketEvent | None:
+        """A reset that was sent or came, or a segment that was sent again."""
+        known = self._by_socket.get(layout.integer(event, "skaddr"))
+        if name == "tcp_send_reset":
+            reason = layout.name(event, "reason") if "reason" in layout.fields else None
+            ends = known.ends if known and known.ends else self._reset_ends(layout, event)
+            # The reset of a socket that was closed with unread data comes after the socket's last state.
+            known = known or (self._by_ends.get(_key(ends)) if ends else None)
+            if known:
+                known.reset = f"sent: {reason}"
+            return None if ends is None else SocketEvent("reset", now, {**ends, "direction": "sent", "reason": reason})
+        if known is None or not known.ends:
+            return None
+        if name == "tcp_receive_reset":
+            known.reset = "received"
+            return SocketEvent("reset", now, {**known.ends, "direction": "received", "reason": None})
+        return SocketEvent("retransmit", now, {**known.ends, "state": known.state})
+
+    def _reset_ends(self, layout: EventFormat, event: bytes) -> dict[str, Any] | None:
+        """Whom a reset without a socket was between: two `struct sockaddr_in` or `sockaddr_in6`."""
+        source, target = layout.data(event, "saddr"), layout.data(event, "daddr")
+        if len(source) < 28:
+            return None
+        family = int.from_bytes(source[:2], sys.byteorder)
+        sport, dport = (int.from_bytes(one[2:4], "big") for one in (source, target))
+        here, there = (one[4:8] if family == diag.AF_INET else one[8:24] for one in (source, target))
+        # From the packet that it answers: our end is the target of that packet, and the reset's source.
+        return self._chosen_message(family, fields.CLOSE, sport, dport, here, there)
+
+    def _drop(self, now: int, layout: EventFormat, event: bytes) -> Iterator[SocketEvent]:
+        """A packet that the kernel threw away: of which connection, where that is known."""
+        known = self._by_socket.get(layout.integer(event, "rx_sk"))
+        reason = layout.name(event, "reason")
+        if known is not None and known.ends:
+            yield SocketEvent("drop", now, {**known.ends, "reason": reason})
+        elif not self.inquiry.has_filter:
+            yield SocketEvent("drop", now, {**dict.fromkeys(PLACES), "reason": reason})
+
+    def _looked(self, tracker: SocketTracker) -> Iterator[SocketEvent]:
+        """What opened and changed since the last look; what closed is told by its end."""
+        with suppress(OperationError):
+            now = time.time_ns()
+            for change in tracker.update(self.inquiry.blocks(), time.monotonic()):
+                is_tcp = change.row["netid"] == "tcp"
+                if change.kind == "same" or (change.kind == "closed" and is_tcp):
+                    continue
+                if change.kind == "opened" and change.row["state"] == "TIME-WAIT":
+                    continue  # it was over before it was seen, and its end was told
+                values = {name: change.row[name] for name in PLACES}
+                yield SocketEvent(change.kind, now, {**values, "was": change.was, "state": change.row["state"]})
+
+
+PLACES = ("netid", "family", "local_address", "local_port", "peer_address", "peer_port")
+"""The columns by which an event says of which socket it is."""
+
+
+def _key(values: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(values.get(name) for name in PLACES)
+
+
+def ends_with(known: dict[tuple[Any, ...], _Known], ends: list[SocketEvent]) -> Iterator[SocketEvent]:
+    """The ends, with what is known of their beginning: how long each lasted, and by which reset it ended."""
+    for end in ends:
+        if end.kind == "closed":
+            one = known.pop(_key(end.values), None)
+            began = one.began if one else 0
+            end.values["lifetime_ns"] = end.time_ns - began if began else None
+            end.values["reset"] = one.reset if one else None
+        yield end
