@@ -8,8 +8,9 @@ import click
 
 import echowire
 from echowire import LineFormat, UsageError
+from echowire.cli import read_reports
 from echowire.cli.common import Environment, pass_environment, printable
-from echowire.cli.read_progress import progress
+from echowire.cli.read_progress import conclude, progress
 
 NAMED_CHARACTERS = {"/t": "\t", "/s": " ", "\\t": "\t", "\\s": " "}
 """How tshark spells a tab and a space; the backslash is what one types by habit."""
@@ -30,6 +31,8 @@ QUOTES = {"d": '"', "s": "'", "n": ""}
 @click.option("-c", "--count", type=click.IntRange(min=1), help="Read so many packets of the file at most.")
 @click.option("-w", "--write", metavar="FILE", help="Write the packets to a .pcap or .pcapng file, also .gz .zst .lz4.")
 @click.option("--export", metavar="FILE", help="Write the fields of -e to a .parquet, .csv or .arrow file.")
+@click.option("-z", "reports", multiple=True, metavar="REPORT", help="A report of all packets; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports of -z as one JSON document.")
 @click.option("-n", "numeric", is_flag=True, help="As in tshark; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -66,6 +69,8 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         return _written(env, capture, options)
     if options["export"]:
         return _exported(env, capture, options, form)
+    if options["reports"]:
+        return read_reports.run(env, capture, options, form)
     if options["form"] == "text":
         raise UsageError("say what to print: -T fields -e FIELD")
     with capture.chunks(*options["fields"]) as reading, progress(env, reading):
@@ -111,14 +116,6 @@ def _exported(env: Environment, capture: echowire.Capture, options: dict[str, An
     if not options["quiet"]:
         env.say(f"{count} packets exported to {printable(options['export'])}")
     return conclude(env, reading)
-
-
-def conclude(env: Environment, reading: echowire.Reading) -> int:
-    """Say of a file that was not read to its end where and why; the exit status."""
-    if reading.problem is None:
-        return 0
-    env.say(f"echowire: {printable(reading.name)}: {printable(str(reading.problem))}")
-    return 1
 
 
 def line_format(settings: tuple[str, ...]) -> LineFormat:
