@@ -10,18 +10,10 @@ from echowire.analysis.expert import SEVERITIES, Expert
 from echowire.analysis.flow import Flow
 from echowire.analysis.follow_report import MODES, Follow
 from echowire.analysis.io_stat import IoStat
+from echowire.analysis.ladder_report import LadderReport
 from echowire.analysis.report import Report
 from echowire.analysis.verdict import VerdictReport
 from echowire.errors import UsageError
-
-HELP = (
-    "conv,KIND[,FILTER]   endpoints,KIND[,FILTER]   (KIND: eth ip ipv6 tcp udp sctp)",
-    "io,stat,SECONDS[,FILTER]...   a column each; also COUNT|SUM|MIN|MAX|AVG(FIELD)FILTER",
-    "follow,tcp|udp,ascii|hex|raw|yaml,STREAM",
-    "expert[,error|warn|note|chat][,FILTER]",
-    "flow,any|tcp|udp|icmp|icmpv6[,standard|network]",
-    "verdict[,STREAM]   where the time of a TCP conversation went, and why",
-)
 
 
 def report(text: str) -> Report:
@@ -72,6 +64,10 @@ def _verdict(rest: str) -> Report:
     return VerdictReport(_stream("verdict", rest))
 
 
+def _ladder(rest: str) -> Report:
+    return LadderReport(_stream("ladder", rest))
+
+
 def _stream(name: str, rest: str) -> int:
     """The number of a stream, 0 where none is given."""
     if rest and (not rest.isdecimal() or len(rest) > MAX_DIGITS):
@@ -95,4 +91,5 @@ _MAKERS: Mapping[str, Callable[[str], Report]] = {
     "expert": _expert,
     "flow": _flow,
     "verdict": _verdict,
+    "ladder": _ladder,
 }

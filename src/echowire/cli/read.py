@@ -47,6 +47,18 @@ def command(env: Environment, /, **options: Any) -> int:
 
     FILTER is Wireshark's display filter language (wireshark-filter(4)); `echowire fields` lists the fields.
 
+    Reports of -z, of all packets whatever -Y lets pass, as in tshark, which gives each its own FILTER; several in one
+    pass. With --json they are one document.
+
+    \b
+    conv,KIND[,FILTER]  endpoints,KIND[,FILTER]    KIND is eth, ip, ipv6, tcp, udp or sctp
+    io,stat,SECONDS[,FILTER]...                    a column each; also COUNT|SUM|MIN|MAX|AVG(FIELD)FILTER
+    follow,tcp|udp,ascii|hex|raw|yaml,STREAM       what both ends said; STREAM is a tcp.stream or udp.stream
+    expert[,error|warn|note|chat][,FILTER]         what is remarkable
+    flow,any|tcp|udp|icmp|icmpv6[,network]         who sent what to whom
+    verdict[,STREAM]                               where the time of a TCP conversation went, and why
+    ladder[,STREAM]                                its segments as arrows, with socket calls and states
+
     Settings of -E, as in tshark: header=y, separator=, (/t a tab, /s a space, or any text), occurrence=f|l|a (the
     first, the last or all values of a field that a packet has several of; the first, where tshark prints all),
     aggregator=, between several values, quote=d|s|n, escape=y|n, bom=y|n. -T json and -T ek give all values.
