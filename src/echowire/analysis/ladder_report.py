@@ -1,19 +1,21 @@
-"""The report `-z ladder,STREAM`: the picture of a TCP conversation on a terminal, and as data."""
+"""The reports `-z ladder`, `-z sequence` and `-z rtt`: the pictures of a TCP conversation, as text, as SVG, as data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from echowire.analysis.conversation_svg import ladder_svg, round_trip_svg, sequence_svg
 from echowire.analysis.ladder import Ladder, lines
 from echowire.analysis.tcp_record import TcpRecord
 from echowire.wire.dissect import Packets
 
 
 class LadderReport:
-    """The report."""
+    """The report. `form` is `text`, or the picture that its text is as SVG: `ladder`, `sequence` or `rtt`."""
 
-    def __init__(self, stream: int) -> None:
+    def __init__(self, stream: int, form: str = "text") -> None:
+        self.form = form
         self._record = TcpRecord(stream)
 
     @property
@@ -26,14 +28,26 @@ class LadderReport:
         self._record.add(packets)
 
     def text(self, width: int) -> Iterator[str]:
-        """Two lines an arrow: what it is, and the states that it leaves the ends in, where they change."""
+        """Two lines an arrow: what it is, and the states that it leaves the ends in, where they change; or SVG."""
         ends = self._record.ends
         if not ends:
             yield f"tcp.stream {self._record.stream}: not in the capture"
             return
         client, server = (f"{f'[{host}]' if ':' in host else host}:{port}" for host, port in ends)
-        yield f"tcp.stream {self._record.stream}: client {client}, server {server}"
-        yield from lines(Ladder(self._record.segments()).arrows, width)
+        title = f"tcp.stream {self._record.stream}: client {client}, server {server}"
+        segments = self._record.segments()
+        if self.form == "sequence":
+            yield from sequence_svg(segments, title)
+            return
+        if self.form == "rtt":
+            yield from round_trip_svg(segments, title)
+            return
+        arrows = Ladder(segments).arrows
+        if self.form == "ladder":
+            yield from ladder_svg(arrows, title)
+            return
+        yield title
+        yield from lines(arrows, width)
         if self._record.left_out:
             yield f"[{self._record.left_out} segments more are not drawn]"
 

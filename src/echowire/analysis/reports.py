@@ -65,7 +65,14 @@ def _verdict(rest: str) -> Report:
 
 
 def _ladder(rest: str) -> Report:
-    return LadderReport(_stream("ladder", rest))
+    stream, _, form = rest.partition(",")
+    if form not in ("", "svg"):
+        raise UsageError(f"ladder,{rest}: ladder[,STREAM[,svg]]")
+    return LadderReport(_stream("ladder", stream), "ladder" if form else "text")
+
+
+def _picture(name: str) -> Callable[[str], Report]:
+    return lambda rest: LadderReport(_stream(name, rest), name)
 
 
 def _stream(name: str, rest: str) -> int:
@@ -92,4 +99,6 @@ _MAKERS: Mapping[str, Callable[[str], Report]] = {
     "flow": _flow,
     "verdict": _verdict,
     "ladder": _ladder,
+    "sequence": _picture("sequence"),
+    "rtt": _picture("rtt"),
 }

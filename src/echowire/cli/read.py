@@ -57,7 +57,8 @@ def command(env: Environment, /, **options: Any) -> int:
     expert[,error|warn|note|chat][,FILTER]         what is remarkable
     flow,any|tcp|udp|icmp|icmpv6[,network]         who sent what to whom
     verdict[,STREAM]                               where the time of a TCP conversation went, and why
-    ladder[,STREAM]                                its segments as arrows, with socket calls and states
+    ladder[,STREAM[,svg]]                          its segments as arrows, with socket calls and states
+    sequence[,STREAM]  rtt[,STREAM]                sequence numbers, and round trips, over time, as SVG
 
     Settings of -E, as in tshark: header=y, separator=, (/t a tab, /s a space, or any text), occurrence=f|l|a (the
     first, the last or all values of a field that a packet has several of; the first, where tshark prints all),
