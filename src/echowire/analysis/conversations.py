@@ -25,6 +25,9 @@ GATHERED_ROWS = 500_000
 
 ANY_STREAM = -1
 
+MIN_DATA_OFFSET = 0x50
+"""A TCP header of less than five words is none, and not counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -135,7 +138,7 @@ class Conversations:
             [
                 whole.select(
                     "family",
-                    "first",
+                    first=2 * pl.col("first") + (pl.col("from_lower") != (end == "lower")),
                     high=f"{end}_high",
                     low=f"{end}_low",
                     port=f"{end}_port",
@@ -172,6 +175,8 @@ def _ends_of(layer: Layer, kind: Kind) -> pl.DataFrame | None:
     known = holder.has(max(ADDRESS_AT[name]) + ADDRESS_SIZES[name])[index]
     if kind.has_ports:
         known &= layer.has(4)
+    if kind.protocol == "tcp":
+        known &= layer.uint(12, 1) >= MIN_DATA_OFFSET
     source, destination = (_address(holder, at)[index[known]] for at in ADDRESS_AT[name])
     rows = layer.rows[known]
     ports = [layer.uint(at, 2)[known] if kind.has_ports else np.zeros(len(rows), np.uint16) for at in (0, 2)]

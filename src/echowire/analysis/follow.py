@@ -160,7 +160,7 @@ class Following:
         for layer in packets.layers_of(self.protocol):
             if layer.is_quoted:
                 continue
-            numbers = _numbers(layer, f"{self.protocol}.stream")
+            numbers = stream_numbers(layer, f"{self.protocol}.stream")
             for entry in np.flatnonzero(numbers == self.stream).tolist():
                 yield from self._feed_one(layer, entry)
 
@@ -212,7 +212,7 @@ def _address(layer: Layer, entry: int, name: str) -> str:
     return text_of(field, picked.values[at]) if at < len(picked.index) and picked.index[at] == entry else ""
 
 
-def _numbers(layer: Layer, name: str) -> Rows:
+def stream_numbers(layer: Layer, name: str) -> Rows:
     """The number of each entry's stream; -1 where it has none."""
     out = np.full(len(layer), -1, np.int64)
     field = next(one for one in layer.protocol.fields if one.name == name)

@@ -8,9 +8,10 @@ import click
 
 import echowire
 from echowire import LineFormat, UsageError
+from echowire.cli import read_reports
 from echowire.cli.common import Environment, pass_environment, printable
-from echowire.cli.read_progress import progress
-from echowire.cli.read_view import TIMES, conclude, view
+from echowire.cli.read_progress import conclude, progress
+from echowire.cli.read_view import TIMES, view
 from echowire.cli.write_behind import WriteBehind
 
 NAMED_CHARACTERS = {"/t": "\t", "/s": " ", "\\t": "\t", "\\s": " "}
@@ -36,6 +37,8 @@ QUOTES = {"d": '"', "s": "'", "n": ""}
 @click.option("-t", "times", type=click.Choice(TIMES), default="r", help="What times the list shows; see below.")
 @click.option("-w", "--write", metavar="FILE", help="Write the packets to a .pcap or .pcapng file, also .gz .zst .lz4.")
 @click.option("--export", metavar="FILE", help="Write the fields of -e to a .parquet, .csv or .arrow file.")
+@click.option("-z", "reports", multiple=True, metavar="REPORT", help="A report of all packets; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports of -z as one JSON document.")
 @click.option("-n", "numeric", is_flag=True, help="As in tshark; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -51,6 +54,19 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire read a.pcap --export a.parquet -e frame.time -e ip.src -e ip.dst -e frame.len
 
     FILTER is Wireshark's display filter language (wireshark-filter(4)); `echowire fields` lists the fields.
+
+    Reports of -z, of all packets whatever -Y lets pass, as in tshark, which gives each its own FILTER; several in one
+    pass. With --json they are one document.
+
+    \b
+    conv,KIND[,FILTER]  endpoints,KIND[,FILTER]    KIND is eth, ip, ipv6, tcp, udp or sctp
+    io,stat,SECONDS[,FILTER]...                    a column each; also COUNT|SUM|MIN|MAX|AVG(FIELD)FILTER
+    follow,tcp|udp,ascii|hex|raw|yaml,STREAM       what both ends said; STREAM is a tcp.stream or udp.stream
+    expert[,error|warn|note|chat][,FILTER]         what is remarkable
+    flow,any|tcp|udp|icmp|icmpv6[,network]         who sent what to whom
+    verdict[,STREAM]                               where the time of a TCP conversation went, and why
+    ladder[,STREAM[,svg]]                          its segments as arrows, with socket calls and states
+    sequence[,STREAM]  rtt[,STREAM]                sequence numbers, and round trips, over time, as SVG
 
     Settings of -E, as in tshark: header=y, separator=, (/t a tab, /s a space, or any text), occurrence=f|l|a (the
     first, the last or all values of a field that a packet has several of; the first, where tshark prints all),
@@ -77,6 +93,8 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         return _written(env, capture, options)
     if options["export"]:
         return _exported(env, capture, options, form)
+    if options["reports"]:
+        return read_reports.run(env, capture, options, form)
     if options["form"] == "text":
         return view(env, capture, options)
     with capture.chunks(*options["fields"]) as reading, progress(env, reading), WriteBehind(env) as output:

@@ -1,4 +1,4 @@
-"""A bar on standard error while a large file is read, for a person who waits at a terminal."""
+"""A bar on standard error while a large file is read, for a person who waits at a terminal, and how it ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from echowire import Reading
-from echowire.cli.common import Environment
+from echowire.cli.common import Environment, printable
 
 MIN_BYTES = 64 * 1024 * 1024
 """Smaller files are read before a bar could be looked at."""
@@ -29,3 +29,11 @@ def progress(env: Environment, reading: Reading) -> Iterator[None]:
         task = bar.add_task("Reading", total=size)
         reading.on_chunk = lambda: bar.update(task, completed=reading.position)
         yield
+
+
+def conclude(env: Environment, reading: Reading) -> int:
+    """Say of a file that was not read to its end where and why; the exit status."""
+    if reading.problem is None:
+        return 0
+    env.say(f"echowire: {printable(reading.name)}: {printable(str(reading.problem))}")
+    return 1

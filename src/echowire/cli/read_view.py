@@ -13,7 +13,7 @@ import click
 import echowire
 from echowire import UsageError, ViewForm
 from echowire.cli.common import Environment, printable
-from echowire.cli.read_progress import progress
+from echowire.cli.read_progress import conclude, progress
 from echowire.cli.write_behind import WriteBehind
 
 TIMES = ("r", "d", "dd", "e", "a", "ad", "u", "ud")
@@ -63,11 +63,3 @@ def _page(lines: Iterator[str]) -> None:
     """Through the user's pager, line by line: what nobody scrolls to is not read."""
     os.environ.setdefault("LESS", LESS)
     click.echo_via_pager((f"{line}\n" for line in lines), color=True)
-
-
-def conclude(env: Environment, reading: echowire.Reading) -> int:
-    """Say of a file that was not read to its end where and why; the exit status."""
-    if reading.problem is None:
-        return 0
-    env.say(f"echowire: {printable(reading.name)}: {printable(str(reading.problem))}")
-    return 1

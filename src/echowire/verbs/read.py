@@ -30,6 +30,7 @@ from echowire.wire.registry import registry
 if TYPE_CHECKING:
     from echowire.analysis.packet_filter import PacketFilter
     from echowire.analysis.packet_frame import Frame
+    from echowire.analysis.report import Report
 
 DEFAULT_COLUMNS = (
     "frame.number", "frame.time", "frame.len", "eth.src", "eth.dst", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
@@ -50,12 +51,15 @@ class CaptureWarning(UserWarning):
 class Reading(Iterator[Chosen]):
     """One pass over a capture, in a `with` block: its chosen packets, chunk by chunk, or all that is made of them."""
 
-    def __init__(self, capture: Capture, names: Sequence[str]) -> None:
+    def __init__(self, capture: Capture, names: Sequence[str], reports: Sequence[Report] = ()) -> None:
         self.fields = tuple(names)
+        self._reports = reports
         self._source = capture.path
         self._filter = _compiled(capture.filters)
         asked = self._filter.fields if self._filter else frozenset()
-        self._dissector = Dissector([*names, *asked])  # first, as it refuses a field that is not known
+        told = [name for one in reports for name in one.fields]
+        # First, as it refuses a field that is not known. What is counted and followed is datagrams, not fragments.
+        self._dissector = Dissector([*names, *asked, *told], defragment=bool(reports))
         # An expression costs as much for a few thousand values as for some more.
         self._file = CaptureFile(capture.path, chunk_bytes=2 * CHUNK_BYTES if self._filter else CHUNK_BYTES)
         self._left = capture.limit
@@ -89,6 +93,8 @@ class Reading(Iterator[Chosen]):
             self.close()
             raise StopIteration
         chosen = Chosen(self._dissector.dissect(next(self._file)))
+        for report in self._reports:
+            report.add(chosen.packets)
         if self._left is not None:
             chosen = chosen.head(self._left)
             self._left -= len(chosen)
@@ -177,9 +183,32 @@ class Capture:
         """Of the first `count` packets of the file only, whether they pass or not."""
         return replace(self, limit=count if self.limit is None else min(count, self.limit))
 
-    def chunks(self, *names: str) -> Reading:
-        """The packets chunk by chunk, to be asked for the fields `names`. Raises `UsageError` for one not known."""
-        return Reading(self, names)
+    def chunks(self, *names: str, reports: Sequence[Report] = ()) -> Reading:
+        """The packets chunk by chunk, to be asked for the fields `names`. Raises `UsageError` for one not known.
+
+        `reports` are fed meanwhile, with all packets that are read, also those that no filter lets pass.
+        """
+        return Reading(self, names, reports)
+
+    def report(self, *texts: str) -> list[Report]:
+        """What `tshark -z` says of the capture: `conv,tcp`, `io,stat,1`, `follow,tcp,ascii,0`; several in one pass.
+
+        Each is of all packets up to `head`, unless its text has a filter of its own, as with tshark. They are asked
+        for their `document()`, or their `text(width)`. Raises `UsageError` for a report that is not known.
+        """
+        made = self.reports(*texts)
+        with Reading(self, (), made) as reading:
+            for _ in reading:
+                pass
+            _warn(reading)
+        return made
+
+    @staticmethod
+    def reports(*texts: str) -> list[Report]:
+        """The same reports, not fed yet: for `chunks(..., reports=...)`."""
+        from echowire.analysis.reports import report  # Polars, which only they need who ask for reports
+
+        return [report(text) for text in texts]
 
     @property
     def packets(self) -> PacketDetails:

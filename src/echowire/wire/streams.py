@@ -48,6 +48,8 @@ def fragments(layer: Layer) -> Mask:
     """Which entries are but the first fragment of a datagram, so that what they say of its length is not all there."""
     found = np.zeros(len(layer), np.bool_)
     for outer, index in outer_layers(layer):
+        if outer.data is not layer.data:
+            break  # its fragments were joined
         if outer.protocol.name == "ip":
             found |= (outer.uint(6, 2)[index] & 0x3FFF) != 0
             break

@@ -1,0 +1,79 @@
+"""What a report of a whole capture is (`-z` of tshark): fed chunk by chunk, then asked for its text or its data.
+
+Several are fed in one pass over the file. A report says which fields it needs; one that was given a display filter sees
+only the packets that pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from echowire.analysis.packet_filter import PacketFilter
+from echowire.wire.dissect import Packets
+from echowire.wire.records import Rows
+
+SECOND_NS = 1_000_000_000
+
+
+class Report(Protocol):
+    """One report."""
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that a reading needs for it."""
+
+    def add(self, packets: Packets) -> None:
+        """Take a chunk, in the order of the file."""
+
+    def text(self, width: int) -> Iterator[str]:
+        """Its lines for people, on a terminal of so many columns."""
+
+    def document(self) -> dict[str, Any]:
+        """The same as data, for JSON."""
+
+
+class Sieve:
+    """The packets of a chunk that a report's own display filter lets pass."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        """The filter; "" for none."""
+        self._filter = PacketFilter.of([text]) if text else None
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that the filter needs."""
+        return sorted(self._filter.fields) if self._filter else ()
+
+    def rows(self, packets: Packets) -> Rows | None:
+        """The rows that pass; None for all."""
+        return None if self._filter is None else np.flatnonzero(self._filter.mask(packets))
+
+
+class Span:
+    """When the first packet of a capture came, and the latest so far."""
+
+    def __init__(self) -> None:
+        self.first_ns: int | None = None
+        self.last_ns = 0
+
+    def add(self, packets: Packets) -> None:
+        """Take a chunk."""
+        if not len(packets):
+            return
+        time_ns = packets.records.time_ns
+        if self.first_ns is None:
+            self.first_ns = self.last_ns = int(time_ns[0])
+        self.last_ns = max(self.last_ns, int(time_ns.max()))
+
+    def since(self, time_ns: int) -> float:
+        """Seconds from the first packet to a time."""
+        return (time_ns - (self.first_ns or 0)) / SECOND_NS
+
+    @property
+    def duration_ns(self) -> int:
+        """From the first packet to the last."""
+        return 0 if self.first_ns is None else self.last_ns - self.first_ns

@@ -1,0 +1,196 @@
+"""Verdicts of conversations that were recorded between two hosts, each slowed down by one known cause."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from echowire.analysis.tcp_record import TcpRecord
+from echowire.analysis.verdict import Verdict, judge
+from echowire.wire.dissect import Dissector
+from echowire.wire.records import Records
+from tests.netns import why_not
+from tests.recorded import Hosts, Talk, pause, read_all, two_hosts
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
+
+MEGABYTE = bytes(1 << 20)
+EXPLAINED = 0.9
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    with two_hosts() as made:
+        yield made
+
+
+def verdict_of(records: Records) -> Verdict:
+    record = TcpRecord(0)
+    record.add(Dissector(record.fields).dissect(records))
+    found = judge(record)
+    assert found is not None
+    segments = record.segments()
+    assert sum(found.totals.values()) == segments[-1].time_ns - segments[0].time_ns
+    for before, after in zip(found.spans, found.spans[1:], strict=False):
+        assert before.end_ns == after.start_ns
+    assert found.explained >= EXPLAINED
+    return found
+
+
+def share(found: Verdict, *causes: str) -> float:
+    return sum(found.totals.get(cause, 0) for cause in causes) / sum(found.totals.values())
+
+
+def without_offload(hosts: Hosts) -> None:
+    """Segments as they are on a wire, one a packet: what is dropped is one of them."""
+    for host in (hosts.client, hosts.server):
+        host.ip(f"link set dev {hosts.device} gso_max_segs 1")
+
+
+def sends(*parts: bytes) -> Talk:
+    def talk(connection: socket.socket) -> None:
+        for part in parts:
+            connection.sendall(part)
+
+    return talk
+
+
+def reads(connection: socket.socket) -> None:
+    read_all(connection)
+
+
+def test_a_transfer_without_trouble_is_clean(hosts: Hosts) -> None:
+    found = verdict_of(hosts.recorded(sends(MEGABYTE * 2), reads))
+    assert found.name == "clean", found
+
+
+def test_a_slow_reader_closes_its_window(hosts: Hosts) -> None:
+    def slow(connection: socket.socket) -> None:
+        pause(0.6)
+        read_all(connection)
+
+    def small(listener: socket.socket) -> None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+
+    found = verdict_of(hosts.recorded(sends(MEGABYTE), slow, prepare=small))
+    assert found.name == "receiver's window", found
+    assert share(found, "receiver's window") > EXPLAINED
+
+
+@pytest.mark.parametrize("at", ["client", "server"])
+def test_a_slow_server_thinks(hosts: Hosts, at: str) -> None:
+    def serve(connection: socket.socket) -> None:
+        for _ in range(3):
+            connection.recv(100)
+            pause(0.15)
+            connection.sendall(b"answer")
+
+    def ask(connection: socket.socket) -> None:
+        for _ in range(3):
+            connection.sendall(b"request")
+            assert connection.recv(100) == b"answer"
+
+    found = verdict_of(hosts.recorded(ask, serve, at=getattr(hosts, at)))
+    assert found.name == "server thinking", found
+    assert share(found, "server thinking") > EXPLAINED
+
+
+def test_a_slow_client_thinks(hosts: Hosts) -> None:
+    def ask(connection: socket.socket) -> None:
+        for _ in range(3):
+            pause(0.15)
+            connection.sendall(b"request")
+            assert connection.recv(100) == b"answer"
+
+    def serve(connection: socket.socket) -> None:
+        for _ in range(3):
+            connection.recv(100)
+            connection.sendall(b"answer")
+
+    found = verdict_of(hosts.recorded(ask, serve))
+    assert found.name == "client thinking", found
+    assert share(found, "client thinking") > EXPLAINED
+
+
+def test_small_writes_wait_for_delayed_acknowledgments(hosts: Hosts) -> None:
+    def serve(connection: socket.socket) -> None:
+        for _ in range(6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            got = b""
+            while len(got) < 200:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+                got += connection.recv(200 - len(got))
+            connection.sendall(b"answer")
+
+    def ask(connection: socket.socket) -> None:
+        for _ in range(6):
+            connection.sendall(bytes(100))
+            connection.sendall(bytes(100))
+            assert connection.recv(100) == b"answer"
+
+    found = verdict_of(hosts.recorded(ask, serve))
+    assert found.name == "delayed acknowledgment", found
+    assert share(found, "delayed acknowledgment") > EXPLAINED
+
+
+@pytest.mark.parametrize("at", ["client", "server"])
+def test_a_narrow_path_is_used_up(hosts: Hosts, at: str) -> None:
+    queue = "root tbf rate 10mbit burst 20kb latency 2s"
+    hosts.client.run("tc", "qdisc", "add", "dev", hosts.device, *queue.split())
+    found = verdict_of(hosts.recorded(sends(MEGABYTE[: 1 << 19]), reads, at=getattr(hosts, at)))
+    assert found.name == "bandwidth", found
+    assert share(found, "bandwidth") > EXPLAINED
+
+
+def test_random_loss_is_recovered(hosts: Hosts) -> None:
+    hosts.server.nft("add rule inet test input numgen random mod 100 < 8 drop")
+    without_offload(hosts)
+    found = verdict_of(hosts.recorded(sends(MEGABYTE), reads))
+    assert found.name in ("fast recovery", "timeout"), found
+    assert share(found, "fast recovery", "timeout") > 0.5
+
+
+def test_a_single_loss_is_named(hosts: Hosts) -> None:
+    hosts.server.nft("add rule inet test input tcp dport > 0 meta length > 1000 numgen inc mod 100000 == 50 drop")
+    without_offload(hosts)
+    found = verdict_of(hosts.recorded(sends(MEGABYTE), reads))
+    assert found.name == "fast recovery", found
+    assert any("sent again" in note for note in found.notes)
+
+
+def test_a_path_that_falls_silent_is_named(hosts: Hosts) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(100)
+        hosts.server.nft("add rule inet test input drop\nadd rule inet test output drop")
+        pause(2.5)
+
+    def ask(connection: socket.socket) -> None:
+        connection.sendall(b"first")
+        pause(0.2)
+        connection.sendall(b"second")
+        connection.settimeout(2.2)
+        with suppress(TimeoutError):
+            connection.recv(100)
+
+    found = verdict_of(hosts.recorded(ask, serve))
+    assert found.name == "silence", found
+    assert share(found, "timeout") > 0.5
+
+
+def test_an_abrupt_end_is_a_reset(hosts: Hosts) -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def ask(connection: socket.socket) -> None:
+        connection.sendall(b"request")
+        with suppress(ConnectionResetError):
+            connection.recv(100)
+
+    found = verdict_of(hosts.recorded(ask, serve))
+    assert found.name == "reset", found
+    assert "server broke" in found.sentence
