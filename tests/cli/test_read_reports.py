@@ -20,6 +20,7 @@ DEV = Path(os.environ.get("ECHOWIRE_CAPTURES", "/nonexistent")) / "dev"
 SAMPLE = (
     "PcapPlusPlus/Tests__ExamplesTest__pcap_examples__http-packets2.pcap",
     "PcapPlusPlus/Tests__Pcap++Test__PcapExamples__one_ipv6_http_stream.pcap",
+    "PcapPlusPlus/Tests__Pcap++Test__PcapExamples__ip4_fragments.pcap",
     "arkime/tests__pcap__tcp-reassembly-synthetic.pcap",
     "arkime/tests__pcap__tcpseq_synthetic.pcap",
 )
@@ -53,6 +54,7 @@ REPORTS = (
     "io,stat,1",
     "io,stat,0.5,tcp,tcp.len > 0",
     "io,stat,10,SUM(tcp.len)tcp.len,COUNT(tcp.len)tcp.len,MIN(frame.len)frame.len,MAX(frame.len)frame.len",
+    "follow,udp,raw,0",
     *(f"follow,tcp,{mode},{stream}" for mode in ("ascii", "hex", "raw") for stream in range(4)),
 )
 

@@ -157,12 +157,8 @@ class Following:
 
     def feed(self, packets: Packets) -> Iterator[Piece]:
         """What the stream's packets in a chunk say."""
-        for layer in packets.layers_of(self.protocol):
-            if layer.is_quoted:
-                continue
-            numbers = stream_numbers(layer, f"{self.protocol}.stream")
-            for entry in np.flatnonzero(numbers == self.stream).tolist():
-                yield from self._feed_one(layer, entry)
+        for layer, entry in entries_of(packets, self.protocol, self.stream):
+            yield from self._feed_one(layer, entry)
 
     def _feed_one(self, layer: Layer, entry: int) -> Iterator[Piece]:
         source, destination = endpoints_of(layer, entry)
@@ -191,6 +187,16 @@ class Following:
             layer.data[min(begin + header, stop) : stop].tobytes(),
         )
         yield from self._reassembly.feed(segment)
+
+
+def entries_of(packets: Packets, protocol: str, stream: int) -> list[tuple[Layer, int]]:
+    """The stream's segments or datagrams in a chunk, by packet: some may lie in tunnels or in joined fragments."""
+    found = []
+    for layer in packets.layers_of(protocol):
+        if not layer.is_quoted:
+            mine = np.flatnonzero(stream_numbers(layer, f"{protocol}.stream") == stream)
+            found += [(row, layer, entry) for row, entry in zip(layer.rows[mine].tolist(), mine.tolist(), strict=True)]
+    return [(layer, entry) for _, layer, entry in sorted(found, key=lambda one: one[0])]
 
 
 def endpoints_of(layer: Layer, entry: int) -> list[Endpoint]:

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
-from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, endpoints_of, stream_numbers
+from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, endpoints_of, entries_of
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
 
@@ -21,6 +19,7 @@ FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 MAX_SEGMENTS = 2_000_000
 """Of one conversation that are kept, some hundred bytes each; what comes after is counted."""
 
+MIN_HEADER = 20
 MAX_SCALE = 14
 """RFC 7323, section 2.3."""
 
@@ -93,20 +92,18 @@ class TcpRecord:
 
     def add(self, packets: Packets) -> None:
         """Take the conversation's segments of a chunk."""
-        for layer in packets.layers_of("tcp"):
-            if layer.is_quoted:
+        for layer, entry in entries_of(packets, "tcp", self.stream):
+            if int(layer.end[entry]) - int(layer.start[entry]) < MIN_HEADER:
                 continue
-            mine = stream_numbers(layer, "tcp.stream") == self.stream
-            for entry in np.flatnonzero(mine & layer.has(20)).tolist():
-                if len(self._raw) >= MAX_SEGMENTS:
-                    self.left_out += 1
-                else:
-                    self._take(layer, entry)
+            if len(self._raw) >= MAX_SEGMENTS:
+                self.left_out += 1
+            else:
+                self._take(layer, entry)
 
     def _take(self, layer: Layer, entry: int) -> None:
         source, destination = endpoints_of(layer, entry)
         begin, stop, row = int(layer.start[entry]), int(layer.end[entry]), int(layer.rows[entry])
-        size = max(20, (int(layer.data[begin + 12]) >> 4) * 4)
+        size = max(MIN_HEADER, (int(layer.data[begin + 12]) >> 4) * 4)
         head = layer.data[begin : min(begin + size, stop)].tobytes()
         flags = head[13]
         if not self.ends or (flags & SYN and not self._has_syn()):
