@@ -42,6 +42,8 @@ class _Column:
     """"" counts frames and bytes, else COUNT, SUM, MIN, MAX or AVG of the field `name`."""
     name: str = ""
     is_time: bool = False
+    widest: int = 0
+    """The largest that a least value was at any time: tshark makes room for it."""
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Packets of each interval; of a figure, its field's occurrences."""
     values: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -77,6 +79,7 @@ class _Column:
         fresh = self.counts[mine] == 0
         first = mine[fresh][::-1]
         self.values[first] = values[fresh][::-1]
+        self.widest = max(self.widest, int(self.values[first].max(initial=0)))
         (np.minimum if self.figure == "MIN" else np.maximum).at(self.values, mine, values)
 
     def figures(self) -> NDArray[np.int64]:
@@ -184,7 +187,7 @@ class _Table:
 
     def _widths(self, column: _Column) -> list[int]:
         counts, values = column.counts[: self.rows], column.figures()[: self.rows]
-        digits = len(str(int(values.max(initial=0)))) if len(values) else 1
+        digits = len(str(max(int(values.max(initial=0)), column.widest)))
         if column.figure:
             seconds = len(str(int(values.max(initial=0)) // SECOND_NS)) + 7
             return [seconds if column.is_time and column.figure != "COUNT" else max(digits, len(column.figure))]
