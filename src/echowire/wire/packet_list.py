@@ -54,12 +54,12 @@ def _said(layer: Layer, key: str) -> tuple[Rows | slice, Column | str] | None:
         picked = layer.pick(field)
         return picked.index, _repeated_strings(field, picked.values)
     if key == "protocol" and isinstance(protocol.column, str):
-        return (slice(None), protocol.column) if protocol.column else None
+        return (layer.shown, protocol.column) if protocol.column else None
     say = protocol.column if key == "protocol" else protocol.info
     if say is None or isinstance(say, str):
         return None
     texts = list(say(layer))
-    index = np.array([entry for entry, text in enumerate(texts) if text is not None], np.int64)
+    index = np.array([entry for entry in layer.shown.tolist() if texts[entry] is not None], np.int64)
     return index, objects(texts)[index]
 
 

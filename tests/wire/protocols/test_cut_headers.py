@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.captures import ethernet, ipv4, tcp, udp
-from tests.wire.frames import capture, dissect, tree
+from tests.wire.frames import capture, dissect, texts, tree, tshark
 
 ETHERNET, SLL, SLL2 = 1, 113, 276
 HERE, THERE = "10.0.0.1", "10.0.0.2"
@@ -68,3 +68,20 @@ def test_a_payload_of_which_nothing_was_captured_is_no_packet_of_it() -> None:
     whole = ethernet(TO_UDP)
     found = dissect(ETHERNET, [whole[:42], whole[:43]], ["frame.protocols"], [len(whole)] * 2)["frame.protocols"]
     assert [one[0].removeprefix("eth:ethertype:") for one in found] == ["ip:udp", "ip:udp:dns"]
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_ip_that_carries_nothing_is_of_no_further_protocol(tmp_path: Path) -> None:
+    empty = [ipv4(HERE, THERE, protocol, b"") for protocol in (1, 2, 4, 6, 17, 47, 50, 103, 132, 200)]
+    said_more = bytearray(empty[3])
+    said_more[2:4] = (40).to_bytes(2, "big")
+    fields = ["frame.protocols", "_ws.col.Protocol", "_ws.col.Info"]
+    packets = [*empty, bytes(said_more), ipv4(HERE, THERE, 2, bytes.fromhex("1600 0000 e0000005"))]
+    assert texts(101, packets, fields[:2]) == [one[:2] for one in tshark(tmp_path, 101, packets, fields)]
+    assert texts(101, packets[:-1], fields) == tshark(tmp_path, 101, packets[:-1], fields)
+
+
+def test_what_is_cut_says_nothing_in_the_list_of_packets() -> None:
+    whole = ethernet(TO_UDP)
+    cut = dissect(ETHERNET, [whole[:37]], ["_ws.col.Protocol", "_ws.col.Info"], [len(whole)])
+    assert cut == {"_ws.col.Protocol": [["IPv4"]], "_ws.col.Info": [["UDP (17)"]]}

@@ -17,8 +17,9 @@ from echowire.wire.ticks import NO_TIME
 BY_TYPE = frozenset({"eth", "vlan", "ieee8021ad", "ieee8021ah", "avsp", "macsec", "sll", "sll2"})
 """Protocols between which and the next one Wireshark counts the Ethernet type as a layer of its own."""
 
-ONE_NAME = {"sll2": "sll", "arcnet_linux": "arcnet"}
-"""Protocols that Wireshark calls the same, whose headers are laid out differently."""
+ONE_NAME = {"sll2": "sll", "arcnet_linux": "arcnet", "igmp": "igmp:igmp"}
+"""What Wireshark calls protocols that it does not call by their own name: those whose headers are laid out differently
+are the same to it, and IGMP is there twice, by itself and by its version."""
 
 UNNAMED = frozenset({"isl"})
 """Protocols that Wireshark leaves out of a frame's list."""

@@ -120,7 +120,7 @@ def _next(layer: Layer) -> Iterator[Next]:
     end = ends(layer)
     if layer.memory.defragment:
         first &= ~is_fragment(layer)
-    which = sound & first & ((layer.start + header) <= end)
+    which = sound & first & ((layer.start + header) < end)
     index = layer.every if which.all() else np.flatnonzero(which)
     yield Next("ip.proto", (layer.uint(9, 1)[index],), index, (layer.start + header)[index], end[index])
     later = np.flatnonzero(sound & ~first & (layer.start + header < end))
@@ -225,6 +225,8 @@ def _info(layer: Layer) -> list[str | None]:
     checks = (_is_v4(layer), _has_length(layer), is_sound(layer))
     told = (is_fragment(layer) | ~is_sound(layer)) & layer.has(1)
     found: list[str | None] = [_CARRIED[protocol] for protocol in layer.uint(9, 1).tolist()]
+    for entry in np.flatnonzero(is_sound(layer) & (layer.start + header_bytes(layer) >= ends(layer))).tolist():
+        found[entry] = ""  # nothing is carried
     for entry in np.flatnonzero(told).tolist():
         protocol, flags, ident, header, total = (int(column[entry]) for column in columns)
         if not checks[0][entry]:
