@@ -141,7 +141,7 @@ def test_small_writes_wait_for_delayed_acknowledgments(hosts: Hosts) -> None:
 def test_a_narrow_path_is_used_up(hosts: Hosts, at: str) -> None:
     queue = "root tbf rate 10mbit burst 20kb latency 2s"
     hosts.client.run("tc", "qdisc", "add", "dev", hosts.device, *queue.split())
-    found = verdict_of(hosts.recorded(sends(MEGABYTE[: 1 << 19]), reads, at=getattr(hosts, at)))
+    found = verdict_of(hosts.recorded(sends(MEGABYTE), reads, at=getattr(hosts, at)))
     assert found.name == "bandwidth", found
     assert share(found, "bandwidth") > EXPLAINED
 
