@@ -18,7 +18,7 @@ from echowire.wire.cells import colon_cells, ipv4_cells, ipv6_text
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
 from echowire.wire.records import Rows
-from echowire.wire.streams import internet_layer
+from echowire.wire.streams import internet_layer, stream_numbers
 
 GATHERED_ROWS = 500_000
 """Rows that are gathered before they are grouped: some tens of megabytes."""
@@ -90,7 +90,7 @@ class Conversations:
                 continue
             if chosen is not None:
                 found = found.filter(pl.Series(chosen[layer.rows]))
-            self._gathered.append(_grouped(found) if self._rows > GATHERED_ROWS else found)
+            self._gathered.append(found)
             self._rows += len(found)
         if self._rows > GATHERED_ROWS:
             self._settle()
@@ -187,6 +187,7 @@ def _ends_of(layer: Layer, kind: Kind) -> pl.DataFrame | None:
     lower = np.where(is_up[:, None], source, destination)
     higher = np.where(is_up[:, None], destination, source)
     length, time_ns = layer.records.length[rows], layer.records.time_ns[rows]
+    stream = stream_numbers(layer, kind.stream) if kind.stream else np.full(len(layer), ANY_STREAM, np.int64)
     return pl.DataFrame(
         {
             "family": np.full(len(rows), ADDRESS_SIZES[name], np.uint8),
@@ -196,7 +197,7 @@ def _ends_of(layer: Layer, kind: Kind) -> pl.DataFrame | None:
             "higher_low": higher[:, 1],
             "lower_port": np.where(is_up, ports[0], ports[1]),
             "higher_port": np.where(is_up, ports[1], ports[0]),
-            "stream": _streams(layer, kind)[known],
+            "stream": stream[known],
             "frames": np.ones(len(rows), np.int64),
             "bytes": length,
             "frames_up": is_up.astype(np.int64),
@@ -228,16 +229,6 @@ def _address(holder: Layer, at: int) -> NDArray[np.uint64]:
     if size == 16:
         out[:, 0] = holder.uint(at, 8)
     out[:, 1] = holder.uint(at + size - min(size, 8), min(size, 8))
-    return out
-
-
-def _streams(layer: Layer, kind: Kind) -> Rows:
-    """The number of each packet's stream, where the kind has them."""
-    out = np.full(len(layer), ANY_STREAM, np.int64)
-    for field in layer.protocol.fields:
-        if field.name == kind.stream:
-            picked = layer.pick(field)
-            out[picked.index] = picked.values
     return out
 
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from echowire.analysis.follow import stream_numbers
 from echowire.analysis.report import Sieve
 from echowire.wire.cells import escaped
 from echowire.wire.dissect import Packets, first_of_each
 from echowire.wire.layers import Layer
 from echowire.wire.records import Rows
+from echowire.wire.streams import stream_numbers
 
 SEVERITIES = {"error": "Errors", "warn": "Warns", "note": "Notes", "chat": "Chats"}
 """The severest first, as they are listed."""

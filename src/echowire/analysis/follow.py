@@ -16,8 +16,7 @@ import numpy as np
 from echowire.wire.cells import text_of
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
-from echowire.wire.records import Rows
-from echowire.wire.streams import internet_layer
+from echowire.wire.streams import internet_layer, stream_numbers
 
 SEQUENCE_MASK = 0xFFFFFFFF
 HALF = 1 << 31
@@ -212,16 +211,7 @@ def endpoints_of(layer: Layer, entry: int) -> list[Endpoint]:
 
 
 def _address(layer: Layer, entry: int, name: str) -> str:
-    field = next(one for one in layer.protocol.fields if one.name == name)
+    field = layer.protocol.field(name)
     picked = layer.pick(field)
     at = int(np.searchsorted(picked.index, entry))
     return text_of(field, picked.values[at]) if at < len(picked.index) and picked.index[at] == entry else ""
-
-
-def stream_numbers(layer: Layer, name: str) -> Rows:
-    """The number of each entry's stream; -1 where it has none."""
-    out = np.full(len(layer), -1, np.int64)
-    field = next(one for one in layer.protocol.fields if one.name == name)
-    picked = layer.pick(field)
-    out[picked.index] = picked.values
-    return out

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from echowire.analysis.conversation_svg import ladder_svg, round_trip_svg, sequence_svg
 from echowire.analysis.ladder import Ladder, lines
-from echowire.analysis.tcp_record import TcpRecord
-from echowire.wire.dissect import Packets
+from echowire.analysis.tcp_record import TcpReport
 
 
-class LadderReport:
+class LadderReport(TcpReport):
     """The report. `form` is `text`, or the picture that its text is as SVG: `ladder`, `sequence` or `rtt`."""
 
     def __init__(self, stream: int, form: str = "text") -> None:
+        super().__init__(stream)
         self.form = form
-        self._record = TcpRecord(stream)
-
-    @property
-    def fields(self) -> Sequence[str]:
-        """The fields that a reading needs."""
-        return self._record.fields
-
-    def add(self, packets: Packets) -> None:
-        """Take a chunk."""
-        self._record.add(packets)
 
     def text(self, width: int) -> Iterator[str]:
         """Two lines an arrow: what it is, and the states that it leaves the ends in, where they change; or SVG."""

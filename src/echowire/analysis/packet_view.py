@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
-import numpy as np
-
 from echowire.wire.chosen import Chosen
 from echowire.wire.details import details_of
 from echowire.wire.list_lines import ListLines
@@ -58,13 +56,11 @@ class PacketView:
 
     def lines(self, chosen: Chosen) -> Iterator[str]:
         """The lines of the chosen packets, without line ends."""
-        packets = chosen.packets
-        rows = np.arange(len(packets), dtype=np.int64) if chosen.rows is None else chosen.rows
+        packets, rows = chosen.packets, chosen.numbers
         listed = self._listed(chosen, rows) if self.form.list else [""] * len(rows)
         if not (self.form.tree or self.form.hex):
             yield from listed
             return
-        packets = chosen.packets
         details = details_of(packets.layers, rows.tolist()) if self.form.tree else iter(())
         for line, row in zip(listed, rows.tolist(), strict=True):
             if self.form.list:

@@ -141,6 +141,22 @@ class TcpRecord:
         return out
 
 
+class TcpReport:
+    """What reports about one TCP conversation have in common: they collect it."""
+
+    def __init__(self, stream: int) -> None:
+        self._record = TcpRecord(stream)
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that a reading needs."""
+        return self._record.fields
+
+    def add(self, packets: Packets) -> None:
+        """Take a chunk."""
+        self._record.add(packets)
+
+
 def _options(data: bytes) -> dict[int, bytes]:
     """The options of a header, the last of each kind; what is cut or lies ends them."""
     found, at = {}, 0

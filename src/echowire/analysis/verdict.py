@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echowire.analysis.report import SECOND_NS
-from echowire.analysis.tcp_record import ACK, RST, SYN, Segment, TcpRecord
+from echowire.analysis.tcp_record import ACK, RST, SYN, Segment, TcpRecord, TcpReport
 from echowire.analysis.tcp_waits import (
     BANDWIDTH,
     CAUSES,
@@ -27,7 +27,6 @@ from echowire.analysis.tcp_waits import (
     Wait,
     Waits,
 )
-from echowire.wire.dissect import Packets
 
 CLEAN, REFUSED, RESET, SILENCE, UNANSWERED = "clean", "refused", "reset", "silence", "no answer"
 
@@ -216,20 +215,8 @@ def _seconds(time_ns: int) -> str:
     return f"{time_ns / SECOND_NS:.3f} s"
 
 
-class VerdictReport:
+class VerdictReport(TcpReport):
     """The report `-z verdict,STREAM`."""
-
-    def __init__(self, stream: int) -> None:
-        self._record = TcpRecord(stream)
-
-    @property
-    def fields(self) -> Sequence[str]:
-        """The fields that a reading needs."""
-        return self._record.fields
-
-    def add(self, packets: Packets) -> None:
-        """Take a chunk."""
-        self._record.add(packets)
 
     @property
     def verdict(self) -> Verdict | None:

@@ -151,8 +151,7 @@ class LiveList(Report):
 def list_objects(chosen: Any, live: LiveCapture) -> Iterator[dict[str, Any]]:
     """The packet list as objects."""
     records, lines = chosen.packets.records, ListLines.columns(chosen)
-    rows = range(len(chosen.packets)) if chosen.rows is None else chosen.rows.tolist()
-    for row, owners in zip(rows, field_objects(chosen, OWNER_FIELDS), strict=True):
+    for row, owners in zip(chosen.numbers.tolist(), field_objects(chosen, OWNER_FIELDS), strict=True):
         yield {
             "number": int(lines.number[row]),
             "time_ns": int(records.time_ns[row]),

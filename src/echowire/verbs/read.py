@@ -286,8 +286,7 @@ class PacketDetails(Sequence[Details]):
     def __iter__(self) -> Iterator[Details]:
         with self._capture.chunks(*registry().fields) as reading:
             for chosen in reading:
-                rows = range(len(chosen)) if chosen.rows is None else chosen.rows.tolist()
-                yield from details_of(chosen.packets.layers, rows)
+                yield from details_of(chosen.packets.layers, chosen.numbers.tolist())
             _warn(reading)
 
     @overload
@@ -298,16 +297,29 @@ class PacketDetails(Sequence[Details]):
 
     def __getitem__(self, index: int | slice) -> Details | Sequence[Details]:
         if isinstance(index, slice):
-            begin, end, step = index.indices(len(self))
-            return [self[at] for at in range(begin, end, step)]
-        left = index if index >= 0 else len(self) + index
+            places = range(*index.indices(len(self)))
+            found = self._at(places)
+            return [found[place] for place in places]
+        place = index if index >= 0 else len(self) + index
+        for one in self._at([place]).values():
+            return one
+        raise IndexError(f"the capture has no packet {index}")
+
+    def _at(self, places: Sequence[int]) -> dict[int, Details]:
+        """The packets at these places, as far as there are any, in one pass that ends with the last of them."""
+        found: dict[int, Details] = {}
+        if not places:
+            return found
+        first, last = 0, max(places)
         with self._capture.chunks(*registry().fields) as reading:
             for chosen in reading:
-                if 0 <= left < len(chosen):
-                    row = left if chosen.rows is None else int(chosen.rows[left])
-                    return next(details_of(chosen.packets.layers, [row]))
-                left -= len(chosen)
-        raise IndexError(f"the capture has no packet {index}")
+                here = sorted(place for place in places if first <= place < first + len(chosen))
+                rows = chosen.numbers[[place - first for place in here]].tolist() if here else []
+                found |= zip(here, details_of(chosen.packets.layers, rows), strict=True)
+                first += len(chosen)
+                if first > last:
+                    break
+        return found
 
 
 def default_columns() -> tuple[str, ...]:

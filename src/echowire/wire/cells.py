@@ -136,7 +136,7 @@ def ipv6_cells(values: NDArray[np.uint8]) -> Cells:
 def seconds_cells(time_ns: NDArray[np.int64]) -> Cells:
     """Nanoseconds as seconds, with nine digits behind the point."""
     if len(time_ns) and time_ns.min() < 0:
-        return _fixed([_negative_seconds(one) for one in time_ns.tolist()])
+        return _fixed([seconds_text(one).encode() for one in time_ns.tolist()])
     seconds, rest = np.divmod(time_ns, NS_PER_S)
     high, low = np.divmod(rest, GROUP)
     filled = _groups()[GROUP:]
@@ -149,9 +149,11 @@ def seconds_cells(time_ns: NDArray[np.int64]) -> Cells:
     return out
 
 
-def _negative_seconds(time_ns: int) -> bytes:
-    sign, size = (b"-" if time_ns < 0 else b""), abs(time_ns)
-    return sign + b"%d.%09d" % divmod(size, NS_PER_S)
+def seconds_text(time_ns: int, digits: int = 9) -> str:
+    """A span of time in seconds with so many decimals, of which none is rounded: `-0.000100000`."""
+    seconds, rest = divmod(abs(time_ns), NS_PER_S)
+    sign = "-" if time_ns < 0 else ""
+    return f"{sign}{seconds}.{rest // 10 ** (9 - digits):0{digits}d}" if digits else f"{sign}{seconds}"
 
 
 def date_text(time_ns: int) -> str:

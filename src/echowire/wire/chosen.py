@@ -23,6 +23,11 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.packets) if self.rows is None else len(self.rows)
 
+    @property
+    def numbers(self) -> Rows:
+        """The rows of the chunk that were chosen, ascending."""
+        return np.arange(len(self.packets), dtype=np.int64) if self.rows is None else self.rows
+
     def time_ns(self) -> Rows:
         """When each was captured; see `Records.time_ns`."""
         time_ns = self.packets.records.time_ns

@@ -34,7 +34,7 @@ from echowire.wire.columns import (
     shift_of,
     signed,
 )
-from echowire.wire.records import Bytes, Records, Rows
+from echowire.wire.records import PAD, Bytes, Records, Rows
 
 T = TypeVar("T")
 
@@ -191,6 +191,13 @@ class Protocol:
     is_quoting: bool = False
     """What lies in it is a packet that it quotes (an ICMP error) and changes nothing in the packet list's line."""
 
+    def field(self, name: str) -> Field:
+        """One of its fields. Raises `KeyError` for one that it has not."""
+        for one in self.fields:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
 
 @dataclass(slots=True)
 class Memory:
@@ -337,19 +344,20 @@ class Layer:
         What stands at a fixed place is gathered once, however many ask for it.
         """
         if isinstance(at, int):
-            return self.once(f"uint {at} {size} {little}", lambda: self._gathered(at, size, little))
-        return self._gathered(at, size, little)
+            return self.once(f"uint {at} {size} {little}", lambda: self._fixed(at, size, little))
+        return self.number(self.start + at, size, little=little)
 
-    def _gathered(self, at: int | Rows, size: int, little: bool) -> NDArray[np.unsignedinteger[Any]]:
+    def _fixed(self, at: int, size: int, little: bool) -> NDArray[np.unsignedinteger[Any]]:
         where = self.start + at
-        if not isinstance(at, int) or at + size > 64:
-            where = np.minimum(where, len(self.data) - 8)  # a lying length may point anywhere
+        if at + size > PAD // 2:  # the other half is for a start behind the end of what was captured
+            where = np.minimum(where, len(self.data) - 8)
         found = gather_uint(self.data, where, size, little=little)
         found.flags.writeable = False  # others have the same
         return found
 
     def number(self, where: Rows, size: int, *, little: bool = False) -> NDArray[np.unsignedinteger[Any]]:
-        """The number at each offset of `data`, for entries that the caller knows to have it."""
+        """The number at each offset of `data`, for entries that the caller knows to have it. A lying length may point
+        anywhere: then it has no meaning."""
         return gather_uint(self.data, np.minimum(where, len(self.data) - 8), size, little=little)
 
     def child(self, protocol: Protocol, found: Next, which: Rows) -> Layer:

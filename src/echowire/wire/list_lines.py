@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, tzinfo
 
-import numpy as np
-
 from echowire.wire.chosen import Chosen
 from echowire.wire.packet_list import Clock, Lines, TimeForm, packet_list
-from echowire.wire.records import Rows
 
 
 class ListLines:
@@ -19,7 +16,7 @@ class ListLines:
 
     def lines(self, chosen: Chosen) -> list[str]:
         """A line each of the chosen packets."""
-        rows = _rows(chosen)
+        rows = chosen.numbers
         times = self._clock.texts(chosen.packets.records, rows)
         return self.columns(chosen).texts(times, rows) if len(rows) else []
 
@@ -27,7 +24,3 @@ class ListLines:
     def columns(chosen: Chosen) -> Lines:
         """The columns of all packets of the chunk."""
         return packet_list(chosen.packets.layers)
-
-
-def _rows(chosen: Chosen) -> Rows:
-    return np.arange(len(chosen.packets), dtype=np.int64) if chosen.rows is None else chosen.rows

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from echowire.wire.cells import NS_PER_S, escaped, strings
+from echowire.wire.cells import NS_PER_S, escaped, seconds_text, strings
 from echowire.wire.columns import Column, Type, objects
 from echowire.wire.layers import Field, Layer, Picked
 from echowire.wire.records import Records, Rows
@@ -50,7 +50,7 @@ def _said(layer: Layer, key: str) -> tuple[Rows | slice, Column | str] | None:
         if protocol.addresses is None:
             return None
         name = protocol.addresses[key == "destination"]
-        field = next(one for one in protocol.fields if one.name == name)
+        field = protocol.field(name)
         picked = layer.pick(field)
         return picked.index, _repeated_strings(field, picked.values)
     if key == "protocol" and isinstance(protocol.column, str):
@@ -128,13 +128,13 @@ class Clock:
             self.before_ns = int(time_ns[-1])
         if len(rows):
             self.shown_ns = int(time_ns[rows[-1]])
-        write = self._dated if self.form in ("u", "ud", "a", "ad") else _elapsed
+        write = self._dated if self.form in ("u", "ud", "a", "ad") else seconds_text
         return [
-            f"{write(one, begin, digits):>10}" if one != NO_TIME else " " * 10
+            f"{write(one - begin, digits):>10}" if one != NO_TIME else " " * 10
             for one, begin in zip(time_ns[rows].tolist(), start.tolist(), strict=True)
         ]
 
-    def _dated(self, time_ns: int, _start: int, digits: int) -> str:
+    def _dated(self, time_ns: int, digits: int) -> str:
         seconds, rest = divmod(time_ns, NS_PER_S)
         at = datetime.fromtimestamp(seconds, UTC if self.form[0] == "u" else self.zone)
         day = f"{at:%Y-%m-%d} " if self.form.endswith("d") else ""
@@ -145,13 +145,6 @@ def digits_of(records: Records) -> int:
     """Decimals that the times of a file have: 9 of nanoseconds, 6 of microseconds."""
     finest = max((one.ticks_per_s for one in records.interfaces), default=1_000_000)
     return next((digits for digits in (0, 1, 2, 3, 6) if 10**digits >= finest), 9)
-
-
-def _elapsed(time_ns: int, start: int, digits: int) -> str:
-    size = time_ns - start
-    sign, size = ("-", -size) if size < 0 else ("", size)
-    seconds, rest = divmod(size, NS_PER_S)
-    return f"{sign}{seconds}.{rest // 10 ** (9 - digits):0{digits}d}" if digits else f"{sign}{seconds}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

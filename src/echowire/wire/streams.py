@@ -293,3 +293,12 @@ class Times:
         kept = number[lasting]
         first[kept], last[kept] = start[lasting], time_ns[lasts(slot, len(number))[lasting]]
         return time_ns - start[slot], time_ns - previous
+
+
+def stream_numbers(layer: Layer, name: str) -> Rows:
+    """The number of each entry's stream; -1 where it has none."""
+    out = np.full(len(layer), -1, np.int64)
+    field = layer.protocol.field(name)
+    picked = layer.pick(field)
+    out[picked.index] = picked.values
+    return out

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from echowire.wire.cells import NS_PER_S, date_text, escaped, text_of
-from echowire.wire.columns import INTS, OBJECTS, SIZES, UINTS, Type
+from echowire.wire.cells import date_text, escaped, seconds_text, text_of
+from echowire.wire.columns import INTS, OBJECTS, SIZES, UINTS, Type, shift_of
 from echowire.wire.layers import Field, Item, Layer
 
 MAX_VALUE_CHARACTERS = 240
@@ -167,8 +167,7 @@ def line(one: Field, value: Any, within: int = 0, shown: str | None = None) -> s
 def bit_pattern(one: Field, value: Any, within: int = 0) -> str:
     """`.... ..1.`: the bits of a field, those around it as dots."""
     width = within.bit_length() if within else 8 * one.width
-    low = (one.mask & -one.mask).bit_length() - 1
-    raw = (int(value) // one.scale) << low
+    raw = (int(value) // one.scale) << shift_of(one.mask)
     bits = [str(raw >> place & 1) if one.mask >> place & 1 else "." for place in reversed(range(width))]
     first = width % 4
     groups = ["".join(bits[:first])] if first else []
@@ -187,9 +186,9 @@ def value_text(one: Field, value: Any) -> str:
             return number
         return f"{one.names.get(int(value), 'Unknown')} ({number})"
     if kind is Type.ABSOLUTE_TIME:
-        return f"{_seconds(int(value))} seconds" if one.base == "epoch" else date_text(int(value))
+        return f"{seconds_text(int(value))} seconds" if one.base == "epoch" else date_text(int(value))
     if kind is Type.RELATIVE_TIME:
-        return f"{_seconds(int(value))} seconds"
+        return f"{seconds_text(int(value))} seconds"
     if kind in OBJECTS:
         text = escaped(text_of(one, value))
         return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}…"
@@ -199,7 +198,7 @@ def value_text(one: Field, value: Any) -> str:
 def _number(one: Field, value: int) -> str:
     digits = 2 * (one.width or SIZES.get(one.type, 1))
     if one.mask and one.base != "dec":
-        digits = -(-(one.mask.bit_length() - ((one.mask & -one.mask).bit_length() - 1)) // 4)
+        digits = -(-(one.mask.bit_length() - shift_of(one.mask)) // 4)
     in_hex = f"0x{value:0{digits}x}"
     if one.base == "hex":
         return in_hex
@@ -208,11 +207,6 @@ def _number(one: Field, value: int) -> str:
     if one.base in ("dec_hex", "hex_dec"):
         return f"{value} ({in_hex})" if one.base == "dec_hex" else f"{in_hex} ({value})"
     return str(value)
-
-
-def _seconds(time_ns: int) -> str:
-    sign, size = ("-", -time_ns) if time_ns < 0 else ("", time_ns)
-    return f"{sign}{size // NS_PER_S}.{size % NS_PER_S:09d}"
 
 
 def hex_dump(data: bytes) -> Iterator[str]:
