@@ -29,7 +29,7 @@ from echowire.kernel.capture_files import CaptureFile
 from echowire.wire.capture_reader import CaptureReader
 from echowire.wire.pcap import PcapWriter
 from echowire.wire.pcapng_writer import PcapngWriter
-from echowire.wire.records import PAD, Option, Problem, Records
+from echowire.wire.records import FRONT, PAD, Option, Problem, Records
 from echowire.wire.ticks import LAST_S, NO_TIME
 
 HANG_S = 10
@@ -171,9 +171,12 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
 
 
 def read(pieces: Iterable[bytes]) -> tuple[list[Records], Problem | None]:
-    """What a reader makes of a file that comes in these pieces."""
-    reader = CaptureReader()
-    found = [records for piece in pieces if (records := reader.feed(piece)) is not None]
+    """What a reader makes of a file that comes in these pieces, every other one in a buffer that it takes over."""
+    reader, found = CaptureReader(), []
+    for number, piece in enumerate(pieces):
+        records = reader.take_over(bytearray(FRONT) + piece) if number % 2 else reader.feed(piece)
+        if records is not None:
+            found.append(records)
     return found, reader.finish()
 
 

@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echowire.wire.capture_reader import CaptureReader
+from echowire.wire.pcap import PcapWriter
+from echowire.wire.pcapng_writer import PcapngWriter
 from echowire.wire.records import (
     COMMENT,
+    FRONT,
     PAD,
     Interface,
     Option,
@@ -151,6 +154,23 @@ def test_the_format_is_told_by_its_first_bytes(data: bytes) -> None:
     assert records is not None
     assert reader.finish() is None
     assert reader.packets == len(records) > 3
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 100_000, 1_000_000])
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_a_buffer_that_is_taken_over_gives_what_its_bytes_give(form: str, size: int) -> None:
+    lengths = [60] * 50 if size < 100 else [60, FRONT + 5, 200_000, 0, 1500] * 3
+    writer = PcapWriter() if form == "pcap" else PcapngWriter()
+    data = bytes(writer.write(Records.of([bytes([length % 251]) * length for length in lengths], range(len(lengths)))))
+    reader, found = CaptureReader(), []
+    for at in range(0, len(data), size):
+        buffer = bytearray(FRONT) + data[at : at + size]
+        records = reader.take_over(buffer)
+        if records is not None:
+            assert (records.data[len(records.data) - PAD :] == 0).all()
+            found += [records.data[a : a + n].tobytes() for a, n in zip(records.start, records.cap_len, strict=True)]
+    assert reader.finish() is None
+    assert found == [bytes([length % 251]) * length for length in lengths]
 
 
 @pytest.mark.parametrize(

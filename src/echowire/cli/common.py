@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeVar, cast
 
 import click
 
-from echowire import UsageError, parse_duration, parse_port, parse_rate, parse_size
+import echowire
+from echowire import UsageError, parse_duration, parse_rate, parse_size
 from echowire.cli.environment import Environment, printable
 
 __all__ = [
@@ -46,7 +47,7 @@ class Quantity(click.ParamType[T]):
 DURATION = Quantity("duration", parse_duration)
 SIZE = Quantity("size", parse_size)
 RATE = Quantity("rate", parse_rate)
-PORT = Quantity("port", parse_port)
+PORT = Quantity("port", lambda text: echowire.parse_port(text))  # loads the model, which few verbs need
 
 
 pass_environment = click.make_pass_decorator(Environment)
@@ -55,7 +56,8 @@ pass_environment = click.make_pass_decorator(Environment)
 def join_host_port(host: str, port: str) -> str:
     """The two arguments `HOST PORT` as one endpoint."""
     host = host.removeprefix("[").removesuffix("]")
-    return f"[{host}]:{parse_port(port)}" if ":" in host else f"{host}:{parse_port(port)}"
+    number = echowire.parse_port(port)
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def family_of(options: Mapping[str, Any]) -> Literal[4, 6] | None:

@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -21,7 +22,7 @@ from typing import BinaryIO, Protocol, Self
 from echowire.errors import UsageError
 from echowire.kernel.boundary import operation
 from echowire.wire.capture_reader import CaptureReader
-from echowire.wire.records import Problem, Records
+from echowire.wire.records import FRONT, PAD, Problem, Records
 
 CHUNK_BYTES = 2 * 1024 * 1024
 """Read at once, of the file or of what it decompresses to: a few thousand packets, so that the cost of a chunk is
@@ -188,12 +189,12 @@ class CaptureFile(Iterator[Records]):
     def _next(self) -> Records | None:
         """The next records, None after the last; `problem` is then set, if there is one."""
         while self.problem is None:
-            chunk = next(self._chunks, b"")
-            records = self._reader.feed(chunk) if chunk else None
-            self.problem = self.problem or (self._reader.problem if chunk else self._reader.finish())
+            chunk = next(self._chunks, None)
+            records = None if chunk is None else self._reader.take_over(chunk)
+            self.problem = self.problem or (self._reader.finish() if chunk is None else self._reader.problem)
             if self.problem and self.problem.kind == "foreign":
                 raise UsageError(f"{self.name} is no capture file: {self.problem.message}")
-            if records is not None or not chunk:
+            if records is not None or chunk is None:
                 return records
         return None
 
@@ -217,26 +218,47 @@ class CaptureFile(Iterator[Records]):
         self.position += len(data)
         return data
 
-    def _chunked(self) -> Generator[bytes]:
-        """The capture's bytes, in chunks. Sets `problem` where what they come from is damaged."""
+    def _chunked(self) -> Generator[bytearray]:
+        """The capture's bytes, in chunks with `FRONT` bytes of room before each. Sets `problem` where what they come
+        from is damaged."""
         begin = self._read_at_least(MAGIC_BYTES, b"")
         found = next((one for one in COMPRESSIONS if one.begins(begin)), None)
         if found is None:
-            while begin:
-                yield begin
-                begin = self._read(self._chunk_bytes)
+            yield from self._plain(begin)
             return
         self.compression = found.name
-        ready = bytearray()
+        ready = bytearray(FRONT)
         for piece in self._pieces(found, begin):
             ready += piece
-            if len(ready) >= self._chunk_bytes:
-                yield bytes(ready)
-                ready.clear()
-        if ready:
+            if len(ready) >= FRONT + self._chunk_bytes:
+                yield ready
+                ready = bytearray(FRONT)
+        if len(ready) > FRONT:
             held, self.problem = self.problem, None  # what was made before the damage comes first
-            yield bytes(ready)
+            yield ready
             self.problem = held
+
+    def _plain(self, begin: bytes) -> Generator[bytearray]:
+        """The bytes of a file that is not compressed; `begin` was read."""
+        if begin:
+            yield bytearray(FRONT) + begin
+        if isinstance(self._stream, RawIOBase):
+            yield from self._in_place(self._stream)
+            return
+        while data := self._read(self._chunk_bytes):
+            yield bytearray(FRONT) + data
+
+    def _in_place(self, stream: RawIOBase) -> Generator[bytearray]:
+        """The rest of a file, read to where it stays: copies of it would cost as much as the reading."""
+        while True:
+            buffer = bytearray(FRONT + self._chunk_bytes + PAD)
+            with operation("read", self.name), memoryview(buffer) as whole:
+                size = stream.readinto(whole[FRONT : FRONT + self._chunk_bytes])
+            if not size:
+                return
+            self.position += size
+            del buffer[FRONT + size :]
+            yield buffer
 
     def _pieces(self, compression: Compression, waiting: bytes) -> Generator[bytes]:
         """What the members make, `PIECE_BYTES` or less at a time; `waiting` was read and is not yet decompressed."""

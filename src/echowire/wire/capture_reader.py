@@ -25,8 +25,16 @@ class CaptureReader(RecordReader):
         """Take the file's next bytes, however many. Gives the packets that they complete, or None."""
         if self._reader is None:
             return super().feed(chunk)
-        records = self._reader.feed(chunk)
-        self.packets, self.problem = self._reader.packets, self._reader.problem
+        return self._as_read_by(self._reader, self._reader.feed(chunk))
+
+    def take_over(self, buffer: bytearray) -> Records | None:
+        """The same, of bytes that are not copied; see `RecordReader.take_over`."""
+        if self._reader is None:
+            return super().take_over(buffer)
+        return self._as_read_by(self._reader, self._reader.take_over(buffer))
+
+    def _as_read_by(self, reader: RecordReader, records: Records | None) -> Records | None:
+        self.packets, self.problem = reader.packets, reader.problem
         return records
 
     def finish(self) -> Problem | None:

@@ -27,6 +27,10 @@ PAD = 256
 bounds. 256 is more than the longest fixed part that is gathered whole (an IPv4 header and a TCP header with all their
 options are 120 bytes)."""
 
+FRONT = 64 * 1024
+"""Room before the bytes of a buffer that a reader takes over: what was left of the last is put there, which is less
+than a record. Few are longer; then all is copied."""
+
 MAX_PACKET_BYTES = 262_144
 """The longest packet taken: tshark's limit (WTAP_MAX_PACKET_SIZE_STANDARD) and tcpdump's largest snapshot length."""
 
@@ -380,6 +384,17 @@ class RecordReader:
         if self.problem is not None:
             return None
         self._buffer += chunk
+        return self._scan() if len(self._buffer) >= self._need else None
+
+    def take_over(self, buffer: bytearray) -> Records | None:
+        """The same, of bytes that are not copied: `buffer` is the reader's from now on, and has `FRONT` bytes of room
+        before them. Behind them it had best room for `PAD` more."""
+        rest = self._buffer
+        if len(rest) > FRONT or self.problem is not None:
+            return self.feed(memoryview(buffer)[FRONT:])
+        buffer[FRONT - len(rest) : FRONT] = rest
+        del buffer[: FRONT - len(rest)]  # which moves nothing
+        self._buffer = buffer
         return self._scan() if len(self._buffer) >= self._need else None
 
     def finish(self) -> Problem | None:

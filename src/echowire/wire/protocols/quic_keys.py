@@ -5,8 +5,6 @@ Their keys are made of the version and of the connection id that the client firs
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -54,14 +52,19 @@ class Opened(NamedTuple):
 def _expand(secret: bytes, label: str, size: int) -> bytes:
     """HKDF-Expand-Label (RFC 8446, section 7.1) of no context; 32 bytes at most, which is one round."""
     name = b"tls13 " + label.encode()
-    info = size.to_bytes(2, "big") + bytes([len(name)]) + name + b"\0\1"
-    return hmac.digest(secret, info, hashlib.sha256)[:size]
+    return _hmac(secret, size.to_bytes(2, "big") + bytes([len(name)]) + name + b"\0\1")[:size]
+
+
+def _hmac(key: bytes, data: bytes) -> bytes:
+    import hmac  # here, as OpenSSL takes longer to load than most captures need it
+
+    return hmac.digest(key, data, "sha256")
 
 
 @lru_cache(maxsize=256)
 def initial_keys(version: int, connection_id: bytes, is_client: bool) -> Keys:
     """The keys of one side (RFC 9001, section 5.2)."""
-    initial = hmac.digest(SALTS[version], connection_id, hashlib.sha256)
+    initial = _hmac(SALTS[version], connection_id)
     secret = _expand(initial, "client in" if is_client else "server in", 32)
     prefix = "quicv2" if version == VERSION_2 else "quic"
     return Keys(*(_expand(secret, f"{prefix} {name}", size) for name, size in (("key", 16), ("iv", 12), ("hp", 16))))

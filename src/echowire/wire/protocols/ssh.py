@@ -5,7 +5,6 @@ What a side offers in its Key Exchange Init tells which program it is: hassh is 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 from echowire.wire.columns import Type
@@ -161,6 +160,8 @@ def _offer(walk: Walk, talk: _Talk, at: int, end: int, from_client: bool) -> Non
             talk.offers[from_client] = texts[0].split(",")
         at += 4 + size
     picked = (0, 2, 4, 6) if from_client else (0, 3, 5, 7)
+    import hashlib  # here, as OpenSSL takes longer to load than most captures need it
+
     digest = hashlib.md5(";".join(texts[one] for one in picked).encode(), usedforsecurity=False).hexdigest()
     walk.add(_HASSH if from_client else _HASSH_SERVER, digest, at, 0, f"[hassh: {digest}]")
 

@@ -5,7 +5,6 @@ They leave out what says nothing (RFC 8701's numbers) and are made of what the s
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -68,6 +67,8 @@ def ja3s(hello: Hello) -> str:
 
 def md5(text: str) -> str:
     """As it is used to shorten JA3."""
+    import hashlib  # here, as OpenSSL takes longer to load than most captures need it
+
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -83,6 +84,8 @@ def _alpn_mark(names: list[bytes]) -> str:
 
 
 def _short(text: str) -> str:
+    import hashlib
+
     return hashlib.sha256(text.encode()).hexdigest()[:12] if text else "000000000000"
 
 
