@@ -124,6 +124,37 @@ def test_lines_of_several_strings_keep_their_order() -> None:
     assert lines(columns, 2, separator=b", ") == b"f0r0, f1r0, f2r0\nf0r1, f1r1, f2r1\n"
 
 
+KINDS = {
+    Type.UINT8: st.integers(0, 255),
+    Type.UINT32: st.integers(0, 2**32 - 1),
+    Type.UINT64: st.integers(0, 2**64 - 1),
+    Type.INT64: st.integers(-(2**63), 2**63 - 1),
+    Type.IPV4: st.integers(0, 2**32 - 1),
+    Type.ETHER: st.integers(0, 2**48 - 1),
+    Type.ABSOLUTE_TIME: st.integers(0, 2**62),
+    Type.STRING: st.text(st.characters(codec="ascii", categories=["L", "N"])),
+}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(list(KINDS)), st.data(), st.sets(st.integers(0, 4))), max_size=6),
+    st.sampled_from([b"\t", b", ", b"-" * 9, b"|" * 8]),
+    st.sampled_from([b"", b'"']),
+)
+def test_lines_are_their_cells_side_by_side(
+    wanted: list[tuple[Type, st.DataObject, set[int]]], separator: bytes, quote: bytes
+) -> None:
+    columns, each = [], [[""] * len(wanted) for _ in range(5)]
+    for number, (kind, data, rows) in enumerate(wanted):
+        field = Field(f"f{number}", "", kind)
+        column = column_of(kind, [data.draw(KINDS[kind]) for _ in rows])
+        columns.append((field, values(sorted(rows), column)))
+        for row, text in zip(sorted(rows), strings(field, column), strict=True):
+            each[row][number] = f"{quote.decode()}{text}{quote.decode()}"
+    found = lines(columns, 5, separator=separator, quote=quote)
+    assert found.decode() == "".join(f"{separator.decode().join(one)}\n" for one in each)
+
+
 def test_lines_of_nothing() -> None:
     assert lines([], 2) == b"\n\n"
     assert lines([(Field("a", "A", Type.UINT8), values([], np.zeros(0, np.uint8)))], 0) == b""

@@ -43,10 +43,14 @@ def _groups() -> NDArray[np.uint64]:
 
 
 @cache
-def _octets() -> NDArray[np.uint32]:
-    """The text of 0 to 255 and a dot behind it, then the same without."""
-    dotted = np.array([b"%d." % number for number in range(256)], "S4")
-    return np.concatenate([dotted, np.array([b"%d" % number for number in range(256)], "S4")]).view(np.uint32)
+def _halves() -> NDArray[np.uint64]:
+    """The text of an IPv4 address's first two octets, `10.0.`, by their number; then that of its last two, `0.1`."""
+    dotted = np.array([b"%d." % number for number in range(256)], "S4").view(np.uint32)
+    plain = np.array([b"%d" % number for number in range(256)], "S4").view(np.uint32)
+    out = np.empty((2, 256, 256, 2), np.uint32)
+    out[..., 0] = dotted[:, None]
+    out[0, ..., 1], out[1, ..., 1] = dotted, plain
+    return out.view(np.uint64).ravel()
 
 
 @cache
@@ -61,38 +65,39 @@ def decimal_cells(values: NDArray[Any], digits: int = 20) -> Cells:
     if digits <= 5:
         out[:, 0] = groups[values]
         return out.view(np.uint8).reshape(len(values), 8)
-    rest = values.astype(np.uint64)
+    rest = values if values.dtype == np.uint32 else values.astype(np.uint64)
     low = []
     for _ in range(count - 1):
-        rest, part = np.divmod(rest, np.uint64(GROUP))
-        low.append(part)
+        above = rest // GROUP
+        low.append(rest - above * GROUP)
+        rest = above
     out[:, 0] = np.where(rest > 0, groups[rest], 0)
     more = rest > 0
     for number, part in enumerate(reversed(low), 1):
         is_last = number == count - 1
-        text = groups[part + np.uint64(GROUP) * more]
+        text = groups[part + np.where(more, rest.dtype.type(GROUP), 0)]
         more = more | (part > 0)
         out[:, number] = text if is_last else np.where(more, text, 0)
     return out.view(np.uint8).reshape(len(values), 8 * count)
 
 
 def hex_cells(values: NDArray[Any], size: int, prefix: bytes = b"0x") -> Cells:
-    """Unsigned numbers of `size` bytes, with leading zeros."""
+    """Unsigned numbers of `size` bytes, with leading zeros; `prefix` has two bytes or none."""
     raw = values.astype(f">u{1 if size == 1 else 2 if size == 2 else 4 if size <= 4 else 8}")
     octets = raw.view(np.uint8).reshape(len(values), raw.itemsize)[:, raw.itemsize - size :]
-    out = np.empty((len(values), len(prefix) + 2 * size), np.uint8)
-    out[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
-    out[:, len(prefix) :] = _hex_pairs()[octets].view(np.uint8).reshape(len(values), 2 * size)
-    return out
+    out = np.zeros((len(values), -(-(len(prefix) + 2 * size) // 8) * 4), np.uint16)
+    begin = len(prefix) // 2
+    out[:, :begin] = np.frombuffer(prefix, np.uint16)
+    for place in range(size):
+        out[:, begin + place] = _hex_pairs()[octets[:, place]]
+    return out.view(np.uint8)
 
 
 def ipv4_cells(values: NDArray[np.uint32]) -> Cells:
     """Addresses with dots."""
-    table, out = _octets(), np.empty((len(values), 4), np.uint32)
-    octets = values.astype(">u4").view(np.uint8).reshape(-1, 4)
-    for place in range(3):
-        out[:, place] = table[octets[:, place]]
-    out[:, 3] = table[octets[:, 3].astype(np.uint16) + 256]
+    table, out = _halves(), np.empty((len(values), 2), np.uint64)
+    out[:, 0] = table[values >> 16]
+    out[:, 1] = table[(values & 0xFFFF) + (1 << 16)]
     return out.view(np.uint8).reshape(len(values), 16)
 
 
@@ -241,34 +246,66 @@ def lines(
 
     `quote` stands before and behind each value that there is.
     """
-    parts: list[tuple[int, Rows | slice, Cells]] = []
     texts: list[tuple[Rows, int, list[str]]] = []
-    mark, at = _mark(separator + quote), 0
+    mark, row = _mark(separator + quote), _Row(count)
     for number, (field, (rows, values)) in enumerate(columns):
-        where: Rows | slice = slice(None) if len(rows) == count else rows
-        some: list[tuple[Rows | slice, Cells]] = []
         if number:
-            some.append((slice(None), _text_cells(separator)))
-        if quote:
-            some.append((where, _text_cells(quote)))
+            row.add_text(separator)
+        where: Rows | slice = slice(None) if len(rows) == count else rows
+        if quote and len(rows):
+            row.add(where, _text_cells(quote))
         if field is None or field.type in OBJECTS:
             column = values if field is None else strings(field, values, escape=escape)
             texts.append((rows, number, column.tolist()))
-            some.append((where, np.full((len(rows), 1), mark[0], np.uint8)))
+            row.add(where, _text_cells(mark))
         elif len(rows):
-            some.append((where, cells(field, values)))
-        if quote:
-            some.append((where, _text_cells(quote)))
-        for place, matrix in some:
-            parts.append((at, place, matrix))
-            at += matrix.shape[1]
-    buffer = bytearray(count * (at + 1))
-    matrix = np.frombuffer(buffer, np.uint8).reshape(count, at + 1)
-    for begin, where, part in parts:
-        matrix[where, begin : begin + part.shape[1]] = part
-    matrix[:, at] = ord("\n")
-    del matrix
-    return _put_in(bytes(buffer.translate(None, b"\0")), texts, mark)
+            row.add(where, cells(field, values))
+        if quote and len(rows):
+            row.add(where, _text_cells(quote))
+    row.add_text(b"\n")
+    return _put_in(row.text(), texts, mark)
+
+
+class _Row:
+    """What stands in every line, from left to right: cells, in words of eight bytes, as these are what numpy moves
+    quickly, and texts that are the same in all, in bytes that the cells leave free."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._cells: list[tuple[int, Rows | slice, NDArray[np.uint64]]] = []
+        self._texts: list[tuple[int, bytes]] = []
+        self._words = self._free = 0
+
+    def add(self, where: Rows | slice, matrix: Cells) -> None:
+        """Cells of these lines, or one for all of them."""
+        spare = -matrix.shape[1] % 8
+        words = np.ascontiguousarray(np.pad(matrix, ((0, 0), (0, spare))) if spare else matrix).view(np.uint64)
+        self._cells.append((self._words, where, words))
+        self._words += words.shape[1]
+        last: bytes = np.bitwise_or.reduce(words[:, -1]).tobytes() if words.size else b""
+        self._free = 8 - len(last.rstrip(b"\0"))
+
+    def add_text(self, text: bytes) -> None:
+        """A text for all lines."""
+        if self._free < len(text):
+            self._words += -(-len(text) // 8)
+            self._free = 8 * -(-len(text) // 8)
+        self._texts.append((8 * self._words - self._free, text))
+        self._free -= len(text)
+
+    def text(self) -> bytes:
+        """All lines."""
+        buffer = bytearray(8 * self._count * self._words)
+        every = np.frombuffer(buffer, np.uint64).reshape(self._count, self._words)
+        for at, where, words in self._cells:
+            for number in range(words.shape[1]):
+                every[where, at + number] = words[:, number]
+        matrix = every.view(np.uint8)
+        for at, text in self._texts:
+            for number, byte in enumerate(text):
+                matrix[:, at + number] = byte
+        del every, matrix
+        return bytes(buffer.translate(None, b"\0"))
 
 
 def _text_cells(text: bytes) -> Cells:
