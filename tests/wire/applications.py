@@ -43,7 +43,7 @@ def conversation(name: str, *segments: bytes, port: int, over: str = "tcp", memo
         end=end,
         parent=outer,
         index=rows,
-        streams=np.zeros(len(rows), np.int64),
+        streams=lambda: np.zeros(len(rows), np.int64),
     )
     layer.walked = walk_layer(layer)
     return layer

@@ -70,9 +70,9 @@ def test_the_first_of_each_packet() -> None:
 
 def test_a_conversation_once_known_stays_known() -> None:
     known, protocol = Conversations(), Protocol("t", "Test")
-    assert list(known.known(np.array([1, 2]))) == []
+    assert list(known.known(lambda: np.array([1, 2]))) == []
     known.learn(protocol, np.array([2, 7]))
-    ((found, which),) = known.known(np.array([7, 1, 2]))
+    ((found, which),) = known.known(lambda: np.array([7, 1, 2]))
     assert (found, which.tolist()) == (protocol, [0, 2])
 
 

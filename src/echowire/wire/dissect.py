@@ -7,7 +7,7 @@ will be asked for and finds no more layers than these need.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,10 +133,11 @@ class Dissector:
     def _rest_of(self, protocol: Protocol, found: Next, left: Rows, alike: Rows) -> Rows:
         """Those of `left` in the conversations of `alike`, from the first there that was taken for the protocol."""
         assert found.streams is not None
-        streams, first = np.unique(found.streams[alike], return_index=True)
+        numbers = found.streams()
+        streams, first = np.unique(numbers[alike], return_index=True)
         self._conversations(found.table).learn(protocol, streams)
-        at = np.minimum(np.searchsorted(streams, found.streams[left]), len(streams) - 1)
-        which: Rows = left[(streams[at] == found.streams[left]) & (left >= alike[first][at])]
+        at = np.minimum(np.searchsorted(streams, numbers[left]), len(streams) - 1)
+        which: Rows = left[(streams[at] == numbers[left]) & (left >= alike[first][at])]
         return which
 
     def _table(self, name: str) -> _Table:
@@ -159,10 +160,10 @@ class Conversations:
         before = self._streams.get(protocol, np.zeros(0, np.int64))
         self._streams[protocol] = np.union1d(before, streams)
 
-    def known(self, streams: Rows) -> Iterator[tuple[Protocol, Rows]]:
+    def known(self, streams: Callable[[], Rows]) -> Iterator[tuple[Protocol, Rows]]:
         """Each protocol, and which of `streams` carry it."""
         for protocol, numbers in self._streams.items():
-            which = np.flatnonzero(np.isin(streams, numbers))
+            which = np.flatnonzero(np.isin(streams(), numbers))
             if len(which):
                 yield protocol, which
 

@@ -235,8 +235,14 @@ def _next(layer: Layer) -> Iterator[Next]:
     which = which[~(again | alive)[which]]
     source, destination = layer.uint(0, 2)[which], layer.uint(2, 2)[which]
     ports = np.minimum(source, destination), np.maximum(source, destination)
-    streams = conversation_numbers(layer, which)
-    yield Next("tcp.port", ports, which, start[which], layer.wire_end[which], streams=streams)
+    yield Next(
+        "tcp.port",
+        ports,
+        which,
+        start[which],
+        layer.wire_end[which],
+        streams=lambda: conversation_numbers(layer, which),
+    )
 
 
 def _repeated(layer: Layer) -> tuple[Mask, Mask]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -161,8 +161,7 @@ def _next(layer: Layer) -> Iterator[Next]:
     which = np.flatnonzero(_is_sound(layer) & (np.minimum(end, layer.end) > start))
     source, destination = layer.uint(0, 2)[which], layer.uint(2, 2)[which]
     ports = np.minimum(source, destination), np.maximum(source, destination)
-    streams = conversation_numbers(layer, which)
-    yield Next("udp.port", ports, which, start[which], end[which], streams=streams)
+    yield Next("udp.port", ports, which, start[which], end[which], streams=partial(conversation_numbers, layer, which))
 
 
 # Lines.
