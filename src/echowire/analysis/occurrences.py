@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from echowire.analysis.presence import pieces
 from echowire.wire.cells import strings
 from echowire.wire.columns import DTYPES, OBJECTS, SIZES, Column, Type
 from echowire.wire.dissect import Packets
-from echowire.wire.filter_tree import FieldValues, Range
+from echowire.wire.filter_tree import FieldValues
 from echowire.wire.layers import Field, Layer
 from echowire.wire.records import Rows
 
@@ -31,13 +32,7 @@ class Occurrences(NamedTuple):
 def occurrences(packets: Packets, wanted: FieldValues, form: Form) -> Occurrences:
     """All occurrences of a field in a chunk."""
     rows, values = [], []
-    numbers = _layer_numbers(packets, wanted) if wanted.layers else {}
-    for layer, picked in packets.pieces(wanted.name):
-        index, column = picked.index, picked.values
-        if wanted.layers:
-            number, count = numbers[id(layer)]
-            keep = _within(number[index], count[index], wanted.layers)
-            index, column = index[keep], column[keep]
+    for layer, index, column in pieces(packets, wanted):
         rows.append(layer.rows[index])
         if form != "none":
             values.append(_series(layer, index, wanted.field, column, form))
@@ -121,30 +116,3 @@ def _protocol_bytes(layer: Layer, index: Rows, *, whole: bool) -> list[bytes]:
         end = np.minimum(start + own, end)
     data = memoryview(layer.data)  # type: ignore[arg-type]
     return [bytes(data[a:b]) for a, b in zip(start.tolist(), end.tolist(), strict=True)]
-
-
-def _layer_numbers(packets: Packets, wanted: FieldValues) -> dict[int, tuple[Rows, Rows]]:
-    """For each layer that has the field: of its protocol's layers in the packet, which each entry is, of how many."""
-    found = {}
-    for name in {layer.protocol.name for layer, _ in packets.pieces(wanted.name)}:
-        layers = packets.layers_of(name)
-        rows = np.concatenate([one.rows for one in layers])
-        order = np.argsort(rows, kind="stable")
-        sorted_rows = rows[order]
-        first = np.searchsorted(sorted_rows, sorted_rows)
-        number, count = np.empty_like(rows), np.bincount(rows, minlength=len(packets))[rows]
-        number[order] = np.arange(len(rows)) - first + 1
-        at = 0
-        for one in layers:
-            found[id(one)] = number[at : at + len(one)], count[at : at + len(one)]
-            at += len(one)
-    return found
-
-
-def _within(number: Rows, count: Rows, ranges: Sequence[Range]) -> NDArray[np.bool_]:
-    keep = np.zeros(len(number), np.bool_)
-    for one in ranges:
-        first = one.first if one.first > 0 else count + 1 + one.first
-        last = count if one.last is None else one.last if one.last > 0 else count + 1 + one.last
-        keep |= (number >= first) & (number <= last)
-    return keep

@@ -1,53 +1,35 @@
-"""Display filters over chunks of packets: each test of one is a Polars expression over the values of its fields.
+"""Display filters over chunks of packets: what each test of one says, as a Boolean a packet, joined as the filter says.
 
-A packet has a field not at all, once or several times, and a test must hold of any of its values, or of every one. So
-a test is compiled to an expression over a table of occurrences, which has a row a value (a row a pair, where two fields
-are compared: all pairs of a packet's values), and its outcome is brought back to packets by their rows. No list, no
-null, and no packet without the field is ever looked at. The tests' outcomes, a Boolean a packet, are then joined as the
-filter says; what cannot change the answer any more is not asked.
+What cannot change the answer any more is not asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
-from echowire.analysis.filter_expressions import among, compare, nonzero
-from echowire.analysis.filter_inputs import Inputs
+from echowire.analysis.presence import Mask, pieces
 from echowire.wire.display_filter import parse_filter
 from echowire.wire.dissect import Packets
 from echowire.wire.filter_tree import Among, Compare, FieldValues, Filter, Joined, Not, Test, fields_of
 
-Mask = NDArray[np.bool_]
+if TYPE_CHECKING:
+    from echowire.analysis.packet_test import PacketTest
 
 
-@dataclass(slots=True)
-class PacketTest:
-    """One test, compiled: `expression` is over the columns that `inputs` gives; None asks only for presence."""
+class Presence:
+    """The test whether a packet has a field. It needs no Polars, which takes as long to load as all else together."""
 
-    inputs: Inputs
-    expression: pl.Expr | None
-    every: bool
+    def __init__(self, wanted: FieldValues) -> None:
+        self._wanted = wanted
 
     def mask(self, packets: Packets) -> Mask:
         """Which packets of a chunk pass."""
         passed = np.zeros(len(packets), np.bool_)
-        if self.expression is None:
-            passed[self.inputs.rows(packets)] = True
-            return passed
-        rows, frame = self.inputs.table(packets)
-        if not len(rows):
-            return passed
-        hits = frame.select(self.expression.fill_null(False).alias("hit"))["hit"].to_numpy()
-        if self.every:
-            passed[rows] = True
-            passed[rows[~hits]] = False
-        else:
-            passed[rows[hits]] = True
+        for layer, index, _ in pieces(packets, self._wanted):
+            passed[layer.rows[index]] = True
         return passed
 
 
@@ -57,7 +39,7 @@ class PacketFilter:
     def __init__(self, tree: Filter) -> None:
         self.fields = fields_of(tree)
         self._tree = tree
-        self._tests: dict[int, PacketTest] = {}
+        self._tests: dict[int, PacketTest | Presence] = {}
         self._compile(tree)
 
     @classmethod
@@ -93,13 +75,9 @@ class PacketFilter:
             self._tests[id(tree)] = _test(tree)
 
 
-def _test(tree: Test) -> PacketTest:
-    inputs = Inputs()
-    if isinstance(tree, Compare):
-        return PacketTest(inputs, compare(tree, inputs), tree.every)
-    if isinstance(tree, Among):
-        return PacketTest(inputs, among(tree, inputs), tree.every)
-    if isinstance(tree.operand, FieldValues):
-        inputs.add(tree.operand, "none")
-        return PacketTest(inputs, None, every=False)
-    return PacketTest(inputs, nonzero(tree.operand, inputs), every=False)
+def _test(tree: Test) -> PacketTest | Presence:
+    if not isinstance(tree, Compare | Among) and isinstance(tree.operand, FieldValues):
+        return Presence(tree.operand)
+    from echowire.analysis.packet_test import compiled  # and Polars with it
+
+    return compiled(tree)

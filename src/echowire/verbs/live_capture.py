@@ -360,7 +360,7 @@ def _described(ring: PacketRing, capture_filter: str) -> Interface:
 def _compiled(display_filter: str) -> PacketFilter | None:
     if not display_filter:
         return None
-    from echowire.analysis.packet_filter import PacketFilter  # Polars, which only they need who filter
+    from echowire.analysis.packet_filter import PacketFilter  # which only they need who filter
     from echowire.wire.display_filter import parse_filter
 
     return PacketFilter(parse_filter(display_filter))

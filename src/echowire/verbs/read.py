@@ -336,7 +336,7 @@ def _compiled(filters: Sequence[str]) -> PacketFilter | None:
     """What says of packets whether they pass."""
     if not filters:
         return None
-    from echowire.analysis.packet_filter import PacketFilter  # Polars, which only they need who filter
+    from echowire.analysis.packet_filter import PacketFilter  # which only they need who filter
 
     return PacketFilter.of(filters)
 
