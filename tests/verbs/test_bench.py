@@ -19,8 +19,10 @@ import trustme
 
 import echowire
 from echowire import Measurement, NoReplyError, OperationError, ProtocolError, UsageError
+from echowire.engines.load.plan import Direction
 from echowire.verbs.bench import error_from_json
 from echowire.verbs.bench_worker import error_to_json
+from echowire.wire.services import CHARGEN_PATTERN
 from tests.conftest import children
 from tests.plain_servers import answering, echo, free_port, serving, serving_unix
 
@@ -146,6 +148,64 @@ def test_a_sink_and_a_source() -> None:
     assert measured.ok
     assert measured.sent_bits_per_s is None
     assert measured.received_bits_per_s
+
+
+@pytest.mark.parametrize(
+    ("direction", "service", "paced_by"),
+    [("send", "discard", "kernel"), ("receive", "chargen", "reading"), ("both", "echo", "kernel")],
+)
+def test_bytes_at_a_rate(direction: Direction, service: str, paced_by: str) -> None:
+    with echowire.serve("tcp://127.0.0.1:0", service=service) as server:
+        measured = echowire.bench(
+            server.endpoint, direction=direction, bits_per_s=8e6, connections=2, workers=2, **QUICK
+        )
+    assert measured.ok, measured.failures
+    assert measured.supplied["bits_per_s"] == 8e6
+    assert measured.effective["paced_by"] == paced_by
+    moved = measured.outcomes.received_bytes if direction == "receive" else measured.outcomes.sent_bytes
+    assert measured.rate_kept == pytest.approx(8 * moved / (measured.seconds * 16e6))
+    assert 0 < moved <= 2 * (1e6 * measured.seconds + 100_000), "no more than the rate, and a bucket's depth"
+    assert document_of(measured)["rate_kept"] == pytest.approx(measured.rate_kept, abs=1e-6)
+
+
+def test_a_rate_that_the_peer_does_not_keep_is_said() -> None:
+    def send_a_little(sock: socket.socket) -> None:
+        sock.sendall(b"x" * 1000)
+        sock.recv(1)
+
+    with serving(send_a_little) as port:
+        measured = echowire.bench(f"127.0.0.1:{port}", direction="receive", bits_per_s=1e9, **QUICK)
+    assert measured.rate_kept is not None and measured.rate_kept < 0.5
+    assert "of the rate asked for" in measured.limit.why
+
+
+def test_a_slow_rate_is_no_stall() -> None:
+    with echowire.serve("tcp://127.0.0.1:0", service="discard") as sink:
+        measured = echowire.bench(sink.endpoint, direction="send", bits_per_s=8, stall_s=0.1, **QUICK)
+    assert measured.ended == "time"
+    assert measured.ok
+
+
+def test_a_source_is_compared_if_it_sends_the_pattern() -> None:
+    with echowire.serve("tcp://127.0.0.1:0", service="chargen") as source:
+        compared = echowire.bench(source.endpoint, direction="receive", connections=2, **QUICK)
+    with serving(lambda sock: sock.sendall(bytes(100_000))) as port:
+        other = echowire.bench(f"127.0.0.1:{port}", direction="receive", **QUICK)
+    assert compared.ok
+    assert compared.outcomes.compared_bytes == compared.outcomes.received_bytes > 0
+    assert compared.corrupted == 0
+    assert (other.outcomes.received_bytes, other.outcomes.compared_bytes, other.corrupted) == (100_000, 0, None)
+    assert document_of(other)["counts"]["corrupted"] is None
+
+
+def test_a_source_with_wrong_bytes_fails() -> None:
+    spoiled = bytearray(CHARGEN_PATTERN * 10)
+    spoiled[30_000] ^= 1
+    with serving(lambda sock: sock.sendall(spoiled)) as port:
+        measured = echowire.bench(f"127.0.0.1:{port}", direction="receive", fail_if=["corrupted>0"], **QUICK)
+    assert (measured.corrupted, measured.outcomes.compared_bytes) == (1, len(spoiled))
+    assert measured.conditions == {"corrupted>0": True}
+    assert not measured.ok
 
 
 # What ends a load early, or keeps it from beginning.
@@ -287,7 +347,12 @@ def test_conditions_and_an_earlier_run(port: int) -> None:
         ({"direction": "send", "size": (1, 2)}, "for messages with their echoes"),
         ({"direction": "up"}, "no direction"),
         ({"dscp": 64}, "six bits"),
-        ({"direction": "both", "rate": 5.0}, "as fast as it can"),
+        ({"direction": "both", "rate": 5.0}, "give bits a second: 10M"),
+        ({"bits_per_s": 1e6}, "give messages a second: 5000/s"),
+        ({"direction": "both", "bits_per_s": 1e6, "rate": 5.0}, "give one of them"),
+        ({"direction": "both", "bits_per_s": 7.0}, "at least 8 bits"),
+        ({"direction": "both", "bits_per_s": float("nan")}, "at least 8 bits"),
+        ({"rate": float("inf")}, "more than 0"),
         ({"fail_if": ["p99>"]}, r"at the \^"),
         ({"against": {}}, "no document"),
         ({"dscp": "nonsense"}, "DSCP"),

@@ -25,6 +25,9 @@ BUSY = 0.85
 ALL_BUSY = 0.95
 """Of the whole host."""
 
+RATE_KEPT = 0.99
+"""Bytes that flowed at this share of the rate asked for have kept it."""
+
 RATE_REACHED = 0.98
 """An open loop that sent this share of what was due has kept its rate."""
 
@@ -200,6 +203,24 @@ class Report:
         return (outcomes.lost + outcomes.unanswered) / outcomes.sent
 
     @property
+    def corrupted(self) -> int | None:
+        """Messages that came back with a wrong byte, or a source's lines; None for a source that was not compared."""
+        if self.direction == "receive" and not self.outcomes.compared_bytes:
+            return None
+        return self.outcomes.corrupted
+
+    @property
+    def rate_kept(self) -> float | None:
+        """The share of the rate asked for that was reached: in messages sent, or bits sent (or received)."""
+        asked, bits = self.supplied.get("rate"), self.supplied.get("bits_per_s")
+        if not self.seconds or self.no_reply:
+            return None
+        if bits:
+            moved = self.outcomes.received_bytes if self.direction == "receive" else self.outcomes.sent_bytes
+            return float(8 * moved / (self.seconds * bits * self.supplied["connections"]))
+        return float(self.outcomes.sent / (self.seconds * asked)) if asked else None
+
+    @property
     def errors(self) -> int:
         """Failed connections, and messages that came back wrong, in part or not at all."""
         return errors_of(self.outcomes) + sum(self.failures.values())
@@ -240,8 +261,12 @@ class Report:
             counts.update(dict.fromkeys(("truncated", "duplicated", "reordered", "late")))
         if self.direction == "send":
             counts.update(dict.fromkeys(name for name in counts if not name.startswith("sent")))
+            counts["sent"] = None if self.is_stream else self.outcomes.sent
         elif self.direction != "echo" and self.is_stream:
             counts.update(dict.fromkeys(("sent", "echoed", "lost", "unanswered")))
+        counts["corrupted"] = None if self.direction == "send" else self.corrupted
+        if self.direction != "receive":
+            counts["compared_bytes"] = None
         return {
             **SCHEMA,
             "endpoint": self.endpoint,
@@ -256,6 +281,7 @@ class Report:
             "echoes_per_s": self.echoes_per_s,
             "sent_bits_per_s": self.sent_bits_per_s,
             "received_bits_per_s": self.received_bits_per_s,
+            "rate_kept": None if (kept := self.rate_kept) is None else round(kept, 6),
             "counts": counts,
             "loss": self.loss,
             "latency_us": latency_json(self.latency),
@@ -357,6 +383,12 @@ def find_limit(report: Report) -> Limit:
         return Limit("server", f"the server used {cpu.server:.0%} of a processor")
     if cpu.host is not None and cpu.host >= ALL_BUSY:
         return Limit("host", "every processor of this host was busy, so client and others competed for them")
+    kept = report.rate_kept
+    if kept is not None and report.direction != "echo":
+        if kept >= RATE_KEPT:
+            return Limit("rate", "the rate asked for was kept, with processor time to spare")
+        what = "the peer did not send more" if report.direction == "receive" else "the peer or the path took no more"
+        return Limit(None, f"{kept:.1%} of the rate asked for was reached: {what}")
     if rate and report.direction == "echo":
         due = rate * report.seconds
         if report.outcomes.sent >= RATE_REACHED * due - 1:

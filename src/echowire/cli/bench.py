@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 import echowire
-from echowire import EchowireError, Endpoint, UsageError, parse_size
+from echowire import EchowireError, Endpoint, UsageError, parse_rate, parse_size
 from echowire.cli.bench_report import Report
 from echowire.cli.common import (
     DURATION,
-    RATE,
     SIZE,
     Environment,
     Quantity,
@@ -31,6 +30,25 @@ def parse_sizes(text: str) -> tuple[int, int]:
 
 
 SIZES = Quantity("sizes", parse_sizes)
+
+
+@dataclass(frozen=True)
+class LoadRate:
+    """What --rate asks for: `5000/s` is messages, `10M` and `10Mbit/s` are bits; None is what the load consists of."""
+
+    value: float
+    is_bits: bool | None
+
+
+def parse_load_rate(text: str) -> LoadRate:
+    """`5000/s`, `10M`, `10Mbit/s` or a plain number. Raises `UsageError`."""
+    value, unit = parse_rate(text), text.strip().lower().lstrip("0123456789. ")
+    if unit.endswith("/s") and "b" not in unit:
+        return LoadRate(value, is_bits=False)
+    return LoadRate(value, is_bits=True if unit else None)
+
+
+LOAD_RATE = Quantity("rate", parse_load_rate)
 
 
 @click.command("bench")
@@ -65,7 +83,12 @@ SIZES = Quantity("sizes", parse_sizes)
     show_default=True,
     help="Messages in flight on each connection.",
 )
-@click.option("--rate", type=RATE, help="Open loop: messages due a second, as in 5000/s, answered or not.")
+@click.option(
+    "--rate",
+    type=LOAD_RATE,
+    help="Open loop: messages due a second, as in 5000/s, answered or not. Of bytes that flow (-R, --send, --bidir): "
+    "bits a second on each connection, as in 10M.",
+)
 @click.option("--poisson", is_flag=True, help="With --rate: due at random, as independent clients are.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that make the load."
@@ -113,11 +136,12 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire bench -u -s 64-1400 -n 10000            datagrams: lost, reordered, jitter
     echowire bench -u --bidir -s 1000                a flood of them
     echowire bench --send host 9                     throughput to a sink; -R host 19 from a source
+    echowire bench --send --rate 10M -P 4 host 9     10 Mbit/s on each of four connections
     echowire bench --json > a.json; echowire bench --against a.json --fail-if 'p99>5ms'
 
     Conditions of --fail-if: p50 to p100 (also uncorrected_p99), min, mean, max, jitter, lateness; rate (echoes a
     second), sent, received (bits a second); loss; errors, lost, corrupted, truncated, duplicated, reordered,
-    unanswered; client_cpu, server_cpu. Several are joined by 'or'.
+    unanswered; rate_kept; client_cpu, server_cpu. Several are joined by 'or'.
     """
     return run(env, options)
 
@@ -128,6 +152,8 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         raise UsageError("--json is one document, --jsonl a line an interval; give one of them")
     endpoint = _endpoint(options)
     report = Report(env, options, endpoint)
+    direction = _direction(options)
+    per_s, bits_per_s = _rates(options["rate"], endpoint, direction)
     try:
         measured = echowire.bench(
             endpoint,
@@ -137,9 +163,10 @@ def run(env: Environment, options: dict[str, Any]) -> int:
             count=options["count"],
             omit_s=options["omit"],
             pipeline=options["pipeline"],
-            rate=options["rate"],
+            rate=per_s,
+            bits_per_s=bits_per_s,
             poisson=options["poisson"],
-            direction=_direction(options),
+            direction=direction,
             workers=options["workers"],
             interval_s=options["interval"],
             wait_s=options["wait"],
@@ -194,6 +221,14 @@ def _direction(options: dict[str, Any]) -> Any:
     if len(chosen) > 1:
         raise UsageError("-R receives, --send sends and --bidir does both; give one of them")
     return chosen[0] if chosen else "echo"
+
+
+def _rates(rate: LoadRate | None, endpoint: Endpoint, direction: str) -> tuple[float | None, float | None]:
+    """Messages a second, and bits a second. A plain number is of messages wherever there are any."""
+    if rate is None:
+        return None, None
+    is_bits = direction != "echo" and endpoint.is_stream if rate.is_bits is None else rate.is_bits
+    return (None, rate.value) if is_bits else (rate.value, None)
 
 
 def _dscp(options: dict[str, Any]) -> str | int | None:

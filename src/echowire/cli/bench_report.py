@@ -16,6 +16,13 @@ SCHEMA = {"schema": "echowire.bench", "version": 1}
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
+PACED_BY = {
+    "kernel": ", spaced by the kernel",
+    "bucket": ", in pieces a millisecond apart",
+    "reading": ", by reading no faster",
+}
+"""How a rate of bytes is kept: by TCP itself (SO_MAX_PACING_RATE), by this program, or by making the peer wait."""
+
 CLEAR = "\r\x1b[K"
 """To the start of the line, and erase it (ECMA-48)."""
 
@@ -103,6 +110,8 @@ def _summary(measured: Measurement) -> list[str]:
         rates.append(f"sent {_bits(measured.sent_bits_per_s)}")
     if measured.received_bits_per_s is not None:
         rates.append(f"received {_bits(measured.received_bits_per_s)}")
+    if rates and measured.rate_kept is not None:
+        rates.append(f"{measured.rate_kept:.2%} of the rate asked for")
     lines.append("  " + ("   ".join(rates) if rates and not measured.no_reply else "no reply"))
     lines.append("  " + ", ".join(_counts(measured)))
     if measured.latency.count:
@@ -123,6 +132,11 @@ def _what(measured: Measurement) -> str:
     size = format_size(most) if least == most else f"{format_size(least)} to {format_size(most)}"
     many = f"{asked['connections']} connection{'s' if asked['connections'] != 1 else ''}"
     how = {"send": "sending only", "receive": "receiving only", "both": "both ways"}.get(measured.direction)
+    if how is not None and asked["bits_per_s"]:
+        how += f" at {_bits(asked['bits_per_s'])} on each"
+        how += PACED_BY.get(measured.effective["paced_by"], "")
+    elif how is not None and asked["rate"]:
+        how += f" at {asked['rate']:g} datagrams/s"
     if how is None and asked["rate"]:
         how = f"open loop, {asked['rate']:g} messages/s{' (Poisson)' if asked['poisson'] else ''}"
     how = how or f"closed loop, {asked['pipeline']} in flight on each"
@@ -140,7 +154,12 @@ def _counts(measured: Measurement) -> list[str]:
     if measured.loss:
         named.append(f"{measured.loss:.3%} loss")
     sizes = (("out", counts["sent_bytes"]), ("in", counts["received_bytes"]))
-    return [*named, *(f"{format_size(size)} {way}" for way, size in sizes if size is not None)]
+    named += [f"{format_size(size)} {way}" for way, size in sizes if size is not None and (size or way == "in")]
+    if (compared := counts["compared_bytes"]) is not None:
+        is_all = compared == counts["received_bytes"]
+        how_much = "each byte" if is_all else format_size(compared) if compared else "not"
+        named.append(f"{how_much} compared{'' if compared else ': it is not the pattern of RFC 864'}")
+    return named
 
 
 def _percentiles(title: str, histogram: Any) -> list[str]:

@@ -73,6 +73,7 @@ def bench(
     omit_s: float = 0.0,
     pipeline: int = 1,
     rate: float | None = None,
+    bits_per_s: float | None = None,
     poisson: bool = False,
     direction: Direction = "echo",
     workers: int = 1,
@@ -100,7 +101,10 @@ def bench(
     source such as chargen; or `both`: bytes through an echo as fast as they go. A load ends after `seconds` (10
     unless `count` is given) or `count` messages, `omit_s` of warm-up before that not counted. A closed loop has
     `pipeline` messages in flight on each of the `connections`; with a `rate` in messages a second it is an open
-    loop, evenly spaced or as a Poisson process. `size` is bytes, or the least and the largest.
+    loop, evenly spaced or as a Poisson process. Where bytes flow, `bits_per_s` holds each connection to a rate: what
+    it sends, or, receiving, how fast it reads. `size` is bytes, or the least and the largest.
+
+    What a source sends is held against RFC 864's pattern where it begins like it: `outcomes.compared_bytes`.
 
     `wait_s` is how long a datagram's reply is waited for; a load to which nothing moves for `stall_s` ends, and with
     None it goes on. `connect_timeout_s` of None leaves that to the kernel.
@@ -127,6 +131,7 @@ def bench(
         direction=direction,
         pipeline=pipeline,
         rate=rate,
+        bits_per_s=bits_per_s,
         poisson=poisson,
         count=count,
         wait_s=wait_s,

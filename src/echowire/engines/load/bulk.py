@@ -8,6 +8,7 @@ takes as many, and each is still a datagram on the wire (udp(7), and linux/udp.h
 from __future__ import annotations
 
 import errno
+import math
 import select
 import socket
 import struct
@@ -15,12 +16,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from echowire.engines.load.pace import Bucket, kernel_rate
 from echowire.engines.load.plan import Generator, Lane, Plan, Records, closed_by_peer
 from echowire.errors import EchowireError, ProtocolError
 from echowire.kernel.boundary import operation_error
 from echowire.kernel.channel import Channel
 from echowire.kernel.poller import READ, WRITE, new_poller
+from echowire.kernel.socket_options import pace
 from echowire.wire.probe import CHUNK_BYTES, PERIOD, Bursts, State, Window, count_damage, cycle, read_probe
+from echowire.wire.source_pattern import PatternCheck
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104  # linux/udp.h
 
@@ -40,9 +44,25 @@ until its socket's buffer is full. Beyond that the load would be measuring its o
 class BulkLane(Lane):
     """A stream with no messages in it."""
 
-    def __init__(self, number: int, channel: Channel) -> None:
+    def __init__(self, number: int, channel: Channel, plan: Plan) -> None:
         super().__init__(number, channel)
         self.sent = self.received = 0
+        self.check = PatternCheck() if plan.direction == "receive" else None
+        self.bucket = Bucket(plan.bits_per_s / 8) if plan.bits_per_s is not None else None
+        self.paced_by: str | None = None
+        """What keeps the rate: `kernel`, under a token bucket; `bucket` alone; or `reading` at that rate."""
+        if self.bucket is not None:
+            by_kernel = (
+                plan.direction != "receive"
+                and channel.endpoint.transport in ("tcp", "tls")
+                and pace(channel.socket, kernel_rate(self.bucket, plan.most_size))
+            )
+            self.paced_by = "reading" if plan.direction == "receive" else "kernel" if by_kernel else "bucket"
+
+    @property
+    def rests(self) -> bool:
+        """Whether the lane waits for its rate, as of the last `fill`."""
+        return self.bucket is not None and self.bucket.is_low
 
 
 class BulkStreams(Generator):
@@ -62,11 +82,20 @@ class BulkStreams(Generator):
         self._poller = new_poller()
         self._by_fd = {lane.fd: lane for lane in lanes}
         self._masks = dict.fromkeys(self._by_fd, 0)
+        self._is_paced = plan.bits_per_s is not None
 
     @property
     def in_flight(self) -> int:
         """Nothing: bytes in flight are no messages."""
         return 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every lane waits for its rate, and for no echo."""
+        both = self.plan.direction == "both"
+        return self._is_paced and all(
+            lane.rests and not (both and lane.received < lane.sent) for lane in self._by_fd.values()
+        )
 
     @property
     def is_over(self) -> bool:
@@ -78,29 +107,51 @@ class BulkStreams(Generator):
         return self._moved() >= self._quota
 
     def begin(self, now: float) -> None:
-        """Watch every lane."""
-        for fd in self._by_fd:
-            self._masks[fd] = self._wanted(self._by_fd[fd])
+        """Watch every lane, and let time count for its rate."""
+        for fd, lane in self._by_fd.items():
+            if lane.bucket is not None:
+                lane.bucket.fill(now)
+            self._masks[fd] = self._wanted(lane)
             self._poller.register(fd, self._masks[fd])
 
     def run(self, until: float) -> None:
         """Work until `until`."""
         while (now := time.perf_counter()) < until and not self.is_over:
-            for fd, mask in self._poller.poll(until - now):
-                lane = self._by_fd[fd]
-                try:
-                    if mask & WRITE:
-                        self._send(lane)
-                    if mask & ~WRITE:
-                        self._receive(lane)
-                except EchowireError as error:
-                    lane.failure = error
-                    self._poller.unregister(fd)
-                    del self._by_fd[fd]
-                    continue
-                if (wanted := self._wanted(lane)) != self._masks[fd]:
-                    self._masks[fd] = wanted
-                    self._poller.modify(fd, wanted)
+            wait_s = until - now
+            if self._is_paced:
+                wait_s = min(wait_s, self._wake_rested(now))
+            for fd, mask in self._poller.poll(wait_s):
+                if fd in self._by_fd:
+                    self._work(fd, mask)
+
+    def _wake_rested(self, now: float) -> float:
+        """Work on the lanes that may go on at `now`; in how many seconds the next one may."""
+        least = math.inf
+        for fd, lane in list(self._by_fd.items()):
+            if lane.bucket is None or not lane.bucket.is_low:
+                continue
+            if lane.bucket.fill(now) >= lane.bucket.piece:
+                # Straight away: a socket that is ready, as most are, needs no change of what is watched for.
+                self._work(fd, WRITE if self._sends else READ)
+            least = min(least, lane.bucket.wait_s or math.inf)
+        return least
+
+    def _work(self, fd: int, mask: int) -> None:
+        lane = self._by_fd[fd]
+        try:
+            if mask & WRITE:
+                self._send(lane)
+            if mask & ~WRITE:
+                # An end is reported whatever is watched for: what had come before it is small, and read at once.
+                self._receive(lane, at_once=bool(mask & ~(READ | WRITE)))
+        except EchowireError as error:
+            lane.failure = error
+            self._poller.unregister(fd)
+            del self._by_fd[fd]
+            return
+        if (wanted := self._wanted(lane)) != self._masks[fd]:
+            self._masks[fd] = wanted
+            self._poller.modify(fd, wanted)
 
     def close(self) -> None:
         """Release the poller."""
@@ -119,30 +170,52 @@ class BulkStreams(Generator):
 
     def _wanted(self, lane: BulkLane) -> int:
         # Read also where nothing is to come: the peer's end is seen there, and an echo where a sink was expected.
-        return READ | (WRITE if lane.channel.has_unsent or self._unsent() else 0)
+        read = 0 if lane.rests and not self._sends else READ
+        wants_write = lane.channel.has_unsent or (self._unsent() and not lane.rests)
+        return read | (WRITE if wants_write else 0)
 
     def _send(self, lane: BulkLane) -> None:
         lane.channel.flush()
-        size = min(self._chunk, self._unsent())
-        if not size:
-            return
-        start = lane.sent % PERIOD
-        taken = lane.channel.send(self._view[start : start + size]) or 0
-        lane.sent += taken
-        self.records.outcomes.sent_bytes += taken
+        allowed = self._chunk if lane.bucket is None else _allowance(lane.bucket)
+        while size := min(self._chunk, allowed, self._unsent()):
+            start = lane.sent % PERIOD
+            taken = lane.channel.send(self._view[start : start + size]) or 0
+            lane.sent += taken
+            self.records.outcomes.sent_bytes += taken
+            if lane.bucket is not None:
+                lane.bucket.take(taken)
+            if taken < size:
+                return
+            allowed -= taken
 
-    def _receive(self, lane: BulkLane) -> None:
-        while (data := lane.channel.receive(CHUNK_BYTES)) is not None:
+    def _receive(self, lane: BulkLane, *, at_once: bool) -> None:
+        bucket = None if self._sends else lane.bucket
+        while size := CHUNK_BYTES if bucket is None or at_once else min(CHUNK_BYTES, _allowance(bucket)):
+            data = lane.channel.receive(size)
+            if data is None:
+                return
             if not data:
-                raise closed_by_peer(lane, 0, lane.sent - lane.received if self.plan.direction == "both" else 0)
+                raise self._closed(lane)
+            if bucket is not None:
+                bucket.take(len(data))
             self._note(lane, data)
             if not lane.channel.has_more:
                 return
+
+    def _closed(self, lane: BulkLane) -> EchowireError:
+        if self.plan.direction == "both":
+            return closed_by_peer(lane, 0, lane.sent - lane.received)
+        moved = f"{lane.sent} bytes were sent" if self._sends else f"{lane.received} bytes had come"
+        return ProtocolError(f"recv {lane.channel.endpoint}: the peer closed the connection after {moved}")
 
     def _note(self, lane: BulkLane, data: bytes) -> None:
         outcomes, first = self.records.outcomes, lane.received
         lane.received += len(data)
         outcomes.received_bytes += len(data)
+        if lane.check is not None:
+            before = lane.check.compared_bytes
+            outcomes.corrupted += lane.check.feed(data)
+            outcomes.compared_bytes += lane.check.compared_bytes - before
         if self.plan.direction != "both":
             return
         if lane.received > lane.sent:
@@ -153,6 +226,12 @@ class BulkStreams(Generator):
             raise ProtocolError(
                 f"recv {lane.channel.endpoint}: a wrong byte came back, from offset {first} of the stream on"
             )
+
+
+def _allowance(bucket: Bucket) -> int:
+    """Bytes that may go now: a piece at least, or none."""
+    allowed = bucket.fill(time.perf_counter())
+    return 0 if bucket.is_low else allowed
 
 
 class FloodLane(Lane):
@@ -187,7 +266,10 @@ class Flood(Generator):
         self._view = memoryview(self._room)
         self._poll = select.poll()
         self._began = 0.0
-        self._sent = 0
+        self._rate = plan.rate and plan.rate / len(lanes)
+        """Datagrams a second of each lane."""
+        if plan.bits_per_s is not None:
+            self._rate = plan.bits_per_s / 8 / plan.most_size
         for lane in lanes:
             self._poll.register(lane.fd, select.POLLIN)
 
@@ -250,7 +332,6 @@ class Flood(Generator):
         if sent:
             lane.next += sent
             lane.window.sent(sent, time.perf_counter())
-            self._sent += sent
             outcomes = self.records.outcomes
             outcomes.sent += sent
             outcomes.sent_bytes += sent * size
@@ -263,8 +344,8 @@ class Flood(Generator):
         count = lane.most if self.issuing else 0
         if self._left is not None:
             count = min(count, self._left)
-        if self.plan.rate is not None:
-            count = min(count, int((now - self._began) * self.plan.rate) - self._sent)
+        if self._rate is not None:
+            count = min(count, int((now - self._began) * self._rate) - lane.next)
         return count
 
     def _receive_all(self, lane: FloodLane) -> bool:

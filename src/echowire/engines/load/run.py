@@ -88,13 +88,15 @@ class Load:
         """What is in effect on the first lane, as the kernel says, and how the load is made."""
         channel = self._channels[0]
         tls = (channel.version, channel.cipher) if isinstance(channel, TlsChannel) else (None, None)
-        flood = self._lanes[0] if isinstance(self._lanes[0], FloodLane) else None
+        lane = self._lanes[0]
+        flood = lane if isinstance(lane, FloodLane) else None
         return {
             "remote": channel.remote.url,
             "generator": type(self._generator).__name__,
             **read_options(channel.socket, channel.endpoint),
             "tls_version": tls[0],
             "tls_cipher": tls[1],
+            "paced_by": lane.paced_by if isinstance(lane, BulkLane) else None,
             "udp_segment": None if flood is None else flood.segments,
             "udp_gro": None if flood is None else flood.gathers,
         }
@@ -120,7 +122,7 @@ def _generator_for(plan: Plan, channels: Sequence[Channel], records: Records) ->
     is_stream, is_fixed = plan.endpoint.is_stream, plan.least_size == plan.most_size
     generator: Generator
     if plan.direction != "echo" and is_stream:
-        bulk = [BulkLane(number, channel) for number, channel in enumerate(channels)]
+        bulk = [BulkLane(number, channel, plan) for number, channel in enumerate(channels)]
         lanes, generator = bulk, BulkStreams(plan, bulk, records)
     elif plan.direction != "echo":
         floods = [FloodLane(n, channel, plan, runs.getrandbits(32)) for n, channel in enumerate(channels)]
