@@ -149,6 +149,17 @@ def test_a_source_says_whether_it_was_compared() -> None:
     assert "the peer closed the connection after 5000 bytes had come" in ran.err
 
 
+def test_a_source_of_datagrams_is_asked() -> None:
+    with answering(lambda data: [CHARGEN_PATTERN[:200]] if data[11] % 4 else []) as udp:
+        ran = bench("-u", "-R", udp, "-n", 40, "-W", "100ms", "--rate", "2000/s")
+        document = bench("-u", "-R", udp, "-n", 40, "-W", "100ms", "--json").document
+    assert ran.status == 0
+    assert "asking for datagrams, 2000 a second" in ran.out
+    assert "40 sent, 0 corrupted, 10 lost, 25.000% loss, 800 bytes out, 5.86 KiB in, each byte compared" in ran.out
+    assert (document["loss"], document["counts"]["compared_bytes"]) == (0.25, 6000)
+    assert {document["counts"][name] for name in ("echoed", "duplicated", "reordered")} == {None}
+
+
 def test_a_dumb_terminal_gets_plain_letters(port: int) -> None:
     ran = bench(port, "-n", 100, TERM="dumb")
     assert "#" in ran.out

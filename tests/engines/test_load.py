@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import echowire
+from echowire.engines.load.asks import Asks
 from echowire.engines.load.bulk import BulkStreams, Flood
 from echowire.engines.load.closed import ManyLanes, OneLane
 from echowire.engines.load.messages import MessageLoop, due_times
@@ -26,6 +27,7 @@ from echowire.errors import EchowireError, NoReplyError, OperationError, Protoco
 from echowire.kernel.socket_options import SocketOptions
 from echowire.model import Endpoint
 from echowire.wire.probe import make_probe
+from echowire.wire.services import CHARGEN_PATTERN
 from tests.plain_servers import answering, echo, echo_by_bytes, free_port, serving, serving_unix, silent_listener
 
 PATIENCE_S = 20.0
@@ -405,6 +407,53 @@ def test_datagrams_larger_than_the_path_s_packets_go_one_by_one() -> None:
             udp(port, direction="both", count=20, least_size=65_507, most_size=65_507, rate=500.0)
         ).records.outcomes
     assert outcomes.echoed == 20
+
+
+# Datagrams from a source, which are asked for.
+
+
+def characters(data: bytes) -> list[bytes]:
+    """RFC 864: one of them for each datagram."""
+    return [CHARGEN_PATTERN[data[11] :][:200]]
+
+
+SOURCES: dict[str, tuple[Callable[[bytes], Iterable[bytes]], dict[str, int]]] = {
+    "all answered": (characters, {"compared_bytes": 200 * MANY}),
+    "some lost": (lambda data: [] if data[11] % 10 == 0 else characters(data), {"lost": FEW, "compared_bytes": 9000}),
+    "a wrong byte": (
+        lambda data: [flipped(characters(data)[0], 100)] if data[11] == 3 else characters(data),
+        {"corrupted": 1, "compared_bytes": 200 * MANY},
+    ),
+    "empty ones": (lambda data: [b""], {}),
+    "no pattern": (lambda data: [bytes(200)], {}),
+}
+
+
+@pytest.mark.parametrize("rate", [None, 5000.0])
+@pytest.mark.parametrize("name", SOURCES)
+def test_answers_of_a_source_are_counted(name: str, rate: float | None) -> None:
+    source, expected = SOURCES[name]
+    with answering(source) as port:
+        load = measured(udp(port, direction="receive", least_size=20, most_size=20, count=MANY, rate=rate))
+    outcomes = load.records.outcomes
+    assert isinstance(load.generator, Asks)
+    assert load.failures == []
+    names = ("lost", "corrupted", "unexpected", "compared_bytes", "echoed")
+    assert {name: getattr(outcomes, name) for name in names if getattr(outcomes, name)} == expected
+    assert (outcomes.sent, outcomes.sent_bytes) == (MANY, 20 * MANY)
+
+
+def test_an_echo_is_no_source() -> None:
+    with answering(lambda data: [data]) as port:
+        load = measured(udp(port, direction="receive", count=4 * MANY, connections=2))
+    assert len(load.failures) == 2
+    assert "an echo, and no source" in str(load.failures[0])
+
+
+def test_a_source_that_is_not_there_is_refused() -> None:
+    load = measured(udp(free_port(), direction="receive", count=MANY))
+    (failure,) = load.failures
+    assert isinstance(failure, OperationError)
 
 
 # Bytes that just flow.

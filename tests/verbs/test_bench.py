@@ -364,7 +364,12 @@ def test_what_cannot_be_is_said_before_anything_begins(how: dict[str, Any], said
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [({"size": 10}, "20 bytes"), ({"size": 65_508}, "at most"), ({"direction": "receive"}, "unasked")]
+    ("how", "said"),
+    [
+        ({"size": 10}, "20 bytes"),
+        ({"size": 65_508}, "at most"),
+        ({"direction": "receive", "bits_per_s": 1e6}, "asks a second"),
+    ],
 )
 def test_what_datagrams_cannot(how: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):

@@ -264,6 +264,8 @@ class Report:
             counts["sent"] = None if self.is_stream else self.outcomes.sent
         elif self.direction != "echo" and self.is_stream:
             counts.update(dict.fromkeys(("sent", "echoed", "lost", "unanswered")))
+        elif self.direction == "receive":  # no datagram of a source says which one it is, or answers
+            counts.update(dict.fromkeys(("echoed", "truncated", "duplicated", "reordered", "late", "unanswered")))
         counts["corrupted"] = None if self.direction == "send" else self.corrupted
         if self.direction != "receive":
             counts["compared_bytes"] = None

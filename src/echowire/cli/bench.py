@@ -93,7 +93,9 @@ LOAD_RATE = Quantity("rate", parse_load_rate)
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that make the load."
 )
-@click.option("-R", "--reverse", is_flag=True, help="Only receive, from a source such as chargen.")
+@click.option(
+    "-R", "--reverse", is_flag=True, help="Only receive, from a source such as chargen; with -u each is asked for."
+)
 @click.option("--send", is_flag=True, help="Only send, to a sink such as discard.")
 @click.option("--bidir", is_flag=True, help="Bytes through an echo as fast as they go, both ways at once.")
 @click.option(

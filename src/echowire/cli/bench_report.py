@@ -135,6 +135,8 @@ def _what(measured: Measurement) -> str:
     if how is not None and asked["bits_per_s"]:
         how += f" at {_bits(asked['bits_per_s'])} on each"
         how += PACED_BY.get(measured.effective["paced_by"], "")
+    elif how is not None and measured.direction == "receive" and not measured.is_stream:
+        how = "asking for datagrams" + (f", {asked['rate']:g} a second" if asked["rate"] else "")
     elif how is not None and asked["rate"]:
         how += f" at {asked['rate']:g} datagrams/s"
     if how is None and asked["rate"]:
@@ -155,7 +157,7 @@ def _counts(measured: Measurement) -> list[str]:
         named.append(f"{measured.loss:.3%} loss")
     sizes = (("out", counts["sent_bytes"]), ("in", counts["received_bytes"]))
     named += [f"{format_size(size)} {way}" for way, size in sizes if size is not None and (size or way == "in")]
-    if (compared := counts["compared_bytes"]) is not None:
+    if (compared := counts["compared_bytes"]) is not None and counts["received_bytes"]:
         is_all = compared == counts["received_bytes"]
         how_much = "each byte" if is_all else format_size(compared) if compared else "not"
         named.append(f"{how_much} compared{'' if compared else ': it is not the pattern of RFC 864'}")

@@ -42,7 +42,7 @@ from echowire.kernel.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_p
 from echowire.kernel.socket_options import SocketOptions, parse_dscp
 from echowire.model import DEFAULT_PORT, Endpoint, Family
 from echowire.verbs.explained import explained
-from echowire.wire.probe import Outcomes
+from echowire.wire.probe import HEADER, Outcomes
 
 DEFAULT_SIZES = {True: 64, False: 128 * 1024}
 """Bytes of a message in the echo direction: what ping's packet has. Of a write where bytes just flow: iperf3's."""
@@ -98,11 +98,12 @@ def bench(
     """Load `endpoint` and return the report; it blocks for as long as the measurement takes.
 
     `direction` is `echo`: messages, each compared with its echo; `send` to a sink such as discard; `receive` from a
-    source such as chargen; or `both`: bytes through an echo as fast as they go. A load ends after `seconds` (10
-    unless `count` is given) or `count` messages, `omit_s` of warm-up before that not counted. A closed loop has
-    `pipeline` messages in flight on each of the `connections`; with a `rate` in messages a second it is an open
-    loop, evenly spaced or as a Poisson process. Where bytes flow, `bits_per_s` holds each connection to a rate: what
-    it sends, or, receiving, how fast it reads. `size` is bytes, or the least and the largest.
+    source such as chargen (a datagram for each that asks); or `both`: bytes through an echo as fast as they go. A
+    load ends after `seconds` (10 unless `count` is given) or `count` messages, `omit_s` of warm-up before that not
+    counted. A closed loop has `pipeline` messages in flight on each of the `connections`; with a `rate` in messages
+    a second it is an open loop, evenly spaced or as a Poisson process. Where bytes flow, `bits_per_s` holds each
+    connection to a rate: what it sends, or, receiving, how fast it reads. `size` is bytes, or the least and the
+    largest.
 
     What a source sends is held against RFC 864's pattern where it begins like it: `outcomes.compared_bytes`.
 
@@ -461,7 +462,9 @@ def _cpu(before: HostCpu | None, after: HostCpu | None, client: float | None, se
 
 
 def _sizes(at: Endpoint, size: int | tuple[int, int] | None, direction: Direction) -> tuple[int, int]:
-    if size is None:
+    if size is None and direction == "receive" and not at.is_stream:
+        size = HEADER.size  # they only ask
+    elif size is None:
         flows = direction != "echo"
         size = DEFAULT_DATAGRAM_BYTES if flows and not at.is_stream else DEFAULT_SIZES[not flows]
     return (size, size) if isinstance(size, int) else size

@@ -34,6 +34,11 @@ def pattern_ring() -> bytes:
     return CHARGEN_PATTERN * (2 + (CHUNK_BYTES + DECIDE_BYTES) // PERIOD)
 
 
+def is_of_pattern(data: bytes) -> bool:
+    """Whether `data`, of at most a period, is a piece of the pattern, as a chargen's datagram may be."""
+    return pattern_ring().find(data, 0, PERIOD + len(data)) >= 0
+
+
 class PatternCheck:
     """Fed one connection's bytes in order, in chunks of up to `CHUNK_BYTES`."""
 

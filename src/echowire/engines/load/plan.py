@@ -77,8 +77,8 @@ def check_plan(plan: Plan) -> None:
             raise UsageError(f"a datagram of the load says which one it is, and needs {HEADER.size} bytes for that")
         if most > LARGEST_DATAGRAM:
             raise UsageError(f"a datagram carries at most {LARGEST_DATAGRAM} bytes, and {most} were asked for")
-        if plan.direction == "receive":
-            raise UsageError(f"{at}: nobody sends datagrams unasked; measure echoes, or give a stream")
+        if plan.direction == "receive" and plan.bits_per_s is not None:
+            raise UsageError(f"{at}: how large answers are is the server's affair; give asks a second, such as 5000/s")
     if flows and (least != most or plan.pipeline != 1 or plan.poisson):
         raise UsageError("a range of sizes, a pipeline and Poisson spacing are for messages with their echoes")
     _check_rate(plan)

@@ -3,6 +3,7 @@
     lean loops      `closed`     one small message of a fixed size in flight on each TCP or Unix stream
     messages        `messages`   any other messages: open loop, pipeline, sizes, TLS, datagrams
     bytes           `bulk`       streams in one direction or both, and floods of datagrams
+    asks            `asks`       datagrams that a source answers
 
 It runs in slices and never reports by itself, so that whoever owns it decides what is done in between. Nothing
 else runs in its process (`verbs/bench_worker.py`): no other thread takes the interpreter, and no garbage is collected.
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+from echowire.engines.load.asks import AskLane, Asks
 from echowire.engines.load.bulk import BulkLane, BulkStreams, Flood, FloodLane
 from echowire.engines.load.closed import LARGEST, ManyLanes, OneLane
 from echowire.engines.load.lanes import DatagramLane, MessageLane, StreamLane
@@ -124,6 +126,9 @@ def _generator_for(plan: Plan, channels: Sequence[Channel], records: Records) ->
     if plan.direction != "echo" and is_stream:
         bulk = [BulkLane(number, channel, plan) for number, channel in enumerate(channels)]
         lanes, generator = bulk, BulkStreams(plan, bulk, records)
+    elif plan.direction == "receive":
+        asks = [AskLane(number, channel, runs.getrandbits(32)) for number, channel in enumerate(channels)]
+        lanes, generator = asks, Asks(plan, asks, records)
     elif plan.direction != "echo":
         floods = [FloodLane(n, channel, plan, runs.getrandbits(32)) for n, channel in enumerate(channels)]
         lanes, generator = floods, Flood(plan, floods, records)
