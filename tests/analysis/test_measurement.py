@@ -179,6 +179,71 @@ def test_another_document_is_not_compared_with(document: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [
+        {"endpoint": 5},
+        {"supplied": []},
+        {"echoes_per_s": "many"},
+        {"loss": float("nan")},
+        {"sent_bits_per_s": 10**400},
+        {"latency_us": {"p50": "x"}},
+        {"uncorrected_latency_us": {"p50": []}},
+        {"latency_us": None},
+    ],
+)
+def test_a_document_whose_figures_are_none_is_not_compared_with(changed: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="no document of echowire bench"):
+        check_document({**report().to_json(), **changed})
+
+
+def test_what_came_while_it_warmed_up_is_a_reply() -> None:
+    warm = Interval(0.0, 1.0, True, Outcomes(sent=9, echoed=9, received_bytes=900), 1.0, 2.0, 3.0, 0.1)
+    ended = report(seconds=0.0, outcomes=Outcomes(), latency=Histogram(), intervals=(warm,))
+    assert not ended.no_reply
+    assert ended.limit.why == "nothing was measured"
+    assert ended.to_json()["echoes_per_s"] is None
+
+
+@pytest.mark.parametrize(
+    ("poisson", "sent", "by"),
+    [(False, 1000, "rate"), (False, 940, "round trip"), (True, 940, "rate"), (True, 800, "round trip")],
+)
+def test_a_poisson_process_keeps_its_rate_within_its_spread(poisson: bool, sent: int, by: str) -> None:
+    asked = {**ASKED, "rate": 500.0, "poisson": poisson}
+    assert report(supplied=asked, outcomes=Outcomes(sent=sent, echoed=sent, received_bytes=sent)).limit.by == by
+
+
+@pytest.mark.parametrize(
+    ("direction", "moved", "by", "kept"),
+    [
+        ("send", 2500, "rate", 1.0),
+        ("both", 2480, "rate", 0.992),
+        ("send", 1250, None, 0.5),
+        ("receive", 250, None, 0.1),
+    ],
+)
+def test_a_rate_of_bits_that_was_kept_or_not(direction: str, moved: int, by: str | None, kept: float) -> None:
+    asked = {**ASKED, "direction": direction, "bits_per_s": 5000.0, "connections": 2}
+    flow = Outcomes(sent_bytes=moved if direction != "receive" else 0, received_bytes=moved)
+    flowed = report(supplied=asked, outcomes=flow, latency=Histogram())
+    assert flowed.rate_kept == flowed.to_json()["rate_kept"] == kept
+    assert flowed.limit.by == by
+    assert parse_condition("rate_kept<99%").holds(flowed) is (kept < 0.99)
+
+
+def test_a_source_that_was_not_compared_has_no_count_of_wrong_lines() -> None:
+    asked = {**ASKED, "direction": "receive"}
+    counts = [
+        report(supplied=asked, outcomes=Outcomes(received_bytes=500, compared_bytes=size, corrupted=0)).to_json()[
+            "counts"
+        ]
+        for size in (0, 500)
+    ]
+    assert [(each["compared_bytes"], each["corrupted"]) for each in counts] == [(0, None), (500, 0)]
+    assert report().to_json()["counts"]["compared_bytes"] is None
+
+
+@pytest.mark.parametrize(
     ("text", "holds"),
     [
         ("p99>5ms", False),

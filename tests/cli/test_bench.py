@@ -160,6 +160,25 @@ def test_a_source_of_datagrams_is_asked() -> None:
     assert {document["counts"][name] for name in ("echoed", "duplicated", "reordered")} == {None}
 
 
+def test_a_sink_that_answers_is_told_of(port: int) -> None:
+    assert "came back: this is no sink" in bench(port, "--send", "-t", "300ms").out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[" * 100_000, "nested too deeply"), ("{}", "no document"), ("{", "not JSON"), ("\xff", "not JSON")],
+)
+def test_an_earlier_run_that_is_none_is_one_line(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
+    ran = bench("--against", tmp_path / "a.json", "-n", 1)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert said in ran.err
+
+
+def test_an_earlier_run_without_end_is_not_read_to_it() -> None:
+    assert "at most 64 MiB" in bench("--against", "/dev/zero", "-n", 1).err
+
+
 def test_a_dumb_terminal_gets_plain_letters(port: int) -> None:
     ran = bench(port, "-n", 100, TERM="dumb")
     assert "#" in ran.out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import resource
 import socket
 import struct
 import threading
@@ -23,7 +24,7 @@ from echowire.engines.load.closed import ManyLanes, OneLane
 from echowire.engines.load.messages import MessageLoop, due_times
 from echowire.engines.load.plan import Plan
 from echowire.engines.load.run import Load
-from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError
+from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.socket_options import SocketOptions
 from echowire.model import Endpoint
 from echowire.wire.probe import make_probe
@@ -527,6 +528,17 @@ def test_nobody_answers() -> None:
         with pytest.raises(NoReplyError, match="our timer"):
             load.connect()
         load.close()
+
+
+def test_more_connections_than_files_are_refused_before_the_first() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        load = Load(tcp(free_port(), connections=230))
+        with pytest.raises(UsageError, match="256 open files"):
+            load.connect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_congestion_control_that_is_not_there_is_refused() -> None:

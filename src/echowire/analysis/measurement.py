@@ -6,6 +6,7 @@ and not one of zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -158,8 +159,9 @@ class Report:
 
     @property
     def no_reply(self) -> bool:
-        """Whether something was to come back, or in, and nothing did."""
-        return self.direction != "send" and not self.outcomes.received_bytes and not self.outcomes.echoed
+        """Whether something was to come back, or in, and nothing did, not even while it warmed up."""
+        parts = (self.outcomes, *(interval.outcomes for interval in self.intervals if interval.omitted))
+        return self.direction != "send" and not any(part.received_bytes or part.echoed for part in parts)
 
     @property
     def ok(self) -> bool:
@@ -370,8 +372,10 @@ def merge_intervals(parts: Sequence[tuple[Interval, Histogram]]) -> Interval:
 def find_limit(report: Report) -> Limit:
     """What was the limit, as far as processor time, lateness and the rate asked for tell."""
     cpu, rate = report.cpu, report.supplied.get("rate")
-    if report.no_reply or not report.seconds:
+    if report.no_reply:
         return Limit(None, "nothing came back, so nothing can be said")
+    if not report.seconds:
+        return Limit(None, "nothing was measured")
     if cpu.client is not None and cpu.client >= BUSY:
         return Limit("client", f"a client process used {cpu.client:.0%} of a processor; try more --workers")
     if rate and report.direction != "receive":
@@ -393,7 +397,9 @@ def find_limit(report: Report) -> Limit:
         return Limit(None, f"{kept:.1%} of the rate asked for was reached: {what}")
     if rate and report.direction == "echo":
         due = rate * report.seconds
-        if report.outcomes.sent >= RATE_REACHED * due - 1:
+        # Of a Poisson process, the number of arrivals in a time varies by the root of their mean.
+        spread = 4 * math.sqrt(due) if report.supplied.get("poisson") else 1
+        if report.outcomes.sent >= RATE_REACHED * due - spread:
             return Limit("rate", "the rate asked for was kept, with processor time to spare")
         said = f"{report.outcomes.sent} of {due:.0f} messages were sent: at the others' time every connection waited"
         return Limit("round trip", f"{said} for its echo; more -c, or --pipeline, would send them")
@@ -416,6 +422,9 @@ class Compared:
         return self.after / self.before if self.before and self.after is not None else None
 
 
+LARGEST_FIGURE = 1e300
+"""Of a document that was not made here: two of them still have a ratio."""
+
 COMPARED_FIGURES = ("echoes_per_s", "sent_bits_per_s", "received_bits_per_s", "loss", "jitter_us")
 
 
@@ -434,14 +443,24 @@ class Comparison:
 
 def check_document(document: Any) -> Mapping[str, Any]:
     """`document` itself, if it is one of `Report.to_json`. Raises `UsageError`."""
-    parts = ("supplied", "latency_us", "uncorrected_latency_us", "endpoint")
-    if (
-        not isinstance(document, dict)
-        or any(document.get(name) != value for name, value in SCHEMA.items())
-        or not all(isinstance(document.get(part), dict) for part in parts[:3])
+    if not (
+        isinstance(document, dict)
+        and all(document.get(name) == value for name, value in SCHEMA.items())
+        and isinstance(document.get("endpoint"), str)
+        and isinstance(document.get("supplied"), dict)
+        and all(_is_figure(document.get(name)) for name in COMPARED_FIGURES)
+        and all(_are_figures(document.get(part)) for part in ("latency_us", "uncorrected_latency_us"))
     ):
         raise UsageError("what to compare with is no document of echowire bench --json, version 1")
     return document
+
+
+def _are_figures(values: Any) -> bool:
+    return isinstance(values, dict) and all(map(_is_figure, values.values()))
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and abs(value) < LARGEST_FIGURE)  # NaN is not less
 
 
 def _shown(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import echowire
-from echowire import EchowireError, Endpoint, UsageError, parse_rate, parse_size
+from echowire import EchowireError, Endpoint, UsageError, format_size, parse_rate, parse_size
 from echowire.cli.bench_report import Report
 from echowire.cli.common import (
     DURATION,
@@ -21,6 +21,9 @@ from echowire.cli.common import (
     join_host_port,
     pass_environment,
 )
+
+LARGEST_DOCUMENT = 64 << 20
+"""Of an earlier run: a day of intervals, and TCP_INFO of ten thousand connections."""
 
 
 def parse_sizes(text: str) -> tuple[int, int]:
@@ -252,7 +255,13 @@ def _earlier(name: str | None) -> Any:
     if name is None:
         return None
     try:
-        return json.loads(Path(name).read_text(encoding="utf-8"))
+        with Path(name).open("rb") as file:
+            text = file.read(LARGEST_DOCUMENT + 1)
+        if len(text) > LARGEST_DOCUMENT:
+            raise UsageError(f"--against {name}: a document of bench has at most {format_size(LARGEST_DOCUMENT)}")
+        return json.loads(text)
+    except RecursionError as error:
+        raise UsageError(f"--against {name}: it is nested too deeply for a document of bench") from error
     except OSError as error:
         raise UsageError(f"--against {name}: {(error.strerror or str(error)).lower()} (errno {error.errno})") from error
     except ValueError as error:

@@ -112,7 +112,8 @@ def _summary(measured: Measurement) -> list[str]:
         rates.append(f"received {_bits(measured.received_bits_per_s)}")
     if rates and measured.rate_kept is not None:
         rates.append(f"{measured.rate_kept:.2%} of the rate asked for")
-    lines.append("  " + ("   ".join(rates) if rates and not measured.no_reply else "no reply"))
+    nothing = "no reply" if measured.no_reply else "nothing was measured: it ended while it warmed up"
+    lines.append("  " + ("   ".join(rates) if rates and not measured.no_reply else nothing))
     lines.append("  " + ", ".join(_counts(measured)))
     if measured.latency.count:
         title = "Round trip from when it was due" if measured.uncorrected.count else "Round trip"
@@ -136,11 +137,11 @@ def _what(measured: Measurement) -> str:
         how += f" at {_bits(asked['bits_per_s'])} on each"
         how += PACED_BY.get(measured.effective["paced_by"], "")
     elif how is not None and measured.direction == "receive" and not measured.is_stream:
-        how = "asking for datagrams" + (f", {asked['rate']:g} a second" if asked["rate"] else "")
+        how = "asking for datagrams" + (f", {asked['rate']:.10g} a second" if asked["rate"] else "")
     elif how is not None and asked["rate"]:
-        how += f" at {asked['rate']:g} datagrams/s"
+        how += f" at {asked['rate']:.10g} datagrams/s"
     if how is None and asked["rate"]:
-        how = f"open loop, {asked['rate']:g} messages/s{' (Poisson)' if asked['poisson'] else ''}"
+        how = f"open loop, {asked['rate']:.10g} messages/s{' (Poisson)' if asked['poisson'] else ''}"
     how = how or f"closed loop, {asked['pipeline']} in flight on each"
     took = format_duration(measured.seconds) if measured.seconds else "no time"
     ended = {"interrupted": ", interrupted", "failed": ", ended by a failure"}.get(measured.ended, "")
@@ -151,6 +152,8 @@ def _counts(measured: Measurement) -> list[str]:
     counts = measured.to_json()["counts"]
     shown = ("sent", "echoed", "corrupted", "truncated", "lost", "unanswered", "duplicated", "reordered", "late")
     named = [f"{counts[name]} {name}" for name in shown if counts[name] is not None]
+    if measured.direction == "send" and measured.outcomes.received_bytes:
+        named.append(f"{format_size(measured.outcomes.received_bytes)} came back: this is no sink")
     if counts["unexpected"]:
         named.append(f"{counts['unexpected']} unexpected")
     if measured.loss:

@@ -25,7 +25,7 @@ from echowire.engines.load.closed import LARGEST, ManyLanes, OneLane
 from echowire.engines.load.lanes import DatagramLane, MessageLane, StreamLane
 from echowire.engines.load.messages import MessageLoop
 from echowire.engines.load.plan import Generator, Lane, Plan, Records
-from echowire.errors import EchowireError, NoReplyError, OperationError
+from echowire.errors import EchowireError, NoReplyError, OperationError, UsageError
 from echowire.kernel.channel import Channel, wait
 from echowire.kernel.connect import ConnectFailure, connect
 from echowire.kernel.socket_options import apply_options, read_options
@@ -34,6 +34,9 @@ from echowire.kernel.tls_channel import TlsChannel, client_context
 from echowire.model import is_address
 from echowire.wire.probe import HEADER, make_probe
 from echowire.wire.units import format_duration
+
+OTHER_FILES = 32
+"""Of a load's process: its pipes, the poller, and what looking up a name opens for a moment."""
 
 SETTLE_S = 0.2
 """How long a name's address is given to refuse a datagram: an answer from the same continent."""
@@ -52,6 +55,7 @@ class Load:
     def connect(self) -> None:
         """Connect every lane. Raises the first `EchowireError`; then `close` still has to be called."""
         plan = self.plan
+        _check_open_files(plan.connections)
         secure = plan.endpoint.transport == "tls"
         tls = client_context(authorities=plan.tls_authorities, insecure=plan.tls_insecure) if secure else None
         target, name = plan.endpoint, plan.tls_name
@@ -150,6 +154,19 @@ def _generator_for(plan: Plan, channels: Sequence[Channel], records: Records) ->
         ]
         generator = MessageLoop(plan, cast("list[MessageLane]", lanes), records)
     return list(lanes), generator
+
+
+def _check_open_files(connections: int) -> None:
+    """Raise `UsageError` for more connections than this process may have, before the first of them is made."""
+    with suppress(ImportError):
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if most != resource.RLIM_INFINITY and connections > most - OTHER_FILES:
+            raise UsageError(
+                f"{connections} connections are more than one process here may have ({most} open files, ulimit -n); "
+                "share them out to more --workers, or raise the limit"
+            )
 
 
 def _settle(channel: Channel) -> None:
