@@ -137,6 +137,14 @@ def test_the_limit(fields: dict[str, Any], by: str | None) -> None:
     assert made.limit.why
 
 
+def test_a_run_too_short_for_processor_time_blames_nobody() -> None:
+    busy = Cpu(0.99, 0.99, 0.99, 0.99)
+    many = {**ASKED, "connections": 5}
+    assert report(cpu=busy, supplied=many, seconds=0.2).limit.by == "client"
+    short = report(cpu=busy, supplied=many, seconds=0.02).limit
+    assert (short.by, short.why) == (None, "less than 100 ms is too short to tell")
+
+
 def test_workers_are_merged_by_their_values() -> None:
     one = Share(Outcomes(sent=1), of_us(100), Histogram(), Histogram(), 2.0, 1.0, 1e-6)
     two = Share(Outcomes(sent=2), of_us(300, 500), of_us(1), of_us(2), 2.5, 2.4, 3e-6)

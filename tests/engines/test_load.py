@@ -495,6 +495,32 @@ def test_a_source_that_ends_is_told_of() -> None:
     assert "closed the connection" in str(load.failures[0])
 
 
+def test_a_sink_that_has_nothing_to_say_is_sent_to_all_the_same() -> None:
+    """Its end of its own direction (ncat --recv-only does that) is not the end of its reading."""
+    taken: list[int] = []
+
+    def end_and_read(sock: socket.socket) -> None:
+        sock.shutdown(socket.SHUT_WR)
+        while data := sock.recv(65_536):
+            taken.append(len(data))
+
+    with serving(end_and_read) as port:
+        load = measured(tcp(port, direction="send", count=100, least_size=10_000, most_size=10_000))
+    assert load.failures == []
+    assert sum(taken) == load.records.outcomes.sent_bytes == 1_000_000
+
+
+@pytest.mark.parametrize("bits_per_s", [None, 1e9])
+def test_a_sink_that_goes_is_told_of(bits_per_s: float | None) -> None:
+    def read_once(sock: socket.socket) -> None:
+        sock.recv(65_536)
+
+    with serving(read_once) as port:
+        load = measured(tcp(port, direction="send", least_size=10_000, most_size=10_000, bits_per_s=bits_per_s))
+    assert isinstance(load.failures[0], OperationError | ProtocolError)
+    assert load.records.outcomes.sent_bytes > 0
+
+
 # The connections themselves.
 
 

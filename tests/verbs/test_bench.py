@@ -112,7 +112,14 @@ def authority() -> trustme.CA:
 
 
 @pytest.mark.parametrize(
-    "how", [{"count": 50}, {"count": 50, "rate": 2000.0}, {"count": 20, "size": 300_000}, {"direction": "both"}]
+    "how",
+    [
+        {"count": 50},
+        {"count": 50, "rate": 2000.0},
+        {"count": 20, "size": 300_000},
+        {"direction": "both"},
+        {"direction": "both", "bits_per_s": 8e6, "size": 500},
+    ],
 )
 def test_tls(authority: trustme.CA, tmp_path: Path, how: dict[str, Any]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

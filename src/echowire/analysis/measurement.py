@@ -32,6 +32,9 @@ RATE_KEPT = 0.99
 RATE_REACHED = 0.98
 """An open loop that sent this share of what was due has kept its rate."""
 
+SHORT_S = 0.1
+"""In less, processor time says nothing: the kernel counts a process's in hundredths of a second."""
+
 LATE_NS = 1_000_000
 """A sender that is this late at the 99th percentile, and later than the median echo, measures itself."""
 
@@ -371,7 +374,8 @@ def merge_intervals(parts: Sequence[tuple[Interval, Histogram]]) -> Interval:
 
 def find_limit(report: Report) -> Limit:
     """What was the limit, as far as processor time, lateness and the rate asked for tell."""
-    cpu, rate = report.cpu, report.supplied.get("rate")
+    rate, is_short = report.supplied.get("rate"), report.seconds < SHORT_S
+    cpu = Cpu() if is_short else report.cpu
     if report.no_reply:
         return Limit(None, "nothing came back, so nothing can be said")
     if not report.seconds:
@@ -405,6 +409,8 @@ def find_limit(report: Report) -> Limit:
         return Limit("round trip", f"{said} for its echo; more -c, or --pipeline, would send them")
     if report.direction == "echo" and report.supplied["connections"] * report.supplied["pipeline"] == 1:
         return Limit("round trip", "one message at a time: client and server wait for each other")
+    if is_short:
+        return Limit(None, f"less than {format_duration(SHORT_S)} is too short to tell")
     return Limit(None, "neither client nor server was seen to be at its limit; the network, or a server elsewhere")
 
 

@@ -159,7 +159,11 @@ def _counts(measured: Measurement) -> list[str]:
     if measured.loss:
         named.append(f"{measured.loss:.3%} loss")
     sizes = (("out", counts["sent_bytes"]), ("in", counts["received_bytes"]))
-    named += [f"{format_size(size)} {way}" for way, size in sizes if size is not None and (size or way == "in")]
+    named += [
+        f"{format_size(size)} {way}"
+        for way, size in sizes
+        if size is not None and (way, measured.direction) != ("out", "receive")
+    ]
     if (compared := counts["compared_bytes"]) is not None and counts["received_bytes"]:
         is_all = compared == counts["received_bytes"]
         how_much = "each byte" if is_all else format_size(compared) if compared else "not"

@@ -47,6 +47,8 @@ class BulkLane(Lane):
     def __init__(self, number: int, channel: Channel, plan: Plan) -> None:
         super().__init__(number, channel)
         self.sent = self.received = 0
+        self.has_ended = False
+        """Whether a sink has ended its own direction; it may well read on."""
         self.check = PatternCheck() if plan.direction == "receive" else None
         self.bucket = Bucket(plan.bits_per_s / 8) if plan.bits_per_s is not None else None
         self.paced_by: str | None = None
@@ -170,7 +172,7 @@ class BulkStreams(Generator):
 
     def _wanted(self, lane: BulkLane) -> int:
         # Read also where nothing is to come: the peer's end is seen there, and an echo where a sink was expected.
-        read = 0 if lane.rests and not self._sends else READ
+        read = 0 if lane.has_ended or (lane.rests and not self._sends) else READ
         wants_write = lane.channel.has_unsent or (self._unsent() and not lane.rests)
         return read | (WRITE if wants_write else 0)
 
@@ -193,6 +195,9 @@ class BulkStreams(Generator):
         while size := CHUNK_BYTES if bucket is None or at_once else min(CHUNK_BYTES, _allowance(bucket)):
             data = lane.channel.receive(size)
             if data is None:
+                return
+            if not data and self.plan.direction == "send" and not at_once:
+                lane.has_ended = True
                 return
             if not data:
                 raise self._closed(lane)
