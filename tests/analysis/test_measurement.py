@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echowire.analysis.comparison import check_document
 from echowire.analysis.criteria import ConditionError, parse_condition
 from echowire.analysis.histogram import Histogram
 from echowire.analysis.measurement import (
@@ -18,7 +19,6 @@ from echowire.analysis.measurement import (
     Interval,
     Report,
     Share,
-    check_document,
     merge_intervals,
     merge_shares,
 )

@@ -19,8 +19,9 @@ import pytest
 
 import echowire
 from echowire.engines.load.asks import Asks
-from echowire.engines.load.bulk import BulkStreams, Flood
+from echowire.engines.load.bulk import BulkStreams
 from echowire.engines.load.closed import ManyLanes, OneLane
+from echowire.engines.load.flood import Flood
 from echowire.engines.load.messages import MessageLoop, due_times
 from echowire.engines.load.plan import Plan
 from echowire.engines.load.run import Load

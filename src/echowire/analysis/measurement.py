@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from echowire.analysis.comparison import COMPARED_FIGURES, SCHEMA, Compared, Comparison
 from echowire.analysis.histogram import Histogram
-from echowire.errors import UsageError
 from echowire.wire.probe import Outcomes
 from echowire.wire.units import format_duration
-
-SCHEMA = {"schema": "echowire.bench", "version": 1}
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
@@ -28,6 +26,9 @@ ALL_BUSY = 0.95
 
 RATE_KEPT = 0.99
 """Bytes that flowed at this share of the rate asked for have kept it."""
+
+NOT_YET_DUE_S = 0.02
+"""Of bytes that flow at a rate: they go in pieces, up to a hundredth of a second apart, and the last is not due yet."""
 
 RATE_REACHED = 0.98
 """An open loop that sent this share of what was due has kept its rate."""
@@ -395,7 +396,7 @@ def find_limit(report: Report) -> Limit:
         return Limit("host", "every processor of this host was busy, so client and others competed for them")
     kept = report.rate_kept
     if kept is not None and report.direction != "echo":
-        if kept >= RATE_KEPT:
+        if kept >= RATE_KEPT - NOT_YET_DUE_S / report.seconds:
             return Limit("rate", "the rate asked for was kept, with processor time to spare")
         what = "the peer did not send more" if report.direction == "receive" else "the peer or the path took no more"
         return Limit(None, f"{kept:.1%} of the rate asked for was reached: {what}")
@@ -412,61 +413,6 @@ def find_limit(report: Report) -> Limit:
     if is_short:
         return Limit(None, f"less than {format_duration(SHORT_S)} is too short to tell")
     return Limit(None, "neither client nor server was seen to be at its limit; the network, or a server elsewhere")
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One figure of two runs. `ratio` is after over before; None where either is unknown or before is 0."""
-
-    name: str
-    before: float | None
-    after: float | None
-
-    @property
-    def ratio(self) -> float | None:
-        """After over before."""
-        return self.after / self.before if self.before and self.after is not None else None
-
-
-LARGEST_FIGURE = 1e300
-"""Of a document that was not made here: two of them still have a ratio."""
-
-COMPARED_FIGURES = ("echoes_per_s", "sent_bits_per_s", "received_bits_per_s", "loss", "jitter_us")
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two runs side by side. `differences` are what was asked for differently: then the ratios say less."""
-
-    rows: tuple[Compared, ...]
-    differences: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The comparison as a part of the document."""
-        rows = {row.name: {"before": row.before, "after": row.after, "ratio": row.ratio} for row in self.rows}
-        return {"figures": rows, "differences": list(self.differences)}
-
-
-def check_document(document: Any) -> Mapping[str, Any]:
-    """`document` itself, if it is one of `Report.to_json`. Raises `UsageError`."""
-    if not (
-        isinstance(document, dict)
-        and all(document.get(name) == value for name, value in SCHEMA.items())
-        and isinstance(document.get("endpoint"), str)
-        and isinstance(document.get("supplied"), dict)
-        and all(_is_figure(document.get(name)) for name in COMPARED_FIGURES)
-        and all(_are_figures(document.get(part)) for part in ("latency_us", "uncorrected_latency_us"))
-    ):
-        raise UsageError("what to compare with is no document of echowire bench --json, version 1")
-    return document
-
-
-def _are_figures(values: Any) -> bool:
-    return isinstance(values, dict) and all(map(_is_figure, values.values()))
-
-
-def _is_figure(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and abs(value) < LARGEST_FIGURE)  # NaN is not less
 
 
 def _shown(value: Any) -> str:

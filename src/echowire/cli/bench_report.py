@@ -114,7 +114,8 @@ def _summary(measured: Measurement) -> list[str]:
         rates.append(f"{measured.rate_kept:.2%} of the rate asked for")
     nothing = "no reply" if measured.no_reply else "nothing was measured: it ended while it warmed up"
     lines.append("  " + ("   ".join(rates) if rates and not measured.no_reply else nothing))
-    lines.append("  " + ", ".join(_counts(measured)))
+    if counts := _counts(measured):
+        lines.append("  " + ", ".join(counts))
     if measured.latency.count:
         title = "Round trip from when it was due" if measured.uncorrected.count else "Round trip"
         lines += _percentiles(title, measured.latency)
@@ -158,12 +159,9 @@ def _counts(measured: Measurement) -> list[str]:
         named.append(f"{counts['unexpected']} unexpected")
     if measured.loss:
         named.append(f"{measured.loss:.3%} loss")
+    is_source = measured.direction == "receive"  # to which nothing is sent, but over datagrams what asks
     sizes = (("out", counts["sent_bytes"]), ("in", counts["received_bytes"]))
-    named += [
-        f"{format_size(size)} {way}"
-        for way, size in sizes
-        if size is not None and (way, measured.direction) != ("out", "receive")
-    ]
+    named += [f"{format_size(size)} {way}" for way, size in sizes if size is not None and (size or not is_source)]
     if (compared := counts["compared_bytes"]) is not None and counts["received_bytes"]:
         is_all = compared == counts["received_bytes"]
         how_much = "each byte" if is_all else format_size(compared) if compared else "not"

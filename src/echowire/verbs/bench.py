@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from echowire import errors
+from echowire.analysis.comparison import check_document
 from echowire.analysis.criteria import parse_condition
 from echowire.analysis.histogram import Histogram
 from echowire.analysis.measurement import (
@@ -31,7 +32,6 @@ from echowire.analysis.measurement import (
     Interval,
     Report,
     Share,
-    check_document,
     merge_intervals,
     merge_shares,
     micro,

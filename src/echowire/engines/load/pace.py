@@ -11,6 +11,9 @@ from __future__ import annotations
 TICK_S = 0.001
 """How often a bucket is emptied: the grain of epoll's timeout, and iperf3's --pacing-timer."""
 
+PIECE_S = 0.01
+"""What a slow rate waits for at most, before it sends less than a segment: a run of a second still ends on its rate."""
+
 DEPTH_S = 0.1
 """How much of a pause is made up for afterwards. More would be a burst, and no rate, once a stalled peer reads on."""
 
@@ -34,7 +37,7 @@ class Bucket:
 
     def __init__(self, bytes_per_s: float) -> None:
         self.rate = bytes_per_s
-        self.piece = max(1, int(max(bytes_per_s * TICK_S, min(SEGMENT_BYTES, bytes_per_s * DEPTH_S))))
+        self.piece = max(1, int(max(bytes_per_s * TICK_S, min(SEGMENT_BYTES, bytes_per_s * PIECE_S))))
         """What is waited for before the next goes, so that a slow rate is not a packet a byte."""
         self._depth = max(2.0 * self.piece, bytes_per_s * DEPTH_S)
         self._tokens = 0.0

@@ -2,7 +2,8 @@
 
     lean loops      `closed`     one small message of a fixed size in flight on each TCP or Unix stream
     messages        `messages`   any other messages: open loop, pipeline, sizes, TLS, datagrams
-    bytes           `bulk`       streams in one direction or both, and floods of datagrams
+    bytes           `bulk`       streams in one direction or both
+    floods          `flood`      datagrams in bursts, and their echoes
     asks            `asks`       datagrams that a source answers
 
 It runs in slices and never reports by itself, so that whoever owns it decides what is done in between. Nothing
@@ -20,8 +21,9 @@ from contextlib import suppress
 from typing import Any, cast
 
 from echowire.engines.load.asks import AskLane, Asks
-from echowire.engines.load.bulk import BulkLane, BulkStreams, Flood, FloodLane
+from echowire.engines.load.bulk import BulkLane, BulkStreams
 from echowire.engines.load.closed import LARGEST, ManyLanes, OneLane
+from echowire.engines.load.flood import Flood, FloodLane
 from echowire.engines.load.lanes import DatagramLane, MessageLane, StreamLane
 from echowire.engines.load.messages import MessageLoop
 from echowire.engines.load.plan import Generator, Lane, Plan, Records
