@@ -16,6 +16,9 @@ SCHEMA = {"schema": "echowire.bench", "version": 1}
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
+SHORT_INTERVAL_S = 0.95
+"""In a shorter one, whole seconds would stand still on the live line."""
+
 PACED_BY = {
     "kernel": ", spaced by the kernel",
     "bucket": ", in pieces a millisecond apart",
@@ -90,7 +93,8 @@ class Report:
 
 def _live_line(interval: Any) -> str:
     parts = ["warming up"] if interval.omitted else []
-    parts.append(f"{interval.start_s + interval.seconds:.0f} s")
+    digits = 0 if interval.seconds > SHORT_INTERVAL_S else 1
+    parts.append(f"{interval.start_s + interval.seconds:.{digits}f} s")
     if interval.outcomes.echoed:
         parts.append(f"{_number(interval.echoes_per_s)} echoes/s")
         parts += [f"{name} {_micro(value)}" for name, value in (("p50", interval.p50_us), ("p99", interval.p99_us))]
