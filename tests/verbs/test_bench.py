@@ -290,6 +290,12 @@ def test_nobody_there_is_explained() -> None:
     assert any("No process of this host has UDP port" in failure for failure in measured.failures)
 
 
+def test_a_load_process_that_cannot_be_started_is_said(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(OperationError, match=r"start a load process for 127\.0\.0\.1.*ENOENT"):
+        echowire.bench(f"127.0.0.1:{port}", count=2, workers=2, connections=2)
+
+
 def test_a_worker_that_is_killed_costs_its_last_counts_alone(port: int) -> None:
     killed: list[str] = []
 

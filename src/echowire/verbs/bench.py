@@ -38,6 +38,7 @@ from echowire.analysis.measurement import (
 )
 from echowire.engines.load.plan import STALL_S, Direction, Plan, check_plan
 from echowire.errors import EchowireError, NameResolutionError, OperationError, UsageError
+from echowire.kernel.boundary import operation
 from echowire.kernel.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_pids
 from echowire.kernel.socket_options import SocketOptions, parse_dscp
 from echowire.model import DEFAULT_PORT, Endpoint, Family
@@ -242,14 +243,15 @@ class _Run:
             worker.thread.join()
 
     def _begin(self, number: int, order: dict[str, Any]) -> _Worker:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from echowire.verbs.bench_worker import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            process_group=0,  # a terminal's Ctrl-C is this process's to hear
-        )
+        with operation("start a load process for", self._plan.endpoint):  # as many as `ulimit -u` allows
+            process = subprocess.Popen(
+                [sys.executable, "-c", "from echowire.verbs.bench_worker import main; main()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                process_group=0,  # a terminal's Ctrl-C is this process's to hear
+            )
         thread = threading.Thread(target=self._listen, args=(number, process), name=f"echowire bench {number}")
         thread.start()
         _tell(process, order)
