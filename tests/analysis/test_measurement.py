@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -202,6 +202,25 @@ def test_another_document_is_not_compared_with(document: object) -> None:
 def test_a_document_whose_figures_are_none_is_not_compared_with(changed: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="no document of echowire bench"):
         check_document({**report().to_json(), **changed})
+
+
+@pytest.mark.parametrize(
+    ("direction", "is_stream", "known"),
+    [
+        ("echo", True, {"sent", "echoed", "corrupted", "lost", "unanswered", "unexpected", "received_bytes"}),
+        ("send", True, set()),
+        ("send", False, {"sent"}),
+        ("receive", True, {"unexpected", "received_bytes", "compared_bytes"}),
+        ("receive", False, {"sent", "lost", "unexpected", "received_bytes", "compared_bytes"}),
+        ("both", True, {"corrupted", "unexpected", "received_bytes"}),
+    ],
+)
+def test_an_interval_has_null_for_what_its_load_does_not_tell(direction: str, is_stream: bool, known: set[str]) -> None:
+    part = Interval(0.0, 1.0, False, Outcomes(), None, None, None, 0.5, direction, is_stream)
+    document = merge_intervals([(part, Histogram())]).to_json()
+    assert {name for name in asdict(Outcomes()) if document[name] is not None} == known | {"sent_bytes"}
+    assert (document["echoes_per_s"] is None) == ("echoed" not in known)
+    assert (document["received_bits_per_s"] is None) == (direction == "send")
 
 
 def test_what_came_while_it_warmed_up_is_a_reply() -> None:

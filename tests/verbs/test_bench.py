@@ -183,7 +183,7 @@ def test_a_rate_that_the_peer_does_not_keep_is_said() -> None:
     with serving(send_a_little) as port:
         measured = echowire.bench(f"127.0.0.1:{port}", direction="receive", bits_per_s=1e9, **QUICK)
     assert measured.rate_kept is not None and measured.rate_kept < 0.5
-    assert "of the rate asked for" in measured.limit.why
+    assert measured.limit.by != "rate"
 
 
 def test_a_slow_rate_is_no_stall() -> None:

@@ -56,11 +56,14 @@ class Interval:
     max_us: float | None
     client_cpu: float | None
     """Processor time over time, of the busiest client process."""
+    direction: str = "echo"
+    is_stream: bool = False
 
     @property
     def echoes_per_s(self) -> float | None:
-        """Echoes that came back whole and right, a second."""
-        return self.outcomes.echoed / self.seconds if self.seconds > 0 else None
+        """Echoes that came back whole and right, a second; None where there are to be none."""
+        echoed = known_counts(self.outcomes, self.direction, is_stream=self.is_stream)["echoed"]
+        return echoed / self.seconds if self.seconds > 0 and echoed is not None else None
 
     @property
     def errors(self) -> int:
@@ -70,9 +73,10 @@ class Interval:
     def to_json(self) -> dict[str, Any]:
         """The interval as `--jsonl` and `--json` have it."""
         values = {item: getattr(self, item) for item in ("start_s", "seconds", "omitted", "p50_us", "p99_us", "max_us")}
+        counts = known_counts(self.outcomes, self.direction, is_stream=self.is_stream)
         sent, received = (
-            8 * count / self.seconds if self.seconds > 0 else None
-            for count in (self.outcomes.sent_bytes, self.outcomes.received_bytes)
+            8 * count / self.seconds if self.seconds > 0 and count is not None else None
+            for count in (counts["sent_bytes"], counts["received_bytes"])
         )
         return {
             **values,
@@ -80,7 +84,7 @@ class Interval:
             "sent_bits_per_s": sent,
             "received_bits_per_s": received,
             "client_cpu": self.client_cpu,
-            **asdict(self.outcomes),
+            **counts,
         }
 
 
@@ -262,19 +266,6 @@ class Report:
 
     def _figures(self) -> dict[str, Any]:
         limit = self.limit
-        counts: dict[str, int | None] = asdict(self.outcomes)
-        if self.is_stream:
-            counts.update(dict.fromkeys(("truncated", "duplicated", "reordered", "late")))
-        if self.direction == "send":
-            counts.update(dict.fromkeys(name for name in counts if not name.startswith("sent")))
-            counts["sent"] = None if self.is_stream else self.outcomes.sent
-        elif self.direction != "echo" and self.is_stream:
-            counts.update(dict.fromkeys(("sent", "echoed", "lost", "unanswered")))
-        elif self.direction == "receive":  # no datagram of a source says which one it is, or answers
-            counts.update(dict.fromkeys(("echoed", "truncated", "duplicated", "reordered", "late", "unanswered")))
-        counts["corrupted"] = None if self.direction == "send" else self.corrupted
-        if self.direction != "receive":
-            counts["compared_bytes"] = None
         return {
             **SCHEMA,
             "endpoint": self.endpoint,
@@ -290,7 +281,7 @@ class Report:
             "sent_bits_per_s": self.sent_bits_per_s,
             "received_bits_per_s": self.received_bits_per_s,
             "rate_kept": None if (kept := self.rate_kept) is None else round(kept, 6),
-            "counts": counts,
+            "counts": known_counts(self.outcomes, self.direction, is_stream=self.is_stream),
             "loss": self.loss,
             "latency_us": latency_json(self.latency),
             "uncorrected_latency_us": latency_json(self.uncorrected),
@@ -305,6 +296,25 @@ class Report:
             "intervals": [interval.to_json() for interval in self.intervals],
             "tcp_info": [dict(info) for info in self.tcp_info],
         }
+
+
+def known_counts(outcomes: Outcomes, direction: str, *, is_stream: bool) -> dict[str, int | None]:
+    """`outcomes`, with None for what a load in that direction, over streams or datagrams, does not tell."""
+    counts: dict[str, int | None] = asdict(outcomes)
+    if is_stream:
+        counts.update(dict.fromkeys(("truncated", "duplicated", "reordered", "late")))
+    if direction == "send":
+        counts.update(dict.fromkeys(name for name in counts if not name.startswith("sent")))
+        counts["sent"] = None if is_stream else outcomes.sent
+    elif direction != "echo" and is_stream:
+        counts.update(dict.fromkeys(("sent", "echoed", "lost", "unanswered")))
+    elif direction == "receive":  # no datagram of a source says which one it is, or answers
+        counts.update(dict.fromkeys(("echoed", "truncated", "duplicated", "reordered", "late", "unanswered")))
+    if direction == "receive" and not outcomes.compared_bytes:
+        counts["corrupted"] = None
+    if direction != "receive":
+        counts["compared_bytes"] = None
+    return counts
 
 
 def errors_of(outcomes: Outcomes) -> int:
@@ -370,6 +380,8 @@ def merge_intervals(parts: Sequence[tuple[Interval, Histogram]]) -> Interval:
         micro(latency.percentile(99)),
         micro(latency.max_ns),
         max(loads, default=None),
+        first.direction,
+        first.is_stream,
     )
 
 

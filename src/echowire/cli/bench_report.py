@@ -5,7 +5,6 @@ The live line is drawn by this process, which only waits; the load is in others 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from echowire import EchowireError, Endpoint, Measurement, format_duration, format_size
@@ -99,9 +98,10 @@ def _live_line(interval: Any) -> str:
         parts.append(f"{_number(interval.echoes_per_s)} echoes/s")
         parts += [f"{name} {_micro(value)}" for name, value in (("p50", interval.p50_us), ("p99", interval.p99_us))]
     else:
-        outcomes, seconds = interval.outcomes, interval.seconds or math.inf
-        parts.append(f"sent {_bits(8 * outcomes.sent_bytes / seconds)}")
-        parts.append(f"received {_bits(8 * outcomes.received_bytes / seconds)}")
+        figures = interval.to_json()
+        for name in ("sent", "received"):
+            if (bits := figures[f"{name}_bits_per_s"]) is not None:
+                parts.append(f"{name} {_bits(bits)}")
     return "   ".join([*parts, f"{interval.errors} errors"])
 
 

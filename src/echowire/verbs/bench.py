@@ -341,6 +341,8 @@ class _Run:
             p99_us=micro(latency.percentile(99)),
             max_us=micro(latency.max_ns),
             client_cpu=round(value["cpu_s"] / seconds, 3) if seconds > 0 else None,
+            direction=self._plan.direction,
+            is_stream=self._plan.endpoint.is_stream,
         )
         worker.intervals.append((interval, latency))
         self._pass_on_intervals()
