@@ -253,6 +253,8 @@ def test_a_rate_of_bits_that_was_kept_or_not(direction: str, moved: int, by: str
     asked = {**ASKED, "direction": direction, "bits_per_s": 5000.0, "connections": 2}
     flow = Outcomes(sent_bytes=moved if direction != "receive" else 0, received_bytes=moved)
     flowed = report(supplied=asked, outcomes=flow, latency=Histogram())
+    if by == "rate":
+        assert replace(flowed, cpu=Cpu(0.99, 0.99, 0.99, 0.99)).limit.by == "rate", "a busy host kept it"
     assert flowed.rate_kept == flowed.to_json()["rate_kept"] == kept
     assert flowed.limit.by == by
     assert parse_condition("rate_kept<99%").holds(flowed) is (kept < 0.99)

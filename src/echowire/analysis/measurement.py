@@ -387,6 +387,10 @@ def merge_intervals(parts: Sequence[tuple[Interval, Histogram]]) -> Interval:
 
 def find_limit(report: Report) -> Limit:
     """What was the limit, as far as processor time, lateness and the rate asked for tell."""
+    kept = report.rate_kept if report.direction != "echo" else None
+    is_kept = kept is not None and kept >= RATE_KEPT - NOT_YET_DUE_S / report.seconds
+    if is_kept and not report.latency.count:  # however busy the host: there is no latency to suffer from that
+        return Limit("rate", "the rate asked for was kept")
     rate, is_short = report.supplied.get("rate"), report.seconds < SHORT_S
     cpu = Cpu() if is_short else report.cpu
     if report.no_reply:
@@ -406,10 +410,9 @@ def find_limit(report: Report) -> Limit:
         return Limit("server", f"the server used {cpu.server:.0%} of a processor")
     if cpu.host is not None and cpu.host >= ALL_BUSY:
         return Limit("host", "every processor of this host was busy, so client and others competed for them")
-    kept = report.rate_kept
-    if kept is not None and report.direction != "echo":
-        if kept >= RATE_KEPT - NOT_YET_DUE_S / report.seconds:
-            return Limit("rate", "the rate asked for was kept, with processor time to spare")
+    if is_kept:
+        return Limit("rate", "the rate asked for was kept, with processor time to spare")
+    if kept is not None:
         what = "the peer did not send more" if report.direction == "receive" else "the peer or the path took no more"
         return Limit(None, f"{kept:.1%} of the rate asked for was reached: {what}")
     if rate and report.direction == "echo":
