@@ -216,6 +216,12 @@ def test_an_ipv6_call_without_a_source_is_not_laid_to_used_up_ports() -> None:
     assert meaning("connect", errno.EADDRNOTAVAIL, Endpoint("tcp", "2001:db8::1", 80), **found) == ""
 
 
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOENT, "no such congestion"), (errno.EPERM, "privileged alone")])
+def test_a_congestion_control_that_cannot_be_had(number: int, said: str) -> None:
+    assert said in meaning("set congestion control 'nonsense' on", number, THERE)
+    assert not meaning("set DSCP on", number, THERE)
+
+
 def test_the_system_wide_limit_of_files() -> None:
     said = meaning("accept", errno.ENFILE, HERE, file_limit=2466170)
     assert said == "This system has all 2,466,170 files that it may open (fs.file-max)."

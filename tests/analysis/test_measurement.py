@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echowire.analysis.comparison import check_document
 from echowire.analysis.criteria import ConditionError, parse_condition
 from echowire.analysis.histogram import Histogram
 from echowire.analysis.measurement import (
@@ -18,7 +19,6 @@ from echowire.analysis.measurement import (
     Interval,
     Report,
     Share,
-    check_document,
     merge_intervals,
     merge_shares,
 )
@@ -137,6 +137,14 @@ def test_the_limit(fields: dict[str, Any], by: str | None) -> None:
     assert made.limit.why
 
 
+def test_a_run_too_short_for_processor_time_blames_nobody() -> None:
+    busy = Cpu(0.99, 0.99, 0.99, 0.99)
+    many = {**ASKED, "connections": 5}
+    assert report(cpu=busy, supplied=many, seconds=0.2).limit.by == "client"
+    short = report(cpu=busy, supplied=many, seconds=0.02).limit
+    assert (short.by, short.why) == (None, "less than 100 ms is too short to tell")
+
+
 def test_workers_are_merged_by_their_values() -> None:
     one = Share(Outcomes(sent=1), of_us(100), Histogram(), Histogram(), 2.0, 1.0, 1e-6)
     two = Share(Outcomes(sent=2), of_us(300, 500), of_us(1), of_us(2), 2.5, 2.4, 3e-6)
@@ -176,6 +184,92 @@ def test_two_runs_side_by_side() -> None:
 def test_another_document_is_not_compared_with(document: object) -> None:
     with pytest.raises(UsageError, match="no document of echowire bench"):
         check_document(document)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"endpoint": 5},
+        {"supplied": []},
+        {"echoes_per_s": "many"},
+        {"loss": float("nan")},
+        {"sent_bits_per_s": 10**400},
+        {"latency_us": {"p50": "x"}},
+        {"uncorrected_latency_us": {"p50": []}},
+        {"latency_us": None},
+    ],
+)
+def test_a_document_whose_figures_are_none_is_not_compared_with(changed: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="no document of echowire bench"):
+        check_document({**report().to_json(), **changed})
+
+
+@pytest.mark.parametrize(
+    ("direction", "is_stream", "known"),
+    [
+        ("echo", True, {"sent", "echoed", "corrupted", "lost", "unanswered", "unexpected", "received_bytes"}),
+        ("send", True, set()),
+        ("send", False, {"sent"}),
+        ("receive", True, {"unexpected", "received_bytes", "compared_bytes"}),
+        ("receive", False, {"sent", "lost", "unexpected", "received_bytes", "compared_bytes"}),
+        ("both", True, {"corrupted", "unexpected", "received_bytes"}),
+    ],
+)
+def test_an_interval_has_null_for_what_its_load_does_not_tell(direction: str, is_stream: bool, known: set[str]) -> None:
+    part = Interval(0.0, 1.0, False, Outcomes(), None, None, None, 0.5, direction, is_stream)
+    document = merge_intervals([(part, Histogram())]).to_json()
+    assert {name for name in asdict(Outcomes()) if document[name] is not None} == known | {"sent_bytes"}
+    assert (document["echoes_per_s"] is None) == ("echoed" not in known)
+    assert (document["received_bits_per_s"] is None) == (direction == "send")
+
+
+def test_what_came_while_it_warmed_up_is_a_reply() -> None:
+    warm = Interval(0.0, 1.0, True, Outcomes(sent=9, echoed=9, received_bytes=900), 1.0, 2.0, 3.0, 0.1)
+    ended = report(seconds=0.0, outcomes=Outcomes(), latency=Histogram(), intervals=(warm,))
+    assert not ended.no_reply
+    assert ended.limit.why == "nothing was measured"
+    assert ended.to_json()["echoes_per_s"] is None
+
+
+@pytest.mark.parametrize(
+    ("poisson", "sent", "by"),
+    [(False, 1000, "rate"), (False, 940, "round trip"), (True, 940, "rate"), (True, 800, "round trip")],
+)
+def test_a_poisson_process_keeps_its_rate_within_its_spread(poisson: bool, sent: int, by: str) -> None:
+    asked = {**ASKED, "rate": 500.0, "poisson": poisson}
+    assert report(supplied=asked, outcomes=Outcomes(sent=sent, echoed=sent, received_bytes=sent)).limit.by == by
+
+
+@pytest.mark.parametrize(
+    ("direction", "moved", "by", "kept"),
+    [
+        ("send", 2500, "rate", 1.0),
+        ("both", 2480, "rate", 0.992),
+        ("send", 1250, None, 0.5),
+        ("receive", 250, None, 0.1),
+    ],
+)
+def test_a_rate_of_bits_that_was_kept_or_not(direction: str, moved: int, by: str | None, kept: float) -> None:
+    asked = {**ASKED, "direction": direction, "bits_per_s": 5000.0, "connections": 2}
+    flow = Outcomes(sent_bytes=moved if direction != "receive" else 0, received_bytes=moved)
+    flowed = report(supplied=asked, outcomes=flow, latency=Histogram())
+    if by == "rate":
+        assert replace(flowed, cpu=Cpu(0.99, 0.99, 0.99, 0.99)).limit.by == "rate", "a busy host kept it"
+    assert flowed.rate_kept == flowed.to_json()["rate_kept"] == kept
+    assert flowed.limit.by == by
+    assert parse_condition("rate_kept<99%").holds(flowed) is (kept < 0.99)
+
+
+def test_a_source_that_was_not_compared_has_no_count_of_wrong_lines() -> None:
+    asked = {**ASKED, "direction": "receive"}
+    counts = [
+        report(supplied=asked, outcomes=Outcomes(received_bytes=500, compared_bytes=size, corrupted=0)).to_json()[
+            "counts"
+        ]
+        for size in (0, 500)
+    ]
+    assert [(each["compared_bytes"], each["corrupted"]) for each in counts] == [(0, None), (500, 0)]
+    assert report().to_json()["counts"]["compared_bytes"] is None
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from echowire.cli.bench import parse_sizes
+from echowire.cli.bench import LoadRate, parse_load_rate, parse_sizes
 from echowire.cli.common import Environment
 from echowire.cli.main import run
+from echowire.wire.services import CHARGEN_PATTERN
 from tests.plain_servers import answering, echo, free_port, serving, serving_unix
 
 COMMAND = [sys.executable, "-m", "echowire", "bench"]
@@ -87,6 +88,95 @@ def test_an_open_loop_shows_both_latencies(port: int) -> None:
     assert "open loop, 2000 messages/s (Poisson)" in ran.out
     for title in ("from when it was due:", "from when it was sent:", "Lateness of the sender:"):
         assert title in ran.out
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("5000/s", LoadRate(5e3, is_bits=False)),
+        ("5k/s", LoadRate(5e3, is_bits=False)),
+        ("10M", LoadRate(1e7, is_bits=True)),
+        ("10 Mbit/s", LoadRate(1e7, is_bits=True)),
+        ("10Mbps", LoadRate(1e7, is_bits=True)),
+        ("8bit", LoadRate(8, is_bits=True)),
+        ("5000", LoadRate(5e3, is_bits=None)),
+        (".5", LoadRate(0.5, is_bits=None)),
+    ],
+)
+def test_a_rate_of_messages_or_of_bits(text: str, rate: LoadRate) -> None:
+    assert parse_load_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rate", "10M"], "for bytes that flow (-R, --send, --bidir)"),
+        (["--send", "--rate", "5000/s"], "give bits a second: 10M"),
+        (["--bidir", "--rate", "fast"], "'fast' is not a rate"),
+    ],
+)
+def test_a_rate_of_the_other_kind_is_one_line(arguments: list[str], said: str, port: int) -> None:
+    ran = bench(port, *arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_bytes_at_a_rate(port: int) -> None:
+    ran = bench(port, "--bidir", "--rate", "1M", "-n", 4, "-s", "10K")
+    assert ran.status == 0
+    assert "both ways at 1 Mbit/s on each, spaced by the kernel" in ran.out
+    assert "of the rate asked for" in ran.out
+    document = bench(port, "--bidir", "--rate", 1_000_000, "-n", 1, "-s", 100, "--json").document
+    assert (document["supplied"]["bits_per_s"], document["supplied"]["rate"]) == (1e6, None)
+
+
+def test_datagrams_take_a_rate_of_either_kind() -> None:
+    with answering(lambda data: [data]) as udp:
+        for rate, kept in (("1000", "rate"), ("1000/s", "rate"), ("1M", "bits_per_s")):
+            document = bench("-u", udp, "--bidir", "--rate", rate, "-n", 20, "-s", 100, "--json").document
+            assert document["counts"]["echoed"] == 20
+            assert document["supplied"][kept]
+
+
+def test_a_source_says_whether_it_was_compared() -> None:
+    with serving(lambda sock: sock.sendall(CHARGEN_PATTERN)) as source:
+        assert f"0 corrupted, {len(CHARGEN_PATTERN) / 1024:.2f} KiB in, each byte compared" in bench("-R", source).out
+    with serving(lambda sock: sock.sendall(bytes(5000))) as source:
+        ran = bench("-R", source)
+    assert "not compared: it is not the pattern of RFC 864" in ran.out
+    assert "corrupted" not in ran.out
+    assert "the peer closed the connection after 5000 bytes had come" in ran.err
+
+
+def test_a_source_of_datagrams_is_asked() -> None:
+    with answering(lambda data: [CHARGEN_PATTERN[:200]] if data[11] % 4 else []) as udp:
+        ran = bench("-u", "-R", udp, "-n", 40, "-W", "100ms", "--rate", "2000/s")
+        document = bench("-u", "-R", udp, "-n", 40, "-W", "100ms", "--json").document
+    assert ran.status == 0
+    assert "asking for datagrams, 2000 a second" in ran.out
+    assert "40 sent, 0 corrupted, 10 lost, 25.000% loss, 800 bytes out, 5.86 KiB in, each byte compared" in ran.out
+    assert (document["loss"], document["counts"]["compared_bytes"]) == (0.25, 6000)
+    assert {document["counts"][name] for name in ("echoed", "duplicated", "reordered")} == {None}
+
+
+def test_a_sink_that_answers_is_told_of(port: int) -> None:
+    assert "came back: this is no sink" in bench(port, "--send", "-t", "300ms").out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[" * 100_000, "nested too deeply"), ("{}", "no document"), ("{", "not JSON"), ("\xff", "not JSON")],
+)
+def test_an_earlier_run_that_is_none_is_one_line(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
+    ran = bench("--against", tmp_path / "a.json", "-n", 1)
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert said in ran.err
+
+
+def test_an_earlier_run_without_end_is_not_read_to_it() -> None:
+    assert "at most 64 MiB" in bench("--against", "/dev/zero", "-n", 1).err
 
 
 def test_a_dumb_terminal_gets_plain_letters(port: int) -> None:
@@ -241,7 +331,7 @@ def live_line(port: int, **variables: str) -> tuple[str, bytes]:
 
 def test_a_terminal_sees_it_run(port: int) -> None:
     drawn, out = live_line(port)
-    assert re.search(r"\r\x1b\[K0 s   [\d,]+ echoes/s   p50 .*   p99 .*   0 errors", drawn)
+    assert re.search(r"\r\x1b\[K0\.\d s   [\d,]+ echoes/s   p50 .*   p99 .*   0 errors", drawn)
     assert drawn.endswith("\r\x1b[K")
     assert b"\x1b" not in out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import resource
 import socket
 import struct
 import threading
@@ -17,15 +18,18 @@ from typing import Any
 import pytest
 
 import echowire
-from echowire.engines.load.bulk import BulkStreams, Flood
+from echowire.engines.load.asks import Asks
+from echowire.engines.load.bulk import BulkStreams
 from echowire.engines.load.closed import ManyLanes, OneLane
+from echowire.engines.load.flood import Flood
 from echowire.engines.load.messages import MessageLoop, due_times
 from echowire.engines.load.plan import Plan
 from echowire.engines.load.run import Load
-from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError
+from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.socket_options import SocketOptions
 from echowire.model import Endpoint
 from echowire.wire.probe import make_probe
+from echowire.wire.services import CHARGEN_PATTERN
 from tests.plain_servers import answering, echo, echo_by_bytes, free_port, serving, serving_unix, silent_listener
 
 PATIENCE_S = 20.0
@@ -402,9 +406,56 @@ def test_floods_go_in_bursts() -> None:
 def test_datagrams_larger_than_the_path_s_packets_go_one_by_one() -> None:
     with answering(lambda data: [data]) as port:
         outcomes = measured(
-            udp(port, direction="both", count=20, least_size=65_507, most_size=65_507, rate=500.0)
+            udp(port, direction="both", count=2, least_size=65_507, most_size=65_507, rate=500.0)
         ).records.outcomes
-    assert outcomes.echoed == 20
+    assert outcomes.echoed == 2  # both fit into a receive buffer, however late it is read
+
+
+# Datagrams from a source, which are asked for.
+
+
+def characters(data: bytes) -> list[bytes]:
+    """RFC 864: one of them for each datagram."""
+    return [CHARGEN_PATTERN[data[11] :][:200]]
+
+
+SOURCES: dict[str, tuple[Callable[[bytes], Iterable[bytes]], dict[str, int]]] = {
+    "all answered": (characters, {"compared_bytes": 200 * MANY}),
+    "some lost": (lambda data: [] if data[11] % 10 == 0 else characters(data), {"lost": FEW, "compared_bytes": 9000}),
+    "a wrong byte": (
+        lambda data: [flipped(characters(data)[0], 100)] if data[11] == 3 else characters(data),
+        {"corrupted": 1, "compared_bytes": 200 * MANY},
+    ),
+    "empty ones": (lambda data: [b""], {}),
+    "no pattern": (lambda data: [bytes(200)], {}),
+}
+
+
+@pytest.mark.parametrize("rate", [None, 5000.0])
+@pytest.mark.parametrize("name", SOURCES)
+def test_answers_of_a_source_are_counted(name: str, rate: float | None) -> None:
+    source, expected = SOURCES[name]
+    with answering(source) as port:
+        load = measured(udp(port, direction="receive", least_size=20, most_size=20, count=MANY, rate=rate))
+    outcomes = load.records.outcomes
+    assert isinstance(load.generator, Asks)
+    assert load.failures == []
+    names = ("lost", "corrupted", "unexpected", "compared_bytes", "echoed")
+    assert {name: getattr(outcomes, name) for name in names if getattr(outcomes, name)} == expected
+    assert (outcomes.sent, outcomes.sent_bytes) == (MANY, 20 * MANY)
+
+
+def test_an_echo_is_no_source() -> None:
+    with answering(lambda data: [data]) as port:
+        load = measured(udp(port, direction="receive", count=4 * MANY, connections=2))
+    assert len(load.failures) == 2
+    assert "an echo, and no source" in str(load.failures[0])
+
+
+def test_a_source_that_is_not_there_is_refused() -> None:
+    load = measured(udp(free_port(), direction="receive", count=MANY))
+    (failure,) = load.failures
+    assert isinstance(failure, OperationError)
 
 
 # Bytes that just flow.
@@ -445,6 +496,32 @@ def test_a_source_that_ends_is_told_of() -> None:
     assert "closed the connection" in str(load.failures[0])
 
 
+def test_a_sink_that_has_nothing_to_say_is_sent_to_all_the_same() -> None:
+    """Its end of its own direction (ncat --recv-only does that) is not the end of its reading."""
+    taken: list[int] = []
+
+    def end_and_read(sock: socket.socket) -> None:
+        sock.shutdown(socket.SHUT_WR)
+        while data := sock.recv(65_536):
+            taken.append(len(data))
+
+    with serving(end_and_read) as port:
+        load = measured(tcp(port, direction="send", count=100, least_size=10_000, most_size=10_000))
+    assert load.failures == []
+    assert sum(taken) == load.records.outcomes.sent_bytes == 1_000_000
+
+
+@pytest.mark.parametrize("bits_per_s", [None, 1e9])
+def test_a_sink_that_goes_is_told_of(bits_per_s: float | None) -> None:
+    def read_once(sock: socket.socket) -> None:
+        sock.recv(65_536)
+
+    with serving(read_once) as port:
+        load = measured(tcp(port, direction="send", least_size=10_000, most_size=10_000, bits_per_s=bits_per_s))
+    assert isinstance(load.failures[0], OperationError | ProtocolError)
+    assert load.records.outcomes.sent_bytes > 0
+
+
 # The connections themselves.
 
 
@@ -478,6 +555,17 @@ def test_nobody_answers() -> None:
         with pytest.raises(NoReplyError, match="our timer"):
             load.connect()
         load.close()
+
+
+def test_more_connections_than_files_are_refused_before_the_first() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        load = Load(tcp(free_port(), connections=230))
+        with pytest.raises(UsageError, match="256 open files"):
+            load.connect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_congestion_control_that_is_not_there_is_refused() -> None:

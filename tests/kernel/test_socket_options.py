@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
 from echowire.errors import OperationError, UsageError
-from echowire.kernel.socket_options import SocketOptions, apply_options, parse_dscp, read_options
+from echowire.kernel.socket_options import (
+    SO_MAX_PACING_RATE,
+    SocketOptions,
+    apply_options,
+    pace,
+    parse_dscp,
+    read_options,
+)
 from echowire.model import Endpoint
 
 TCP = Endpoint("tcp", "127.0.0.1", 7)
@@ -21,9 +29,7 @@ def sock(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
 
 
 def test_set_and_read_back(sock: socket.socket) -> None:
-    options = SocketOptions(
-        nodelay=True, dscp=10, congestion="reno", send_buffer=10_000, receive_buffer=12_000, pacing_bytes_per_s=10**6
-    )
+    options = SocketOptions(nodelay=True, dscp=10, congestion="reno", send_buffer=10_000, receive_buffer=12_000)
     apply_options(sock, TCP, options)
     found = read_options(sock, TCP)
     assert found == {
@@ -34,6 +40,19 @@ def test_set_and_read_back(sock: socket.socket) -> None:
         "receive_buffer_bytes": 24_000,
         "mss_bytes": found["mss_bytes"],
     }
+
+
+@pytest.mark.parametrize("bytes_per_s", [1, 10**6, 10**10, 10**30])
+def test_pacing_is_read_back(sock: socket.socket, bytes_per_s: int) -> None:
+    assert pace(sock, bytes_per_s)
+    (kept,) = struct.unpack("@Q", sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, 8))
+    assert kept == min(bytes_per_s, 1 << 62)
+
+
+def test_pacing_that_cannot_be_is_said() -> None:
+    closed = socket.socket()
+    closed.close()
+    assert not pace(closed, 1000)
 
 
 def test_what_is_not_asked_for_stays(sock: socket.socket) -> None:

@@ -19,8 +19,10 @@ import trustme
 
 import echowire
 from echowire import Measurement, NoReplyError, OperationError, ProtocolError, UsageError
+from echowire.engines.load.plan import Direction
 from echowire.verbs.bench import error_from_json
 from echowire.verbs.bench_worker import error_to_json
+from echowire.wire.services import CHARGEN_PATTERN
 from tests.conftest import children
 from tests.plain_servers import answering, echo, free_port, serving, serving_unix
 
@@ -110,7 +112,14 @@ def authority() -> trustme.CA:
 
 
 @pytest.mark.parametrize(
-    "how", [{"count": 50}, {"count": 50, "rate": 2000.0}, {"count": 20, "size": 300_000}, {"direction": "both"}]
+    "how",
+    [
+        {"count": 50},
+        {"count": 50, "rate": 2000.0},
+        {"count": 20, "size": 300_000},
+        {"direction": "both"},
+        {"direction": "both", "bits_per_s": 8e6, "size": 500},
+    ],
 )
 def test_tls(authority: trustme.CA, tmp_path: Path, how: dict[str, Any]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -146,6 +155,64 @@ def test_a_sink_and_a_source() -> None:
     assert measured.ok
     assert measured.sent_bits_per_s is None
     assert measured.received_bits_per_s
+
+
+@pytest.mark.parametrize(
+    ("direction", "service", "paced_by"),
+    [("send", "discard", "kernel"), ("receive", "chargen", "reading"), ("both", "echo", "kernel")],
+)
+def test_bytes_at_a_rate(direction: Direction, service: str, paced_by: str) -> None:
+    with echowire.serve("tcp://127.0.0.1:0", service=service) as server:
+        measured = echowire.bench(
+            server.endpoint, direction=direction, bits_per_s=8e6, connections=2, workers=2, **QUICK
+        )
+    assert measured.ok, measured.failures
+    assert measured.supplied["bits_per_s"] == 8e6
+    assert measured.effective["paced_by"] == paced_by
+    moved = measured.outcomes.received_bytes if direction == "receive" else measured.outcomes.sent_bytes
+    assert measured.rate_kept == pytest.approx(8 * moved / (measured.seconds * 16e6))
+    assert 0 < moved <= 2 * (1e6 * measured.seconds + 100_000), "no more than the rate, and a bucket's depth"
+    assert document_of(measured)["rate_kept"] == pytest.approx(measured.rate_kept, abs=1e-6)
+
+
+def test_a_rate_that_the_peer_does_not_keep_is_said() -> None:
+    def send_a_little(sock: socket.socket) -> None:
+        sock.sendall(b"x" * 1000)
+        sock.recv(1)
+
+    with serving(send_a_little) as port:
+        measured = echowire.bench(f"127.0.0.1:{port}", direction="receive", bits_per_s=1e9, **QUICK)
+    assert measured.rate_kept is not None and measured.rate_kept < 0.5
+    assert measured.limit.by != "rate"
+
+
+def test_a_slow_rate_is_no_stall() -> None:
+    with echowire.serve("tcp://127.0.0.1:0", service="discard") as sink:
+        measured = echowire.bench(sink.endpoint, direction="send", bits_per_s=8, stall_s=0.1, **QUICK)
+    assert measured.ended == "time"
+    assert measured.ok
+
+
+def test_a_source_is_compared_if_it_sends_the_pattern() -> None:
+    with echowire.serve("tcp://127.0.0.1:0", service="chargen") as source:
+        compared = echowire.bench(source.endpoint, direction="receive", connections=2, **QUICK)
+    with serving(lambda sock: sock.sendall(bytes(100_000))) as port:
+        other = echowire.bench(f"127.0.0.1:{port}", direction="receive", **QUICK)
+    assert compared.ok
+    assert compared.outcomes.compared_bytes == compared.outcomes.received_bytes > 0
+    assert compared.corrupted == 0
+    assert (other.outcomes.received_bytes, other.outcomes.compared_bytes, other.corrupted) == (100_000, 0, None)
+    assert document_of(other)["counts"]["corrupted"] is None
+
+
+def test_a_source_with_wrong_bytes_fails() -> None:
+    spoiled = bytearray(CHARGEN_PATTERN * 10)
+    spoiled[30_000] ^= 1
+    with serving(lambda sock: sock.sendall(spoiled)) as port:
+        measured = echowire.bench(f"127.0.0.1:{port}", direction="receive", fail_if=["corrupted>0"], **QUICK)
+    assert (measured.corrupted, measured.outcomes.compared_bytes) == (1, len(spoiled))
+    assert measured.conditions == {"corrupted>0": True}
+    assert not measured.ok
 
 
 # What ends a load early, or keeps it from beginning.
@@ -223,6 +290,12 @@ def test_nobody_there_is_explained() -> None:
     assert any("No process of this host has UDP port" in failure for failure in measured.failures)
 
 
+def test_a_load_process_that_cannot_be_started_is_said(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(OperationError, match=r"start a load process for 127\.0\.0\.1.*ENOENT"):
+        echowire.bench(f"127.0.0.1:{port}", count=2, workers=2, connections=2)
+
+
 def test_a_worker_that_is_killed_costs_its_last_counts_alone(port: int) -> None:
     killed: list[str] = []
 
@@ -287,7 +360,12 @@ def test_conditions_and_an_earlier_run(port: int) -> None:
         ({"direction": "send", "size": (1, 2)}, "for messages with their echoes"),
         ({"direction": "up"}, "no direction"),
         ({"dscp": 64}, "six bits"),
-        ({"direction": "both", "rate": 5.0}, "as fast as it can"),
+        ({"direction": "both", "rate": 5.0}, "give bits a second: 10M"),
+        ({"bits_per_s": 1e6}, "give messages a second: 5000/s"),
+        ({"direction": "both", "bits_per_s": 1e6, "rate": 5.0}, "give one of them"),
+        ({"direction": "both", "bits_per_s": 7.0}, "at least 8 bits"),
+        ({"direction": "both", "bits_per_s": float("nan")}, "at least 8 bits"),
+        ({"rate": float("inf")}, "more than 0"),
         ({"fail_if": ["p99>"]}, r"at the \^"),
         ({"against": {}}, "no document"),
         ({"dscp": "nonsense"}, "DSCP"),
@@ -299,7 +377,12 @@ def test_what_cannot_be_is_said_before_anything_begins(how: dict[str, Any], said
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [({"size": 10}, "20 bytes"), ({"size": 65_508}, "at most"), ({"direction": "receive"}, "unasked")]
+    ("how", "said"),
+    [
+        ({"size": 10}, "20 bytes"),
+        ({"size": 65_508}, "at most"),
+        ({"direction": "receive", "bits_per_s": 1e6}, "asks a second"),
+    ],
 )
 def test_what_datagrams_cannot(how: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):

@@ -93,6 +93,8 @@ def test_no_byte_count(text: str) -> None:
         ("10M", 1e7),
         ("10Mbit", 1e7),
         ("10Mbit/s", 1e7),
+        ("10Mbits/s", 1e7),
+        ("10Mbps", 1e7),
         ("10M/s", 1e7),
         ("2.5G", 2.5e9),
         ("1T", 1e12),
@@ -102,7 +104,7 @@ def test_a_rate(text: str, rate: float) -> None:
     assert parse_rate(text) == pytest.approx(rate)
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1", "1/m", "1e3", "nan", "inf", "9" * 400])
+@pytest.mark.parametrize("text", ["", "M", "-1", "1/m", "1e3", "nan", "inf", "10MB/s", "10bips", "9" * 400])
 def test_no_rate(text: str) -> None:
     with pytest.raises(UsageError, match="is not a rate"):
         parse_rate(text)

@@ -91,7 +91,9 @@ FIGURES: Mapping[str, Figure] = {
     "received": Figure(lambda report: report.received_bits_per_s, parse_rate, "bits received a second"),
     "loss": Figure(lambda report: report.loss, parse_share, "the share of datagrams lost"),
     "errors": Figure(lambda report: report.errors, parse_count, "failed connections and wrong or lost messages"),
-    **{name: _count(name) for name in ("lost", "corrupted", "truncated", "duplicated", "reordered", "unanswered")},
+    **{name: _count(name) for name in ("lost", "truncated", "duplicated", "reordered", "unanswered")},
+    "corrupted": Figure(lambda report: report.corrupted, parse_count, "corrupted messages, or lines of a source"),
+    "rate_kept": Figure(lambda report: report.rate_kept, parse_share, "the share of the rate asked for"),
     "client_cpu": Figure(lambda report: report.cpu.client, parse_share, "the busiest client's processor share"),
     "server_cpu": Figure(lambda report: report.cpu.server, parse_share, "the server's processor share"),
 }

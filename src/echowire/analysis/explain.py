@@ -117,6 +117,7 @@ ROWS: tuple[Row, ...] = (
     _row((29,), (errno.EPIPE,), None, exchange.broken_pipe),
     _row((31,), (errno.ETIMEDOUT,), _EXCHANGE, exchange.gone_silent),
     _row((37,), (errno.EMSGSIZE,), None, exchange.too_large),
+    _row((), (errno.ENOENT, errno.EPERM), None, exchange.no_congestion_control),
     _row((48,), (errno.ENOENT,), None, unix.no_directory),
     _row((48,), (errno.ENOENT,), None, unix.missing),
     _row((48,), (errno.EAGAIN,), "connect", unix.backlog_full),

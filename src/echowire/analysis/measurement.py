@@ -6,16 +6,15 @@ and not one of zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from echowire.analysis.comparison import COMPARED_FIGURES, SCHEMA, Compared, Comparison
 from echowire.analysis.histogram import Histogram
-from echowire.errors import UsageError
 from echowire.wire.probe import Outcomes
 from echowire.wire.units import format_duration
-
-SCHEMA = {"schema": "echowire.bench", "version": 1}
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
@@ -25,8 +24,17 @@ BUSY = 0.85
 ALL_BUSY = 0.95
 """Of the whole host."""
 
+RATE_KEPT = 0.99
+"""Bytes that flowed at this share of the rate asked for have kept it."""
+
+NOT_YET_DUE_S = 0.02
+"""Of bytes that flow at a rate: they go in pieces, up to a hundredth of a second apart, and the last is not due yet."""
+
 RATE_REACHED = 0.98
 """An open loop that sent this share of what was due has kept its rate."""
+
+SHORT_S = 0.1
+"""In less, processor time says nothing: the kernel counts a process's in hundredths of a second."""
 
 LATE_NS = 1_000_000
 """A sender that is this late at the 99th percentile, and later than the median echo, measures itself."""
@@ -48,11 +56,14 @@ class Interval:
     max_us: float | None
     client_cpu: float | None
     """Processor time over time, of the busiest client process."""
+    direction: str = "echo"
+    is_stream: bool = False
 
     @property
     def echoes_per_s(self) -> float | None:
-        """Echoes that came back whole and right, a second."""
-        return self.outcomes.echoed / self.seconds if self.seconds > 0 else None
+        """Echoes that came back whole and right, a second; None where there are to be none."""
+        echoed = known_counts(self.outcomes, self.direction, is_stream=self.is_stream)["echoed"]
+        return echoed / self.seconds if self.seconds > 0 and echoed is not None else None
 
     @property
     def errors(self) -> int:
@@ -62,9 +73,10 @@ class Interval:
     def to_json(self) -> dict[str, Any]:
         """The interval as `--jsonl` and `--json` have it."""
         values = {item: getattr(self, item) for item in ("start_s", "seconds", "omitted", "p50_us", "p99_us", "max_us")}
+        counts = known_counts(self.outcomes, self.direction, is_stream=self.is_stream)
         sent, received = (
-            8 * count / self.seconds if self.seconds > 0 else None
-            for count in (self.outcomes.sent_bytes, self.outcomes.received_bytes)
+            8 * count / self.seconds if self.seconds > 0 and count is not None else None
+            for count in (counts["sent_bytes"], counts["received_bytes"])
         )
         return {
             **values,
@@ -72,7 +84,7 @@ class Interval:
             "sent_bits_per_s": sent,
             "received_bits_per_s": received,
             "client_cpu": self.client_cpu,
-            **asdict(self.outcomes),
+            **counts,
         }
 
 
@@ -155,8 +167,9 @@ class Report:
 
     @property
     def no_reply(self) -> bool:
-        """Whether something was to come back, or in, and nothing did."""
-        return self.direction != "send" and not self.outcomes.received_bytes and not self.outcomes.echoed
+        """Whether something was to come back, or in, and nothing did, not even while it warmed up."""
+        parts = (self.outcomes, *(interval.outcomes for interval in self.intervals if interval.omitted))
+        return self.direction != "send" and not any(part.received_bytes or part.echoed for part in parts)
 
     @property
     def ok(self) -> bool:
@@ -200,6 +213,24 @@ class Report:
         return (outcomes.lost + outcomes.unanswered) / outcomes.sent
 
     @property
+    def corrupted(self) -> int | None:
+        """Messages that came back with a wrong byte, or a source's lines; None for a source that was not compared."""
+        if self.direction == "receive" and not self.outcomes.compared_bytes:
+            return None
+        return self.outcomes.corrupted
+
+    @property
+    def rate_kept(self) -> float | None:
+        """The share of the rate asked for that was reached: in messages sent, or bits sent (or received)."""
+        asked, bits = self.supplied.get("rate"), self.supplied.get("bits_per_s")
+        if not self.seconds or self.no_reply:
+            return None
+        if bits:
+            moved = self.outcomes.received_bytes if self.direction == "receive" else self.outcomes.sent_bytes
+            return float(8 * moved / (self.seconds * bits * self.supplied["connections"]))
+        return float(self.outcomes.sent / (self.seconds * asked)) if asked else None
+
+    @property
     def errors(self) -> int:
         """Failed connections, and messages that came back wrong, in part or not at all."""
         return errors_of(self.outcomes) + sum(self.failures.values())
@@ -235,13 +266,6 @@ class Report:
 
     def _figures(self) -> dict[str, Any]:
         limit = self.limit
-        counts: dict[str, int | None] = asdict(self.outcomes)
-        if self.is_stream:
-            counts.update(dict.fromkeys(("truncated", "duplicated", "reordered", "late")))
-        if self.direction == "send":
-            counts.update(dict.fromkeys(name for name in counts if not name.startswith("sent")))
-        elif self.direction != "echo" and self.is_stream:
-            counts.update(dict.fromkeys(("sent", "echoed", "lost", "unanswered")))
         return {
             **SCHEMA,
             "endpoint": self.endpoint,
@@ -256,7 +280,8 @@ class Report:
             "echoes_per_s": self.echoes_per_s,
             "sent_bits_per_s": self.sent_bits_per_s,
             "received_bits_per_s": self.received_bits_per_s,
-            "counts": counts,
+            "rate_kept": None if (kept := self.rate_kept) is None else round(kept, 6),
+            "counts": known_counts(self.outcomes, self.direction, is_stream=self.is_stream),
             "loss": self.loss,
             "latency_us": latency_json(self.latency),
             "uncorrected_latency_us": latency_json(self.uncorrected),
@@ -271,6 +296,25 @@ class Report:
             "intervals": [interval.to_json() for interval in self.intervals],
             "tcp_info": [dict(info) for info in self.tcp_info],
         }
+
+
+def known_counts(outcomes: Outcomes, direction: str, *, is_stream: bool) -> dict[str, int | None]:
+    """`outcomes`, with None for what a load in that direction, over streams or datagrams, does not tell."""
+    counts: dict[str, int | None] = asdict(outcomes)
+    if is_stream:
+        counts.update(dict.fromkeys(("truncated", "duplicated", "reordered", "late")))
+    if direction == "send":
+        counts.update(dict.fromkeys(name for name in counts if not name.startswith("sent")))
+        counts["sent"] = None if is_stream else outcomes.sent
+    elif direction != "echo" and is_stream:
+        counts.update(dict.fromkeys(("sent", "echoed", "lost", "unanswered")))
+    elif direction == "receive":  # no datagram of a source says which one it is, or answers
+        counts.update(dict.fromkeys(("echoed", "truncated", "duplicated", "reordered", "late", "unanswered")))
+    if direction == "receive" and not outcomes.compared_bytes:
+        counts["corrupted"] = None
+    if direction != "receive":
+        counts["compared_bytes"] = None
+    return counts
 
 
 def errors_of(outcomes: Outcomes) -> int:
@@ -336,14 +380,23 @@ def merge_intervals(parts: Sequence[tuple[Interval, Histogram]]) -> Interval:
         micro(latency.percentile(99)),
         micro(latency.max_ns),
         max(loads, default=None),
+        first.direction,
+        first.is_stream,
     )
 
 
 def find_limit(report: Report) -> Limit:
     """What was the limit, as far as processor time, lateness and the rate asked for tell."""
-    cpu, rate = report.cpu, report.supplied.get("rate")
-    if report.no_reply or not report.seconds:
+    kept = report.rate_kept if report.direction != "echo" else None
+    is_kept = kept is not None and kept >= RATE_KEPT - NOT_YET_DUE_S / report.seconds
+    if is_kept and not report.latency.count:  # however busy the host: there is no latency to suffer from that
+        return Limit("rate", "the rate asked for was kept")
+    rate, is_short = report.supplied.get("rate"), report.seconds < SHORT_S
+    cpu = Cpu() if is_short else report.cpu
+    if report.no_reply:
         return Limit(None, "nothing came back, so nothing can be said")
+    if not report.seconds:
+        return Limit(None, "nothing was measured")
     if cpu.client is not None and cpu.client >= BUSY:
         return Limit("client", f"a client process used {cpu.client:.0%} of a processor; try more --workers")
     if rate and report.direction != "receive":
@@ -357,57 +410,24 @@ def find_limit(report: Report) -> Limit:
         return Limit("server", f"the server used {cpu.server:.0%} of a processor")
     if cpu.host is not None and cpu.host >= ALL_BUSY:
         return Limit("host", "every processor of this host was busy, so client and others competed for them")
+    if is_kept:
+        return Limit("rate", "the rate asked for was kept, with processor time to spare")
+    if kept is not None:
+        what = "the peer did not send more" if report.direction == "receive" else "the peer or the path took no more"
+        return Limit(None, f"{kept:.1%} of the rate asked for was reached: {what}")
     if rate and report.direction == "echo":
         due = rate * report.seconds
-        if report.outcomes.sent >= RATE_REACHED * due - 1:
+        # Of a Poisson process, the number of arrivals in a time varies by the root of their mean.
+        spread = 4 * math.sqrt(due) if report.supplied.get("poisson") else 1
+        if report.outcomes.sent >= RATE_REACHED * due - spread:
             return Limit("rate", "the rate asked for was kept, with processor time to spare")
         said = f"{report.outcomes.sent} of {due:.0f} messages were sent: at the others' time every connection waited"
         return Limit("round trip", f"{said} for its echo; more -c, or --pipeline, would send them")
     if report.direction == "echo" and report.supplied["connections"] * report.supplied["pipeline"] == 1:
         return Limit("round trip", "one message at a time: client and server wait for each other")
+    if is_short:
+        return Limit(None, f"less than {format_duration(SHORT_S)} is too short to tell")
     return Limit(None, "neither client nor server was seen to be at its limit; the network, or a server elsewhere")
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One figure of two runs. `ratio` is after over before; None where either is unknown or before is 0."""
-
-    name: str
-    before: float | None
-    after: float | None
-
-    @property
-    def ratio(self) -> float | None:
-        """After over before."""
-        return self.after / self.before if self.before and self.after is not None else None
-
-
-COMPARED_FIGURES = ("echoes_per_s", "sent_bits_per_s", "received_bits_per_s", "loss", "jitter_us")
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two runs side by side. `differences` are what was asked for differently: then the ratios say less."""
-
-    rows: tuple[Compared, ...]
-    differences: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The comparison as a part of the document."""
-        rows = {row.name: {"before": row.before, "after": row.after, "ratio": row.ratio} for row in self.rows}
-        return {"figures": rows, "differences": list(self.differences)}
-
-
-def check_document(document: Any) -> Mapping[str, Any]:
-    """`document` itself, if it is one of `Report.to_json`. Raises `UsageError`."""
-    parts = ("supplied", "latency_us", "uncorrected_latency_us", "endpoint")
-    if (
-        not isinstance(document, dict)
-        or any(document.get(name) != value for name, value in SCHEMA.items())
-        or not all(isinstance(document.get(part), dict) for part in parts[:3])
-    ):
-        raise UsageError("what to compare with is no document of echowire bench --json, version 1")
-    return document
 
 
 def _shown(value: Any) -> str:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 import echowire
-from echowire import EchowireError, Endpoint, UsageError, parse_size
+from echowire import EchowireError, Endpoint, UsageError, format_size, parse_rate, parse_size
 from echowire.cli.bench_report import Report
 from echowire.cli.common import (
     DURATION,
-    RATE,
     SIZE,
     Environment,
     Quantity,
@@ -22,6 +21,9 @@ from echowire.cli.common import (
     join_host_port,
     pass_environment,
 )
+
+LARGEST_DOCUMENT = 64 << 20
+"""Of an earlier run: a day of intervals, and TCP_INFO of ten thousand connections."""
 
 
 def parse_sizes(text: str) -> tuple[int, int]:
@@ -31,6 +33,25 @@ def parse_sizes(text: str) -> tuple[int, int]:
 
 
 SIZES = Quantity("sizes", parse_sizes)
+
+
+@dataclass(frozen=True)
+class LoadRate:
+    """What --rate asks for: `5000/s` is messages, `10M` and `10Mbit/s` are bits; None is what the load consists of."""
+
+    value: float
+    is_bits: bool | None
+
+
+def parse_load_rate(text: str) -> LoadRate:
+    """`5000/s`, `10M`, `10Mbit/s` or a plain number. Raises `UsageError`."""
+    value, unit = parse_rate(text), text.strip().lower().lstrip("0123456789. ")
+    if unit.endswith("/s") and "b" not in unit:
+        return LoadRate(value, is_bits=False)
+    return LoadRate(value, is_bits=True if unit else None)
+
+
+LOAD_RATE = Quantity("rate", parse_load_rate)
 
 
 @click.command("bench")
@@ -65,12 +86,19 @@ SIZES = Quantity("sizes", parse_sizes)
     show_default=True,
     help="Messages in flight on each connection.",
 )
-@click.option("--rate", type=RATE, help="Open loop: messages due a second, as in 5000/s, answered or not.")
+@click.option(
+    "--rate",
+    type=LOAD_RATE,
+    help="Open loop: messages due a second, as in 5000/s, answered or not. Of bytes that flow (-R, --send, --bidir): "
+    "bits a second on each connection, as in 10M.",
+)
 @click.option("--poisson", is_flag=True, help="With --rate: due at random, as independent clients are.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that make the load."
 )
-@click.option("-R", "--reverse", is_flag=True, help="Only receive, from a source such as chargen.")
+@click.option(
+    "-R", "--reverse", is_flag=True, help="Only receive, from a source such as chargen; with -u each is asked for."
+)
 @click.option("--send", is_flag=True, help="Only send, to a sink such as discard.")
 @click.option("--bidir", is_flag=True, help="Bytes through an echo as fast as they go, both ways at once.")
 @click.option(
@@ -113,11 +141,12 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire bench -u -s 64-1400 -n 10000            datagrams: lost, reordered, jitter
     echowire bench -u --bidir -s 1000                a flood of them
     echowire bench --send host 9                     throughput to a sink; -R host 19 from a source
+    echowire bench --send --rate 10M -P 4 host 9     10 Mbit/s on each of four connections
     echowire bench --json > a.json; echowire bench --against a.json --fail-if 'p99>5ms'
 
     Conditions of --fail-if: p50 to p100 (also uncorrected_p99), min, mean, max, jitter, lateness; rate (echoes a
     second), sent, received (bits a second); loss; errors, lost, corrupted, truncated, duplicated, reordered,
-    unanswered; client_cpu, server_cpu. Several are joined by 'or'.
+    unanswered; rate_kept; client_cpu, server_cpu. Several are joined by 'or'.
     """
     return run(env, options)
 
@@ -128,6 +157,8 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         raise UsageError("--json is one document, --jsonl a line an interval; give one of them")
     endpoint = _endpoint(options)
     report = Report(env, options, endpoint)
+    direction = _direction(options)
+    per_s, bits_per_s = _rates(options["rate"], endpoint, direction)
     try:
         measured = echowire.bench(
             endpoint,
@@ -137,9 +168,10 @@ def run(env: Environment, options: dict[str, Any]) -> int:
             count=options["count"],
             omit_s=options["omit"],
             pipeline=options["pipeline"],
-            rate=options["rate"],
+            rate=per_s,
+            bits_per_s=bits_per_s,
             poisson=options["poisson"],
-            direction=_direction(options),
+            direction=direction,
             workers=options["workers"],
             interval_s=options["interval"],
             wait_s=options["wait"],
@@ -196,6 +228,14 @@ def _direction(options: dict[str, Any]) -> Any:
     return chosen[0] if chosen else "echo"
 
 
+def _rates(rate: LoadRate | None, endpoint: Endpoint, direction: str) -> tuple[float | None, float | None]:
+    """Messages a second, and bits a second. A plain number is of messages wherever there are any."""
+    if rate is None:
+        return None, None
+    is_bits = direction != "echo" and endpoint.is_stream if rate.is_bits is None else rate.is_bits
+    return (None, rate.value) if is_bits else (rate.value, None)
+
+
 def _dscp(options: dict[str, Any]) -> str | int | None:
     if options["tos"] is None or options["dscp"] is not None:
         if options["tos"] is not None:
@@ -215,7 +255,13 @@ def _earlier(name: str | None) -> Any:
     if name is None:
         return None
     try:
-        return json.loads(Path(name).read_text(encoding="utf-8"))
+        with Path(name).open("rb") as file:
+            text = file.read(LARGEST_DOCUMENT + 1)
+        if len(text) > LARGEST_DOCUMENT:
+            raise UsageError(f"--against {name}: a document of bench has at most {format_size(LARGEST_DOCUMENT)}")
+        return json.loads(text)
+    except RecursionError as error:
+        raise UsageError(f"--against {name}: it is nested too deeply for a document of bench") from error
     except OSError as error:
         raise UsageError(f"--against {name}: {(error.strerror or str(error)).lower()} (errno {error.errno})") from error
     except ValueError as error:

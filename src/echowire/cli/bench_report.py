@@ -5,7 +5,6 @@ The live line is drawn by this process, which only waits; the load is in others 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from echowire import EchowireError, Endpoint, Measurement, format_duration, format_size
@@ -15,6 +14,16 @@ from echowire.cli.histogram import histogram_lines
 SCHEMA = {"schema": "echowire.bench", "version": 1}
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
+
+SHORT_INTERVAL_S = 0.95
+"""In a shorter one, whole seconds would stand still on the live line."""
+
+PACED_BY = {
+    "kernel": ", spaced by the kernel",
+    "bucket": ", in pieces a millisecond apart",
+    "reading": ", by reading no faster",
+}
+"""How a rate of bytes is kept: by TCP itself (SO_MAX_PACING_RATE), by this program, or by making the peer wait."""
 
 CLEAR = "\r\x1b[K"
 """To the start of the line, and erase it (ECMA-48)."""
@@ -83,14 +92,16 @@ class Report:
 
 def _live_line(interval: Any) -> str:
     parts = ["warming up"] if interval.omitted else []
-    parts.append(f"{interval.start_s + interval.seconds:.0f} s")
+    digits = 0 if interval.seconds > SHORT_INTERVAL_S else 1
+    parts.append(f"{interval.start_s + interval.seconds:.{digits}f} s")
     if interval.outcomes.echoed:
         parts.append(f"{_number(interval.echoes_per_s)} echoes/s")
         parts += [f"{name} {_micro(value)}" for name, value in (("p50", interval.p50_us), ("p99", interval.p99_us))]
     else:
-        outcomes, seconds = interval.outcomes, interval.seconds or math.inf
-        parts.append(f"sent {_bits(8 * outcomes.sent_bytes / seconds)}")
-        parts.append(f"received {_bits(8 * outcomes.received_bytes / seconds)}")
+        figures = interval.to_json()
+        for name in ("sent", "received"):
+            if (bits := figures[f"{name}_bits_per_s"]) is not None:
+                parts.append(f"{name} {_bits(bits)}")
     return "   ".join([*parts, f"{interval.errors} errors"])
 
 
@@ -103,8 +114,12 @@ def _summary(measured: Measurement) -> list[str]:
         rates.append(f"sent {_bits(measured.sent_bits_per_s)}")
     if measured.received_bits_per_s is not None:
         rates.append(f"received {_bits(measured.received_bits_per_s)}")
-    lines.append("  " + ("   ".join(rates) if rates and not measured.no_reply else "no reply"))
-    lines.append("  " + ", ".join(_counts(measured)))
+    if rates and measured.rate_kept is not None:
+        rates.append(f"{measured.rate_kept:.2%} of the rate asked for")
+    nothing = "no reply" if measured.no_reply else "nothing was measured: it ended while it warmed up"
+    lines.append("  " + ("   ".join(rates) if rates and not measured.no_reply else nothing))
+    if counts := _counts(measured):
+        lines.append("  " + ", ".join(counts))
     if measured.latency.count:
         title = "Round trip from when it was due" if measured.uncorrected.count else "Round trip"
         lines += _percentiles(title, measured.latency)
@@ -123,8 +138,15 @@ def _what(measured: Measurement) -> str:
     size = format_size(most) if least == most else f"{format_size(least)} to {format_size(most)}"
     many = f"{asked['connections']} connection{'s' if asked['connections'] != 1 else ''}"
     how = {"send": "sending only", "receive": "receiving only", "both": "both ways"}.get(measured.direction)
+    if how is not None and asked["bits_per_s"]:
+        how += f" at {_bits(asked['bits_per_s'])} on each"
+        how += PACED_BY.get(measured.effective["paced_by"], "")
+    elif how is not None and measured.direction == "receive" and not measured.is_stream:
+        how = "asking for datagrams" + (f", {asked['rate']:.10g} a second" if asked["rate"] else "")
+    elif how is not None and asked["rate"]:
+        how += f" at {asked['rate']:.10g} datagrams/s"
     if how is None and asked["rate"]:
-        how = f"open loop, {asked['rate']:g} messages/s{' (Poisson)' if asked['poisson'] else ''}"
+        how = f"open loop, {asked['rate']:.10g} messages/s{' (Poisson)' if asked['poisson'] else ''}"
     how = how or f"closed loop, {asked['pipeline']} in flight on each"
     took = format_duration(measured.seconds) if measured.seconds else "no time"
     ended = {"interrupted": ", interrupted", "failed": ", ended by a failure"}.get(measured.ended, "")
@@ -135,12 +157,20 @@ def _counts(measured: Measurement) -> list[str]:
     counts = measured.to_json()["counts"]
     shown = ("sent", "echoed", "corrupted", "truncated", "lost", "unanswered", "duplicated", "reordered", "late")
     named = [f"{counts[name]} {name}" for name in shown if counts[name] is not None]
+    if measured.direction == "send" and measured.outcomes.received_bytes:
+        named.append(f"{format_size(measured.outcomes.received_bytes)} came back: this is no sink")
     if counts["unexpected"]:
         named.append(f"{counts['unexpected']} unexpected")
     if measured.loss:
         named.append(f"{measured.loss:.3%} loss")
+    is_source = measured.direction == "receive"  # to which nothing is sent, but over datagrams what asks
     sizes = (("out", counts["sent_bytes"]), ("in", counts["received_bytes"]))
-    return [*named, *(f"{format_size(size)} {way}" for way, size in sizes if size is not None)]
+    named += [f"{format_size(size)} {way}" for way, size in sizes if size is not None and (size or not is_source)]
+    if (compared := counts["compared_bytes"]) is not None and counts["received_bytes"]:
+        is_all = compared == counts["received_bytes"]
+        how_much = "each byte" if is_all else format_size(compared) if compared else "not"
+        named.append(f"{how_much} compared{'' if compared else ': it is not the pattern of RFC 864'}")
+    return named
 
 
 def _percentiles(title: str, histogram: Any) -> list[str]:

@@ -67,10 +67,14 @@ def interleaved(addresses: list[Address]) -> list[Address]:
 def check_zone(host: str) -> None:
     """Say plainly what getaddrinfo calls "Name or service not known": a zone without an interface, or none."""
     address, percent, zone = host.partition("%")
+    has_zone = percent and ":" in address and not zone.isdigit()
+    lacks_zone = not percent and host.lower().startswith(IPV6_LINK_LOCAL)
+    if not has_zone and not lacks_zone:
+        return
     names = [name for _, name in socket.if_nameindex()]
-    if percent and ":" in address and zone not in names and not zone.isdigit():
+    if has_zone and zone not in names:
         raise NameResolutionError(host, f"resolve {host}: no interface '{zone}' here; there are {', '.join(names)}")
-    if not percent and host.lower().startswith(IPV6_LINK_LOCAL):
+    if lacks_zone:
         raise UsageError(f"{host} is a link-local address and needs the interface it is on: {host}%{names[-1]}")
 
 

@@ -45,8 +45,6 @@ class SocketOptions:
     """SO_SNDBUF in bytes, before the kernel doubles it."""
     receive_buffer: int | None = None
     """SO_RCVBUF, likewise."""
-    pacing_bytes_per_s: int | None = None
-    """SO_MAX_PACING_RATE: TCP itself then spaces out what it sends."""
 
 
 def parse_dscp(text: str) -> int:
@@ -82,9 +80,16 @@ def apply_options(sock: socket.socket, endpoint: Endpoint, options: SocketOption
         if value is not None:
             with operation("set a buffer's size on", endpoint):
                 sock.setsockopt(socket.SOL_SOCKET, number, min(value, 0x7FFFFFFF))
-    if options.pacing_bytes_per_s is not None and is_tcp:
-        with operation("set SO_MAX_PACING_RATE on", endpoint):
-            sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("@Q", options.pacing_bytes_per_s))
+
+
+def pace(sock: socket.socket, bytes_per_s: int) -> bool:
+    """Have TCP space out what `sock` sends; False where the kernel does not (Linux has it since 3.13, 64 bits 5.0)."""
+    asked = struct.pack("@Q", min(bytes_per_s, 1 << 62))  # all bits set is no limit
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, asked)
+        return sock.getsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, len(asked)) == asked
+    except OSError:
+        return False
 
 
 def read_options(sock: socket.socket, endpoint: Endpoint) -> dict[str, int | str | bool | None]:

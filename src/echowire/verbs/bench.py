@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from echowire import errors
+from echowire.analysis.comparison import check_document
 from echowire.analysis.criteria import parse_condition
 from echowire.analysis.histogram import Histogram
 from echowire.analysis.measurement import (
@@ -31,18 +32,18 @@ from echowire.analysis.measurement import (
     Interval,
     Report,
     Share,
-    check_document,
     merge_intervals,
     merge_shares,
     micro,
 )
 from echowire.engines.load.plan import STALL_S, Direction, Plan, check_plan
 from echowire.errors import EchowireError, NameResolutionError, OperationError, UsageError
+from echowire.kernel.boundary import operation
 from echowire.kernel.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_pids
 from echowire.kernel.socket_options import SocketOptions, parse_dscp
 from echowire.model import DEFAULT_PORT, Endpoint, Family
 from echowire.verbs.explained import explained
-from echowire.wire.probe import Outcomes
+from echowire.wire.probe import HEADER, Outcomes
 
 DEFAULT_SIZES = {True: 64, False: 128 * 1024}
 """Bytes of a message in the echo direction: what ping's packet has. Of a write where bytes just flow: iperf3's."""
@@ -73,6 +74,7 @@ def bench(
     omit_s: float = 0.0,
     pipeline: int = 1,
     rate: float | None = None,
+    bits_per_s: float | None = None,
     poisson: bool = False,
     direction: Direction = "echo",
     workers: int = 1,
@@ -97,10 +99,14 @@ def bench(
     """Load `endpoint` and return the report; it blocks for as long as the measurement takes.
 
     `direction` is `echo`: messages, each compared with its echo; `send` to a sink such as discard; `receive` from a
-    source such as chargen; or `both`: bytes through an echo as fast as they go. A load ends after `seconds` (10
-    unless `count` is given) or `count` messages, `omit_s` of warm-up before that not counted. A closed loop has
-    `pipeline` messages in flight on each of the `connections`; with a `rate` in messages a second it is an open
-    loop, evenly spaced or as a Poisson process. `size` is bytes, or the least and the largest.
+    source such as chargen (a datagram for each that asks); or `both`: bytes through an echo as fast as they go. A
+    load ends after `seconds` (10 unless `count` is given) or `count` messages, `omit_s` of warm-up before that not
+    counted. A closed loop has `pipeline` messages in flight on each of the `connections`; with a `rate` in messages
+    a second it is an open loop, evenly spaced or as a Poisson process. Where bytes flow, `bits_per_s` holds each
+    connection to a rate: what it sends, or, receiving, how fast it reads. `size` is bytes, or the least and the
+    largest.
+
+    What a source sends is held against RFC 864's pattern where it begins like it: `outcomes.compared_bytes`.
 
     `wait_s` is how long a datagram's reply is waited for; a load to which nothing moves for `stall_s` ends, and with
     None it goes on. `connect_timeout_s` of None leaves that to the kernel.
@@ -127,6 +133,7 @@ def bench(
         direction=direction,
         pipeline=pipeline,
         rate=rate,
+        bits_per_s=bits_per_s,
         poisson=poisson,
         count=count,
         wait_s=wait_s,
@@ -236,14 +243,15 @@ class _Run:
             worker.thread.join()
 
     def _begin(self, number: int, order: dict[str, Any]) -> _Worker:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from echowire.verbs.bench_worker import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            process_group=0,  # a terminal's Ctrl-C is this process's to hear
-        )
+        with operation("start a load process for", self._plan.endpoint):  # as many as `ulimit -u` allows
+            process = subprocess.Popen(
+                [sys.executable, "-c", "from echowire.verbs.bench_worker import main; main()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                process_group=0,  # a terminal's Ctrl-C is this process's to hear
+            )
         thread = threading.Thread(target=self._listen, args=(number, process), name=f"echowire bench {number}")
         thread.start()
         _tell(process, order)
@@ -333,6 +341,8 @@ class _Run:
             p99_us=micro(latency.percentile(99)),
             max_us=micro(latency.max_ns),
             client_cpu=round(value["cpu_s"] / seconds, 3) if seconds > 0 else None,
+            direction=self._plan.direction,
+            is_stream=self._plan.endpoint.is_stream,
         )
         worker.intervals.append((interval, latency))
         self._pass_on_intervals()
@@ -456,7 +466,9 @@ def _cpu(before: HostCpu | None, after: HostCpu | None, client: float | None, se
 
 
 def _sizes(at: Endpoint, size: int | tuple[int, int] | None, direction: Direction) -> tuple[int, int]:
-    if size is None:
+    if size is None and direction == "receive" and not at.is_stream:
+        size = HEADER.size  # they only ask
+    elif size is None:
         flows = direction != "echo"
         size = DEFAULT_DATAGRAM_BYTES if flows and not at.is_stream else DEFAULT_SIZES[not flows]
     return (size, size) if isinstance(size, int) else size

@@ -159,9 +159,8 @@ class Worker:
         moved = outcomes.received_bytes
         if load.plan.direction == "send":
             moved = outcomes.sent_bytes
-        idle = load.plan.rate is not None and not load.generator.in_flight
         # A datagram that is lost is no stall of the load, but a server that answers none is one.
-        if moved != self._moved or idle:
+        if moved != self._moved or load.generator.is_idle:
             self._moved, self._moved_at = moved, now
         if self._stall_s is None or now - self._moved_at < self._stall_s:
             return None

@@ -69,6 +69,7 @@ class Outcomes:
     sent_bytes: int = 0
     received_bytes: int = 0
     corrupted: int = 0
+    """Came back with a wrong byte; from a source that is compared, lines of RFC 864's pattern that have one."""
     truncated: int = 0
     lost: int = 0
     unanswered: int = 0
@@ -80,6 +81,8 @@ class Outcomes:
     """Came after they had been given up, and are counted as lost as well."""
     unexpected: int = 0
     """Answer nothing that was sent, or more bytes than were."""
+    compared_bytes: int = 0
+    """From a source: those that were held against RFC 864's pattern. 0 where it sends something else."""
 
     def add(self, other: Outcomes) -> None:
         """Add what another worker, or the time after, has counted."""

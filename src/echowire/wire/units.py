@@ -16,7 +16,7 @@ _STEPS = ("", "k", "m", "g", "t")
 _NUMBER = r"([0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})"  # so long that nobody is refused, and no float overflows
 _DURATION_PART = re.compile(rf"{_NUMBER}\s*(ns|us|µs|ms|s|m|h|d)")
 _QUANTITY = re.compile(rf"{_NUMBER}\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
-_RATE = re.compile(rf"{_NUMBER}\s*([kmgt]?)(?:bit)?(?:/s|ps)?", re.IGNORECASE)
+_RATE = re.compile(rf"{_NUMBER}\s*([kmgt]?)(?:bits?(?:/s|ps)?|bps|/s|ps)?", re.IGNORECASE)
 
 
 def parse_duration(text: str) -> float:

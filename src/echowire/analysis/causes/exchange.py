@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from echowire.analysis.causes.case import Case, Explanation
 
 
@@ -33,6 +35,21 @@ def too_large(case: Case) -> Explanation | None:
     if mtu and mtu - header < most:
         meaning += f", and {mtu - header:,} to {case.host} where fragmentation is forbidden (path MTU {mtu:,})"
     return f"{meaning}.", "Send less at once."
+
+
+def no_congestion_control(case: Case) -> Explanation | None:
+    """A TCP_CONGESTION that this kernel does not have (ENOENT), or keeps for the privileged (EPERM; tcp(7))."""
+    if not case.operation.startswith("set congestion control"):
+        return None
+    if case.number == errno.EPERM:
+        return (
+            "This host allows it to the privileged alone.",
+            "Take one of net.ipv4.tcp_allowed_congestion_control, or add it there as root.",
+        )
+    return (
+        "This kernel has no such congestion control, or has not loaded it.",
+        "Take one of net.ipv4.tcp_available_congestion_control, or load its module as root (modprobe tcp_bbr).",
+    )
 
 
 def reset(_: Case) -> Explanation:

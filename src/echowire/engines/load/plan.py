@@ -6,12 +6,14 @@ are short stretches of running. It hands out raw times; counting them is somebod
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from echowire.engines.load.pace import LEAST_BITS_PER_S
 from echowire.errors import EchowireError, ProtocolError, UsageError
 from echowire.kernel.channel import Channel
 from echowire.kernel.socket_options import SocketOptions
@@ -42,6 +44,8 @@ class Plan:
     """Messages that a connection may have in flight."""
     rate: float | None = None
     """Open loop: messages are due at this rate, whether or not the ones before have been answered."""
+    bits_per_s: float | None = None
+    """Where bytes flow: payload bits a second of each connection, sent, or received where nothing is sent."""
     rate_offset_s: float = 0.0
     """When the first is due, so that several generators take turns."""
     poisson: bool = False
@@ -73,22 +77,42 @@ def check_plan(plan: Plan) -> None:
             raise UsageError(f"a datagram of the load says which one it is, and needs {HEADER.size} bytes for that")
         if most > LARGEST_DATAGRAM:
             raise UsageError(f"a datagram carries at most {LARGEST_DATAGRAM} bytes, and {most} were asked for")
-        if plan.direction == "receive":
-            raise UsageError(f"{at}: nobody sends datagrams unasked; measure echoes, or give a stream")
+        if plan.direction == "receive" and plan.bits_per_s is not None:
+            raise UsageError(f"{at}: how large answers are is the server's affair; give asks a second, such as 5000/s")
     if flows and (least != most or plan.pipeline != 1 or plan.poisson):
         raise UsageError("a range of sizes, a pipeline and Poisson spacing are for messages with their echoes")
-    if flows and at.is_stream and plan.rate is not None:
-        raise UsageError("a rate is for messages; a stream of bytes goes as fast as it can")
+    _check_rate(plan)
     if plan.pipeline < 1 or plan.connections < 1:
         raise UsageError("at least one connection, with one message in flight, is needed")
-    if plan.rate is not None and plan.rate <= 0:
-        raise UsageError("a rate is more than 0 messages a second; without one, it is as fast as replies come")
-    if plan.poisson and plan.rate is None:
-        raise UsageError("Poisson spacing needs a rate")
     if plan.wait_s <= 0:
         raise UsageError("a reply takes more than 0 seconds; wait for it a little")
     if plan.options.dscp is not None and not 0 <= plan.options.dscp < 64:
         raise UsageError(f"{plan.options.dscp} is no DSCP; it has six bits, 0 to 63")
+
+
+def _check_rate(plan: Plan) -> None:
+    """Raise `UsageError` for a rate that cannot be, above all for one of the other kind."""
+    rate, bits, flows = plan.rate, plan.bits_per_s, plan.direction != "echo"
+    if rate is not None and bits is not None:
+        raise UsageError("a rate is messages a second or bits a second; give one of them")
+    if bits is not None and not flows:
+        raise UsageError(
+            "a rate in bits a second, such as 10M, is for bytes that flow (-R, --send, --bidir); for messages and "
+            "their echoes give messages a second: 5000/s"
+        )
+    if rate is not None and flows and plan.endpoint.is_stream:
+        raise UsageError(
+            "a rate in messages a second, such as 5000/s, is for messages and their echoes; for a stream of bytes "
+            "give bits a second: 10M"
+        )
+    if rate is not None and not 0 < rate < math.inf:
+        raise UsageError("a rate is more than 0 messages a second; without one, it is as fast as replies come")
+    if bits is not None and not LEAST_BITS_PER_S <= bits < math.inf:
+        raise UsageError(
+            f"a rate is at least {LEAST_BITS_PER_S} bits a second; without one, bytes go as fast as they can"
+        )
+    if plan.poisson and rate is None:
+        raise UsageError("Poisson spacing needs a rate")
 
 
 @dataclass(slots=True)
@@ -141,6 +165,11 @@ class Generator(ABC):
     @abstractmethod
     def in_flight(self) -> int:
         """Messages sent and not yet answered, failed or given up."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing moves because nothing should: all is answered, and the next is not due yet."""
+        return self.plan.rate is not None and not self.in_flight
 
     @property
     def is_over(self) -> bool:

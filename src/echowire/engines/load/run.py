@@ -2,7 +2,9 @@
 
     lean loops      `closed`     one small message of a fixed size in flight on each TCP or Unix stream
     messages        `messages`   any other messages: open loop, pipeline, sizes, TLS, datagrams
-    bytes           `bulk`       streams in one direction or both, and floods of datagrams
+    bytes           `bulk`       streams in one direction or both
+    floods          `flood`      datagrams in bursts, and their echoes
+    asks            `asks`       datagrams that a source answers
 
 It runs in slices and never reports by itself, so that whoever owns it decides what is done in between. Nothing
 else runs in its process (`verbs/bench_worker.py`): no other thread takes the interpreter, and no garbage is collected.
@@ -18,12 +20,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from echowire.engines.load.bulk import BulkLane, BulkStreams, Flood, FloodLane
+from echowire.engines.load.asks import AskLane, Asks
+from echowire.engines.load.bulk import BulkLane, BulkStreams
 from echowire.engines.load.closed import LARGEST, ManyLanes, OneLane
+from echowire.engines.load.flood import Flood, FloodLane
 from echowire.engines.load.lanes import DatagramLane, MessageLane, StreamLane
 from echowire.engines.load.messages import MessageLoop
 from echowire.engines.load.plan import Generator, Lane, Plan, Records
-from echowire.errors import EchowireError, NoReplyError, OperationError
+from echowire.errors import EchowireError, NoReplyError, OperationError, UsageError
 from echowire.kernel.channel import Channel, wait
 from echowire.kernel.connect import ConnectFailure, connect
 from echowire.kernel.socket_options import apply_options, read_options
@@ -32,6 +36,9 @@ from echowire.kernel.tls_channel import TlsChannel, client_context
 from echowire.model import is_address
 from echowire.wire.probe import HEADER, make_probe
 from echowire.wire.units import format_duration
+
+OTHER_FILES = 32
+"""Of a load's process: its pipes, the poller, and what looking up a name opens for a moment."""
 
 SETTLE_S = 0.2
 """How long a name's address is given to refuse a datagram: an answer from the same continent."""
@@ -50,6 +57,7 @@ class Load:
     def connect(self) -> None:
         """Connect every lane. Raises the first `EchowireError`; then `close` still has to be called."""
         plan = self.plan
+        _check_open_files(plan.connections)
         secure = plan.endpoint.transport == "tls"
         tls = client_context(authorities=plan.tls_authorities, insecure=plan.tls_insecure) if secure else None
         target, name = plan.endpoint, plan.tls_name
@@ -88,13 +96,15 @@ class Load:
         """What is in effect on the first lane, as the kernel says, and how the load is made."""
         channel = self._channels[0]
         tls = (channel.version, channel.cipher) if isinstance(channel, TlsChannel) else (None, None)
-        flood = self._lanes[0] if isinstance(self._lanes[0], FloodLane) else None
+        lane = self._lanes[0]
+        flood = lane if isinstance(lane, FloodLane) else None
         return {
             "remote": channel.remote.url,
             "generator": type(self._generator).__name__,
             **read_options(channel.socket, channel.endpoint),
             "tls_version": tls[0],
             "tls_cipher": tls[1],
+            "paced_by": lane.paced_by if isinstance(lane, BulkLane) else None,
             "udp_segment": None if flood is None else flood.segments,
             "udp_gro": None if flood is None else flood.gathers,
         }
@@ -120,8 +130,11 @@ def _generator_for(plan: Plan, channels: Sequence[Channel], records: Records) ->
     is_stream, is_fixed = plan.endpoint.is_stream, plan.least_size == plan.most_size
     generator: Generator
     if plan.direction != "echo" and is_stream:
-        bulk = [BulkLane(number, channel) for number, channel in enumerate(channels)]
+        bulk = [BulkLane(number, channel, plan) for number, channel in enumerate(channels)]
         lanes, generator = bulk, BulkStreams(plan, bulk, records)
+    elif plan.direction == "receive":
+        asks = [AskLane(number, channel, runs.getrandbits(32)) for number, channel in enumerate(channels)]
+        lanes, generator = asks, Asks(plan, asks, records)
     elif plan.direction != "echo":
         floods = [FloodLane(n, channel, plan, runs.getrandbits(32)) for n, channel in enumerate(channels)]
         lanes, generator = floods, Flood(plan, floods, records)
@@ -143,6 +156,19 @@ def _generator_for(plan: Plan, channels: Sequence[Channel], records: Records) ->
         ]
         generator = MessageLoop(plan, cast("list[MessageLane]", lanes), records)
     return list(lanes), generator
+
+
+def _check_open_files(connections: int) -> None:
+    """Raise `UsageError` for more connections than this process may have, before the first of them is made."""
+    with suppress(ImportError):
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if most != resource.RLIM_INFINITY and connections > most - OTHER_FILES:
+            raise UsageError(
+                f"{connections} connections are more than one process here may have ({most} open files, ulimit -n); "
+                "share them out to more --workers, or raise the limit"
+            )
 
 
 def _settle(channel: Channel) -> None:
