@@ -191,6 +191,10 @@ def _handshakes(stream: Segments, memory: Memory) -> tuple[Rows, Rows]:
     all_syns, all_rtts = memory.syn_ns.of(pairs), memory.rtt_ns.of(pairs)
     start_syn = np.where(stream.is_new, 0, all_syns[stream.pair])
     start_rtt = np.where(stream.is_new, 0, all_rtts[stream.pair])
+    if not (stream.flags & SYN).any() and not ((start_syn != 0) & (start_rtt == 0)).any():
+        kept = stream.is_last
+        all_rtts[stream.pair[kept]], all_syns[stream.pair[kept]] = start_rtt[kept], start_syn[kept]
+        return start_rtt[stream.slot], start_rtt[stream.slot]
     order = np.argsort(stream.slot, kind="stable")
     slot, flags, time_ns = stream.slot[order], stream.flags[order], stream.time_ns[order]
     place = np.arange(len(order))
@@ -259,19 +263,22 @@ class _Sorted:
         self.across: Rows = np.where(across >= begin, across, -1)
         """Place of the last one in the other direction."""
 
-        def last(place: Rows, column: Rows, flow: Rows, state: int) -> Rows:
-            found: Rows = np.where(place >= 0, column[place], rows[flow, state])
+        def last(place: Rows, before_chunk: Rows, flow: Rows, column: Rows, state: int) -> Rows:
+            found = column[place]
+            found[before_chunk] = rows[flow, state]
             return found
 
-        other = self.flow ^ 1
-        self.expected = last(self.before, self.end, self.flow, NEXT)
-        self.ack_before = last(self.before, self.ack, self.flow, LAST_ACK)
-        self.window_before = last(self.before, self.window, self.flow, WINDOW)
-        self.end_across = last(self.across, self.end, other, NEXT)
-        self.ack_across = last(self.across, self.ack, other, LAST_ACK)
-        self.window_across = last(self.across, self.window, other, WINDOW)
+        first, first_across = np.flatnonzero(self.before < 0), np.flatnonzero(self.across < 0)
+        own = self.before, first, self.flow[first]
+        other = self.across, first_across, self.flow[first_across] ^ 1
+        self.expected = last(*own, self.end, NEXT)
+        self.ack_before = last(*own, self.ack, LAST_ACK)
+        self.window_before = last(*own, self.window, WINDOW)
+        self.end_across = last(*other, self.end, NEXT)
+        self.ack_across = last(*other, self.ack, LAST_ACK)
+        self.window_across = last(*other, self.window, WINDOW)
         syn = np.where(self.flags & SYN, WAS_SYN, 0)
-        self.syn_across: Rows = last(self.across, syn, other, BITS) & WAS_SYN
+        self.syn_across: Rows = last(*other, syn, BITS) & WAS_SYN
 
     def _judge(self, stream: Segments) -> None:
         flags, length, window, ack = self.flags, self.length, self.window, self.ack

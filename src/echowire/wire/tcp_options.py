@@ -21,6 +21,12 @@ FIRST = 20
 END, NOP, MSS, WINDOW_SCALE, SACK_PERMITTED, SACK, TIMESTAMPS = 0, 1, 2, 3, 4, 5, 8
 
 
+TIMESTAMPS_ALONE = 0x0101080A
+"""Two NOPs, and the head of a timestamps option of ten bytes."""
+TIMESTAMPS_ALONE_WORDS = 8
+"""The header's length then."""
+
+
 class Place(NamedTuple):
     """The options at one place of the list."""
 
@@ -35,13 +41,24 @@ class Place(NamedTuple):
 
 def places(layer: Layer) -> list[Place]:
     """The options of a layer of TCP."""
-    return layer.once("options", lambda: _places(layer))
+    return layer.once("options", lambda: _places(layer, np.ones(len(layer), np.bool_)))
 
 
-def _places(layer: Layer) -> list[Place]:
+def _notable(layer: Layer) -> list[Place]:
+    """The same, but for segments that have timestamps alone, in the form that RFC 7323 (appendix A) recommends: that
+    is most segments, and to find their options is most of the work."""
+
+    def made() -> list[Place]:
+        alone = (layer.uint(20, 4) == TIMESTAMPS_ALONE) & (layer.uint(12, 1) >> 4 == TIMESTAMPS_ALONE_WORDS)
+        return _places(layer, ~alone) if alone.any() else places(layer)
+
+    return layer.once("notable options", made)
+
+
+def _places(layer: Layer, wanted: NDArray[np.bool_]) -> list[Place]:
     header = (layer.uint(12, 1) >> 4).astype(np.int64) * 4
     captured = np.minimum(header, layer.end - layer.start)
-    index = np.flatnonzero(captured > FIRST)
+    index = np.flatnonzero((captured > FIRST) & wanted)
     at = np.full(len(index), FIRST, np.int64)
     found = []
     while len(index):
@@ -63,7 +80,7 @@ def _places(layer: Layer) -> list[Place]:
 def option_values(layer: Layer, kind: int, size: int, width: int) -> Rows:
     """The number of `width` bytes in each entry's last option of a kind, of exactly `size` bytes; -1 without one."""
     found = np.full(len(layer), -1, np.int64)
-    for place in places(layer):
+    for place in places(layer) if kind == TIMESTAMPS else _notable(layer):
         which = (place.kind == kind) & (place.size == size)
         if which.any():
             index, at = place.entry[which], place.at[which]
@@ -91,7 +108,7 @@ COUNTED_BLOCKS = 3
 def sacked_bytes(layer: Layer) -> Rows:
     """The bytes that each entry acknowledges selectively (RFC 2018, section 3)."""
     found = np.zeros(len(layer), np.int64)
-    for place in places(layer):
+    for place in _notable(layer):
         which = place.kind == SACK
         if not which.any():
             continue
