@@ -8,6 +8,7 @@ it was made of.
 
 from __future__ import annotations
 
+from operator import add
 from struct import unpack_from
 
 from echowire.analysis.tcp_text import info_text, mptcp_text, ulp_text
@@ -40,6 +41,9 @@ _INET_ROW = {
 }
 """State, ports, addresses and queues of `struct inet_diag_msg` behind netlink's header, the ports as the network has
 them; the queues are then not as this machine has them, and are read where they are not 0."""
+
+
+_LISTENS = bytes((fields.LISTEN,))
 
 
 class SocketShow:
@@ -117,6 +121,8 @@ class SocketLines:
             parts += self._other_parts(block)
         if len(parts) == 1:
             return parts[0]
+        if len(parts) == 2:
+            return [*map(add, *parts)]
         return ["".join(row) for row in zip(*parts, strict=True)]
 
     def _netid(self, name: str) -> str:
@@ -255,20 +261,13 @@ class SocketLines:
         holders, rows = self.names.holders, self.reader.raw(block, ("inode",))
         if holders is None or rows is None:
             return [""] * block.count
-        found = []
+        text, sees_all, found = holders.text, self.names.sees_all, []
         for (inode,) in rows:
-            held = holders.get(inode, ())
-            if len(held) == 1:
-                before, behind = held[0].process.words
-                found.append(f" users:({before}{held[0].fd}{behind})")
-            elif held:
-                each = (f"{one.process.words[0]}{one.fd}{one.process.words[1]}" for one in held)
-                found.append(f" users:({','.join(each)})")
-            elif inode and not self.names.sees_all:
+            held = text(inode)
+            if not held and inode and not sees_all:
                 self.hidden += 1
-                found.append(" users:(?)")
-            else:
-                found.append("")
+                held = " users:(?)"
+            found.append(held)
         return found
 
     def _marks(self, block: Block) -> list[str]:
@@ -288,7 +287,7 @@ class SocketLines:
             parts.append(self._tos(block))
         if show.options:
             parts.append(self._options(block))
-        if show.marks and self.names.marks and block.netid == "tcp":
+        if show.marks and self.names.marks and block.netid == "tcp" and _LISTENS in block.data[17 :: block.layout.size]:
             parts.append(self._marks(block))
         below: list[list[str]] = []
         if show.memory:
