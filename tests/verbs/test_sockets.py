@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -314,3 +314,37 @@ def test_anybody_sees_all_but_the_processes_of_others(needs_root: None) -> None:
     assert "users:(?)" in line
     assert "may not see; root, or CAP_SYS_PTRACE, sees which" in err
     assert (processes, drops) == (None, 0) and cwnd > 0
+
+
+def test_vsock_where_the_kernel_lists_it() -> None:
+    """Held against ss. Needs vsock_diag, and for a connection vsock_loopback."""
+    try:
+        listener = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    except OSError as error:
+        pytest.skip(f"no AF_VSOCK: {error}")
+    with listener, ExitStack() as stack:
+        listener.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+        listener.listen()
+        port = listener.getsockname()[1]
+        table = sockets(kinds=["vsock"], with_processes=True)
+        if table.notes:
+            assert table.notes == ("this kernel cannot list vsock sockets: it has no vsock_diag",)
+            pytest.skip(table.notes[0])
+        client = stack.enter_context(socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM))
+        client.settimeout(1)
+        with suppress(OSError):  # without vsock_loopback nobody is there
+            client.connect((VMADDR_CID_LOCAL, port))
+            stack.enter_context(listener.accept()[0])
+        (row,) = [
+            row for row in sockets("state listening", kinds=["vsock"], with_processes=True) if row.local_port == port
+        ]
+        assert (row.netid, row.local_address, row.peer_port) == ("v_str", None, None)
+        assert row.processes is None or [one["pid"] for one in row.processes] == [os.getpid()]
+        theirs = subprocess.run(["ss", "-Han", "--vsock"], capture_output=True, text=True, check=True).stdout
+        ours = subprocess.run([*ECHOWIRE, "-Han", "--vsock"], capture_output=True, text=True, check=True).stdout
+        assert sorted(line.split() for line in ours.splitlines()) == sorted(
+            line.split() for line in theirs.splitlines()
+        )
+
+
+VMADDR_CID_LOCAL = 1

@@ -187,7 +187,7 @@ def _vsock(names: Names) -> Derived:
         "unread": (("_type",), lambda _: None),
         "unacked": (("_type",), lambda _: None),
         "local_address": (("_src",), lambda cid: None if cid == ANY_CID else str(cid)),
-        "local_port": (("_sport",), lambda port: port),
+        "local_port": (("_sport",), lambda port: None if port == ANY_CID else port),
         "peer_address": (("_dst",), lambda cid: None if cid == ANY_CID else str(cid)),
         "peer_port": (("_dport",), lambda port: None if port == ANY_CID else port),
         **_shared(names),

@@ -98,6 +98,7 @@ class SocketLines:
         self._states = _Made(
             lambda netid: tuple(f"{self._netid(netid)}{name:<{STATE_WIDTH}}" for name in fields.STATES)
         )
+        self._users = _Made(lambda uid: f" uid:{uid}" if uid else "")
         self._timers, self._memories = _Made(_timer), _Made(_memory)
         self._details: dict[tuple[str, ...], _Made] = {}
         self._info_texts: dict[object, dict[Any, str]] = {}
@@ -359,11 +360,12 @@ class SocketLines:
         texts = self._details.setdefault(
             order, _Made(lambda values: self._detail(dict(zip(order, values, strict=True))))
         )
-        rows = self.reader.raw(block, ("_cookie", "_uid", "inode", *order))
-        assert rows is not None
+        rows, ends = self.reader.raw(block, ("_cookie", "_uid", "inode")), self.reader.raw(block, order)
+        assert rows is not None and ends is not None
+        users = self._users
         return [
-            f"{f' uid:{row[1]}' if row[1] else ''} ino:{row[2]}{f' sk:{row[0]:x}' if row[0] else ''}{texts[row[3:]]}"
-            for row in rows
+            f"{users[uid]} ino:{inode}{f' sk:{cookie:x}' if cookie else ''}{texts[end]}"
+            for (cookie, uid, inode), end in zip(rows, ends, strict=True)
         ]
 
     def _detail(self, values: dict[str, int]) -> str:
