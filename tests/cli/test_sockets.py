@@ -68,7 +68,6 @@ def told(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         (("-K", "--yes", " "), "-K closes what a filter chooses"),
         (("-F", "/nowhere"), "-F /nowhere: no such file or directory (errno 2)"),
         (("-F", "/dev/zero"), "-F /dev/zero: a filter has at most 64 KiB"),
-        (("-F", sys.executable), "-F"),
         (("-N", "nowhere"), "enter /run/netns/nowhere: no such file or directory (ENOENT 2)"),
     ],
 )
