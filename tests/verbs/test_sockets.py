@@ -297,6 +297,9 @@ def test_anybody_sees_all_but_the_processes_of_others(needs_root: None) -> None:
         os.close(listener.fileno())  # which a child has too
         out, err = io.BytesIO(), io.StringIO()
         assert run(["sockets", "-Htlnpei"], Environment(io.BytesIO(), out, err, {})) == 0, err.getvalue()
+        watched, hidden = io.BytesIO(), io.StringIO()
+        assert run(["sockets", "--watch", "-c1", "-tlp"], Environment(io.BytesIO(), watched, hidden, {})) == 0
+        assert f"127.0.0.1:{port} *:* ?\n" in watched.getvalue().decode() and "may not see" in hidden.getvalue()
         table = sockets("state listening", kinds=["tcp"], with_processes=True)
         (row,) = [row for row in table.to_dicts() if row["local_port"] == port]
         return json.dumps(
@@ -306,7 +309,8 @@ def test_anybody_sees_all_but_the_processes_of_others(needs_root: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         # Nobody may not read the modules, where they are root's: they are loaded before.
-        run(["sockets", "-Htlnpei"], Environment(io.BytesIO(), io.BytesIO(), io.StringIO(), {}))
+        for words in (["-Htlnpei"], ["--watch", "-c1", "-tlp"]):
+            run(["sockets", *words], Environment(io.BytesIO(), io.BytesIO(), io.StringIO(), {}))
         said = unprivileged(look)
         assert said.startswith("["), said
         out, err, processes, cwnd, drops = json.loads(said)

@@ -63,7 +63,9 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     if options["watch"] is not None or options["events"]:
         from echowire.cli import sockets_live
 
-        return (sockets_live.events if options["events"] else sockets_live.watch)(env, options, inquiry)
+        status = (sockets_live.events if options["events"] else sockets_live.watch)(env, options, inquiry)
+        tell(env, options, inquiry, inquiry.hidden_sockets)
+        return status
     if options["kill"]:
         return kill(env, options, inquiry, kinds)
     if options["summary"]:
