@@ -20,6 +20,7 @@ import pytest
 from echowire import OperationError, SocketInquiry, sockets
 from echowire.cli.environment import Environment
 from echowire.cli.main import run
+from echowire.kernel import processes
 from echowire.wire.socket_fields import STATES
 from tests.busy_host import BusyHost, busy_host
 from tests.processes import unprivileged
@@ -113,6 +114,24 @@ def test_rates_are_worded_as_ss_does(busy: BusyHost) -> None:
         return sorted(re.findall(r"send (\S+bps)", busy.host.run(*command, "-HtaiO", "sport = :4002")))
 
     assert rates("ss") == rates(*ECHOWIRE) != []
+
+
+@pytest.mark.parametrize("many", [0, 1 << 60])
+def test_who_holds_a_socket_is_worded_as_ss_does(busy: BusyHost, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the one pass of the kernel, where it may be made, and by /proc."""
+
+    def holders(text: str) -> dict[str, set[str]]:
+        """By the socket's number, its cookie: what stands between ss's inner parentheses."""
+        cookies = (re.findall(r" sk:(\w+)", line)[0] for line in text.splitlines())
+        return dict(zip(cookies, (set(re.findall(r'\(("[^)]*)\)', line)) for line in text.splitlines()), strict=True))
+
+    monkeypatch.setattr(processes, "MANY_DESCRIPTORS", many)
+    out, err = io.BytesIO(), io.StringIO()
+    with busy.host.inside():
+        assert run(["sockets", "-Htuanpe", "--no-marks"], Environment(io.BytesIO(), out, err, {})) == 0, err.getvalue()
+    ours = holders(re.sub(r",user=[^()]*", "", out.getvalue().decode()))
+    theirs = holders(busy.host.run("ss", "-Htuanpe"))
+    assert {cookie: ours[cookie] for cookie in theirs} == theirs and any(theirs.values())
 
 
 def test_every_state_is_there(busy: BusyHost) -> None:
