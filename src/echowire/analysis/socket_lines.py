@@ -278,7 +278,8 @@ class SocketLines:
 
     def _inet_parts(self, block: Block) -> list[list[str]]:
         show, parts = self.show, []
-        if show.timers or show.extended:
+        at = self.reader.place(block, "_timer") if show.timers or show.extended else None
+        if at is not None and any(block.data[at :: block.layout.size]):
             parts.append(self._timer_texts(block))
         if show.extended:
             parts.append(self._detail_texts(block))
