@@ -68,7 +68,7 @@ def told(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         (("-K", "--yes", " "), "-K closes what a filter chooses"),
         (("-F", "/nowhere"), "-F /nowhere: no such file or directory (errno 2)"),
         (("-F", "/dev/zero"), "-F /dev/zero: a filter has at most 64 KiB"),
-        (("-N", "nowhere"), "enter /run/netns/nowhere: no such file or directory (ENOENT 2)"),
+        (("-N", "nowhere"), "enter /run/netns/nowhere: no such file or directory (ENOENT 2). Name one that"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], said: str) -> None:
@@ -207,3 +207,10 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 def test_help_tells_examples() -> None:
     with pytest.raises(SystemExit), click.Context(click_command):
         click_command(["--help"])
+
+
+def test_what_linux_does_not_close_is_said() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        status, _, err = told("-xK", "--yes", "state", "established")
+    assert status == 2 and "not supported (ENOTSUP 95). Name TCP, UDP or raw ones: Linux closes no others." in err

@@ -316,6 +316,11 @@ def test_anybody_sees_all_but_the_processes_of_others(needs_root: None) -> None:
         os.close(listener.fileno())  # which a child has too
         out, err = io.BytesIO(), io.StringIO()
         assert run(["sockets", "-Htlnpei"], Environment(io.BytesIO(), out, err, {})) == 0, err.getvalue()
+        for refused, capability in ((["-tlK", "--yes"], "NET_ADMIN"), (["-N", "1"], "SYS_ADMIN")):
+            said = io.StringIO()
+            words = ["sockets", *refused, f"sport = {port}"]
+            assert run(words, Environment(io.BytesIO(), io.BytesIO(), said, {})) == 2
+            assert f"CAP_{capability}." in said.getvalue(), said.getvalue()
         watched, hidden = io.BytesIO(), io.StringIO()
         assert run(["sockets", "--watch", "-c1", "-tlp"], Environment(io.BytesIO(), watched, hidden, {})) == 0
         assert f"127.0.0.1:{port} *:* ?\n" in watched.getvalue().decode() and "may not see" in hidden.getvalue()

@@ -103,8 +103,12 @@ class SocketInquiry:
         """What `function` returns in the namespace that is asked about. Raises `OperationError` where it is closed."""
         if self.namespace is None:
             return function()
-        with operation("enter", self.namespace):
-            return namespaces.within(self.namespace, function)
+        try:
+            with operation("enter", self.namespace):
+                return namespaces.within(self.namespace, function)
+        except OperationError as error:
+            error.remedy = error.remedy or ENTER_REMEDIES.get(error.number, "")
+            raise
 
     def _names(self) -> Names:
         interfaces: dict[int, str] = {} if self.namespace is None else socket_names.interface_names()
@@ -318,7 +322,8 @@ class SocketInquiry:
             for block in blocks:
                 kind = "udplite" if block.netid == "udpl" else block.netid
                 if kind not in _PROTOCOLS:
-                    raise OperationError("close", f"{kind or 'unix'} sockets", errno.EOPNOTSUPP, "not supported")
+                    what, remedy = f"{kind or 'such'} sockets", "Name TCP, UDP or raw ones: Linux closes no others."
+                    raise OperationError("close", what, errno.EOPNOTSUPP, "not supported", remedy=remedy)
                 for (identity,) in block.unpack_as("=20x48s"):
                     assert isinstance(identity, bytes)
                     body = diag.inet_request(block.layout.family, _PROTOCOLS[kind], identity=identity)
@@ -327,7 +332,10 @@ class SocketInquiry:
                         closed += 1
                     except OSError as error:
                         if error.errno != errno.ENOENT:
-                            raise operation_error("close", f"{kind} socket", error) from error
+                            refused = operation_error("close", f"{kind} socket", error)
+                            if error.errno == errno.EPERM:
+                                refused.remedy = "Run it as root, or with CAP_NET_ADMIN."
+                            raise refused from error
                         gone += 1
         return closed, gone
 
@@ -345,6 +353,12 @@ class _Listening:
 _SERVICES: dict[tuple[str, int], str] = {}
 """/etc/services, once it was read."""
 
+
+ENTER_REMEDIES = {
+    **dict.fromkeys((errno.EPERM, errno.EACCES), "Run it as root: another namespace takes CAP_SYS_ADMIN."),
+    errno.ENOENT: "Name one that 'ip netns' lists, or a process by its number.",
+}
+"""What to do where a namespace is not entered."""
 
 NO_SOCK_DIAG = frozenset({errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOSYS})
 """Errors by which a system says that it has none."""
