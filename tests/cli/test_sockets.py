@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -64,7 +65,10 @@ def told(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         (("--events", "-x"), "--events tells of TCP and UDP sockets"),
         (("-y",), "--yes answers what only -K asks"),
         (("--watch", "0"), "would never end looking"),
-        (("-N", "nowhere"), "enter /run/netns/nowhere: no such file or directory (ENOENT 2)"),
+        (("-K", "--yes", " "), "-K closes what a filter chooses"),
+        (("-F", "/nowhere"), "-F /nowhere: no such file or directory (errno 2)"),
+        (("-F", "/dev/zero"), "-F /dev/zero: a filter has at most 64 KiB"),
+        (("-N", "nowhere"), "enter /run/netns/nowhere: no such file or directory (ENOENT 2). Name one that"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], said: str) -> None:
@@ -101,7 +105,21 @@ def test_kinds_that_the_kernel_cannot_list_are_told_if_they_were_asked_for() -> 
     status, _, err = told("-a", "--vsock")
     assert status == 0
     assert err == "" or "cannot list vsock sockets" in err
+    assert told("-a", "-f", "vsock")[2] == told("-a", "-A", "vsock")[2] == err
     assert told("-a")[2] == ""
+
+
+def test_a_filter_is_read_from_a_file_and_the_line_adds_to_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("::1", 0), family=10) as other:
+        ports = [one.getsockname()[1] for one in (listener, other)]
+        (tmp_path / "filter").write_text(f"( sport = {ports[0]}\n  or sport = {ports[1]} )\n")
+        _, both, _ = told("-Htln", "-F", str(tmp_path / "filter"))
+        assert len(both.splitlines()) == 2
+        status, one, err = told("-Htln", "--filter", "-", "src", "[::1]", stdin=(tmp_path / "filter").read_bytes())
+        assert (status, err) == (0, "") and len(one.splitlines()) == 1 and f"[::1]:{ports[1]}" in one
+    (tmp_path / "filter").write_text("sport = = 1")
+    status, _, err = told("-t", "-F", str(tmp_path / "filter"))
+    assert status == 2 and err.endswith("sport = = 1\n            ^\n")
 
 
 def test_closing_asks_and_no_is_no() -> None:
@@ -189,3 +207,10 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 def test_help_tells_examples() -> None:
     with pytest.raises(SystemExit), click.Context(click_command):
         click_command(["--help"])
+
+
+def test_what_linux_does_not_close_is_said() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        status, _, err = told("-xK", "--yes", "state", "established")
+    assert status == 2 and "not supported (ENOTSUP 95). Name TCP, UDP or raw ones: Linux closes no others." in err

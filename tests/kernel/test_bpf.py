@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import select
 import struct
 from contextlib import closing
@@ -36,12 +35,14 @@ class MapElement(ctypes.LittleEndianStructure):
 
 
 class ProgLoad(ctypes.LittleEndianStructure):
-    """For BPF_PROG_LOAD, up to the attach type."""
+    """For BPF_PROG_LOAD, up to the function that a tracing program is for."""
 
     _fields_ = (
         *(("prog_type", U32), ("insn_cnt", U32), ("insns", U64), ("license", U64)),
         *(("log_level", U32), ("log_size", U32), ("log_buf", U64), ("kern_version", U32), ("prog_flags", U32)),
         *(("prog_name", ctypes.c_char * 16), ("prog_ifindex", U32), ("expected_attach_type", U32)),
+        *(("prog_btf_fd", U32), ("func_info_rec_size", U32), ("func_info", U64), ("func_info_cnt", U32)),
+        *(("line_info_rec_size", U32), ("line_info", U64), ("line_info_cnt", U32), ("attach_btf_id", U32)),
     )
 
 
@@ -89,7 +90,7 @@ def test_where_the_key_ends() -> None:
 
 
 def test_an_unknown_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "pdp11")
+    monkeypatch.setattr(bpf, "MACHINE", "pdp11")
     assert bpf.why_not_here() == "not supported on this machine (pdp11)"
     with pytest.raises(OperationError, match="bpf MAP_CREATE it: function not implemented"):
         bpf.Map(bpf.BPF_MAP_TYPE_HASH, 8, 8, 1, "it")

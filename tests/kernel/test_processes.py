@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from echowire.kernel import processes
+from echowire.wire.socket_fields import HOLDER
 
 ID = "0123456789abcdef" * 4
 
@@ -35,8 +36,8 @@ def test_a_socket_of_this_process_is_found_with_each_of_its_descriptors() -> Non
         other = os.dup(sock.fileno())
         try:
             inode = os.fstat(other).st_ino
-            pairs, hidden = processes.socket_holders()
-            assert sorted(pairs[inode]) == sorted((os.getpid(), fd) for fd in (sock.fileno(), other))
+            held, hidden = processes.socket_holders()
+            assert [*HOLDER.iter_unpack(held[inode])] == [(os.getpid(), fd) for fd in sorted((sock.fileno(), other))]
             assert hidden == 0 or os.geteuid() != 0
         finally:
             os.close(other)

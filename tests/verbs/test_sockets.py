@@ -13,13 +13,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from echowire import OperationError, SocketInquiry, sockets
 from echowire.cli.environment import Environment
 from echowire.cli.main import run
+from echowire.kernel import processes
 from echowire.wire.socket_fields import STATES
 from tests.busy_host import BusyHost, busy_host
 from tests.processes import unprivileged
@@ -113,6 +114,24 @@ def test_rates_are_worded_as_ss_does(busy: BusyHost) -> None:
         return sorted(re.findall(r"send (\S+bps)", busy.host.run(*command, "-HtaiO", "sport = :4002")))
 
     assert rates("ss") == rates(*ECHOWIRE) != []
+
+
+@pytest.mark.parametrize("many", [0, 1 << 60])
+def test_who_holds_a_socket_is_worded_as_ss_does(busy: BusyHost, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the one pass of the kernel, where it may be made, and by /proc."""
+
+    def holders(text: str) -> dict[str, set[str]]:
+        """By the socket's number, its cookie: what stands between ss's inner parentheses."""
+        cookies = (re.findall(r" sk:(\w+)", line)[0] for line in text.splitlines())
+        return dict(zip(cookies, (set(re.findall(r'\(("[^)]*)\)', line)) for line in text.splitlines()), strict=True))
+
+    monkeypatch.setattr(processes, "MANY_DESCRIPTORS", many)
+    out, err = io.BytesIO(), io.StringIO()
+    with busy.host.inside():
+        assert run(["sockets", "-Htuanpe", "--no-marks"], Environment(io.BytesIO(), out, err, {})) == 0, err.getvalue()
+    ours = holders(re.sub(r",user=[^()]*", "", out.getvalue().decode()))
+    theirs = holders(busy.host.run("ss", "-Htuanpe"))
+    assert {cookie: ours[cookie] for cookie in theirs} == theirs and any(theirs.values())
 
 
 def test_every_state_is_there(busy: BusyHost) -> None:
@@ -297,6 +316,14 @@ def test_anybody_sees_all_but_the_processes_of_others(needs_root: None) -> None:
         os.close(listener.fileno())  # which a child has too
         out, err = io.BytesIO(), io.StringIO()
         assert run(["sockets", "-Htlnpei"], Environment(io.BytesIO(), out, err, {})) == 0, err.getvalue()
+        for refused, capability in ((["-tlK", "--yes"], "NET_ADMIN"), (["-N", "1"], "SYS_ADMIN")):
+            said = io.StringIO()
+            words = ["sockets", *refused, f"sport = {port}"]
+            assert run(words, Environment(io.BytesIO(), io.BytesIO(), said, {})) == 2
+            assert f"CAP_{capability}." in said.getvalue(), said.getvalue()
+        watched, hidden = io.BytesIO(), io.StringIO()
+        assert run(["sockets", "--watch", "-c1", "-tlp"], Environment(io.BytesIO(), watched, hidden, {})) == 0
+        assert f"127.0.0.1:{port} *:* ?\n" in watched.getvalue().decode() and "may not see" in hidden.getvalue()
         table = sockets("state listening", kinds=["tcp"], with_processes=True)
         (row,) = [row for row in table.to_dicts() if row["local_port"] == port]
         return json.dumps(
@@ -306,7 +333,8 @@ def test_anybody_sees_all_but_the_processes_of_others(needs_root: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         # Nobody may not read the modules, where they are root's: they are loaded before.
-        run(["sockets", "-Htlnpei"], Environment(io.BytesIO(), io.BytesIO(), io.StringIO(), {}))
+        for words in (["-Htlnpei"], ["--watch", "-c1", "-tlp"]):
+            run(["sockets", *words], Environment(io.BytesIO(), io.BytesIO(), io.StringIO(), {}))
         said = unprivileged(look)
         assert said.startswith("["), said
         out, err, processes, cwnd, drops = json.loads(said)
@@ -314,3 +342,37 @@ def test_anybody_sees_all_but_the_processes_of_others(needs_root: None) -> None:
     assert "users:(?)" in line
     assert "may not see; root, or CAP_SYS_PTRACE, sees which" in err
     assert (processes, drops) == (None, 0) and cwnd > 0
+
+
+def test_vsock_where_the_kernel_lists_it() -> None:
+    """Held against ss. Needs vsock_diag, and for a connection vsock_loopback."""
+    try:
+        listener = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    except OSError as error:
+        pytest.skip(f"no AF_VSOCK: {error}")
+    with listener, ExitStack() as stack:
+        listener.bind((socket.VMADDR_CID_ANY, socket.VMADDR_PORT_ANY))
+        listener.listen()
+        port = listener.getsockname()[1]
+        table = sockets(kinds=["vsock"], with_processes=True)
+        if table.notes:
+            assert table.notes == ("this kernel cannot list vsock sockets: it has no vsock_diag",)
+            pytest.skip(table.notes[0])
+        client = stack.enter_context(socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM))
+        client.settimeout(1)
+        with suppress(OSError):  # without vsock_loopback nobody is there
+            client.connect((VMADDR_CID_LOCAL, port))
+            stack.enter_context(listener.accept()[0])
+        (row,) = [
+            row for row in sockets("state listening", kinds=["vsock"], with_processes=True) if row.local_port == port
+        ]
+        assert (row.netid, row.local_address, row.peer_port) == ("v_str", None, None)
+        assert row.processes is None or [one["pid"] for one in row.processes] == [os.getpid()]
+        theirs = subprocess.run(["ss", "-Han", "--vsock"], capture_output=True, text=True, check=True).stdout
+        ours = subprocess.run([*ECHOWIRE, "-Han", "--vsock"], capture_output=True, text=True, check=True).stdout
+        assert sorted(line.split() for line in ours.splitlines()) == sorted(
+            line.split() for line in theirs.splitlines()
+        )
+
+
+VMADDR_CID_LOCAL = 1

@@ -1,4 +1,4 @@
-"""Member offsets, from BTF made here and from this kernel's."""
+"""Member offsets and numbers of functions, from BTF made here and from this kernel's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from echowire.wire.btf import HEADER, MAGIC, member_offsets
+from echowire.wire.btf import BYTES_EACH, FIXED_BYTES, HEADER, MAGIC, MAX_STEPS, TYPE, function_number, member_offsets
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
@@ -59,3 +61,91 @@ def test_of_this_kernel() -> None:
     assert all(offset % 8 == 0 and offset > 0 for offset in found.values())
     # A layout that never changes: struct list_head { next, prev }.
     assert member_offsets(data, "list_head", ("next", "prev")) == {"next": 0, "prev": 8}
+
+
+PARAMETERS = ("meta", "task", "fd", "file")
+STRINGS = b"\0decoy\0walk\0meta\0task\0fd\0file\0"
+INT, POINTER, ENUM, FUNC, FUNC_PROTO, UNKNOWN = 1, 2, 6, 12, 13, 31
+
+
+def record(kind: int, name: str = "", last: int = 0, rest: bytes = b"", count: int = 0) -> bytes:
+    at = STRINGS.index(b"\0" + name.encode() + b"\0") + 1 if name else 0
+    return struct.pack("<III", at, kind << 24 | count, last) + rest
+
+
+def prototype(*names: str) -> bytes:
+    """`int (*)(names)`."""
+    places = (STRINGS.index(b"\0" + name.encode() + b"\0") + 1 for name in names)
+    return record(FUNC_PROTO, last=1, rest=b"".join(struct.pack("<II", at, 1) for at in places), count=len(names))
+
+
+def image(*records: bytes) -> bytes:
+    types = b"".join(records)
+    return HEADER.pack(MAGIC, 1, 0, HEADER.size, 0, len(types), len(types), len(STRINGS)) + types + STRINGS
+
+
+NUMBER = record(INT, "decoy", 4, bytes(4))
+CHOICE = record(ENUM, "decoy", 4, bytes(24), 3)
+WANTED = prototype(*PARAMETERS)
+OTHERS = prototype("meta"), prototype("meta", "task", "file", "fd")
+
+
+@pytest.mark.parametrize(
+    ("records", "number"),
+    [
+        ([WANTED, record(FUNC, "walk", 1)], 2),
+        ([NUMBER, CHOICE, WANTED, record(FUNC, "walk", 3, count=1)], 4),
+        ([NUMBER, WANTED, CHOICE, NUMBER, record(POINTER, last=2), record(FUNC, "walk", 2)], 6),
+        ([NUMBER, record(FUNC, "walk", 4), CHOICE, WANTED, NUMBER], 2),
+        # What looks like it: the name of other things, a prototype of fewer or other parameters.
+        ([record(INT, "walk", 4, bytes(4)), *OTHERS, WANTED, record(FUNC, "decoy", 4), record(FUNC, "walk", 4)], 6),
+    ],
+)
+def test_a_function_s_number_is_its_place(records: list[bytes], number: int) -> None:
+    assert function_number(image(*records), "walk", PARAMETERS) == number
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [NUMBER],
+        [WANTED],
+        [record(FUNC, "walk", 1)],
+        [prototype("meta", "task"), record(FUNC, "walk", 1)],
+        [WANTED, record(UNKNOWN, "decoy"), record(FUNC, "walk", 1)],
+        [WANTED, record(ENUM, "decoy", 4, bytes(24), 60_000), record(FUNC, "walk", 1)],
+        [WANTED, *[record(POINTER)] * MAX_STEPS, record(FUNC, "walk", 1)],
+    ],
+)
+def test_what_does_not_lead_to_the_function_is_said(records: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="BTF"):
+        function_number(image(*records), "walk", PARAMETERS)
+
+
+@given(st.data())
+def test_mutated_and_cut(data: st.DataObject) -> None:
+    """Never anything but a ValueError, or a number."""
+    whole = bytearray(image(NUMBER, WANTED, CHOICE, record(FUNC, "walk", 2)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        whole[data.draw(st.integers(2, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        function_number(bytes(whole[: data.draw(st.integers(0, len(whole)))]), "walk", PARAMETERS)
+    except ValueError:
+        pass
+
+
+@pytest.mark.skipif(not VMLINUX.exists(), reason="this kernel has no BTF")
+def test_of_this_kernel_s_functions() -> None:
+    """Held against a count from the first type."""
+    data = VMLINUX.read_bytes()
+    _, _, _, size, at, length, strings, _ = HEADER.unpack_from(data)
+    name = data.index(b"\0bpf_iter_task_file\0") + 1 - size - strings
+    place, end, number = size + at, size + at + length, 1
+    while place < end:
+        found, info, _ = TYPE.unpack_from(data, place)
+        if found == name and info >> 24 == FUNC:
+            break
+        kind = info >> 24 & 0x1F
+        place += TYPE.size + FIXED_BYTES.get(kind, 0) + BYTES_EACH.get(kind, 0) * (info & 0xFFFF)
+        number += 1
+    assert function_number(data, "bpf_iter_task_file", PARAMETERS) == number

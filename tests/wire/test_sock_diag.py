@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 import struct
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echowire.analysis.socket_columns import Names, Reader
+from echowire.analysis.socket_lines import SocketLines, SocketShow
 from echowire.kernel.netlink import NetlinkSocket
 from echowire.wire import sock_diag as diag
 from echowire.wire.netlink import HEADER, attribute, attributes, error_number, messages, request
@@ -48,6 +50,46 @@ def test_messages_of_several_layouts_are_several_blocks_and_none_is_lost() -> No
     assert len(blocks) == 5, "one for each, though two are as long as each other"
     reader = Reader(Names())
     assert sum((reader.column(block, "mark") or []).count(5) for block in blocks) == 40
+
+
+class VsockDiagMsg(ctypes.Structure):
+    """linux/vm_sockets_diag.h."""
+
+    _fields_ = (
+        *((f"vdiag_{name}", ctypes.c_uint8) for name in ("family", "type", "state", "shutdown")),
+        *((f"vdiag_{name}", ctypes.c_uint32) for name in ("src_cid", "src_port", "dst_cid", "dst_port", "ino")),
+        ("vdiag_cookie", ctypes.c_uint32 * 2),
+    )
+
+
+def test_vsock_is_laid_out_as_in_c() -> None:
+    any_, cookie = 0xFFFF_FFFF, (ctypes.c_uint32 * 2)(9, 0)
+    sent = (
+        VsockDiagMsg(diag.AF_VSOCK, 1, 10, 0, any_, 5000, any_, any_, 71, cookie),
+        VsockDiagMsg(diag.AF_VSOCK, 5, 1, 2, 3, 1024, 2, 5000, 72, cookie),
+        VsockDiagMsg(diag.AF_VSOCK, 2, 7, 0, any_, any_, any_, any_, 73, cookie),
+    )
+    assert ctypes.sizeof(VsockDiagMsg) == diag.BODY_BYTES[diag.AF_VSOCK]
+    header = struct.pack(HEADER, 16 + ctypes.sizeof(VsockDiagMsg), diag.SOCK_DIAG_BY_FAMILY, 2, 1, 0)
+    (block,) = Splitter().split(b"".join(header + bytes(one) for one in sent), "")
+    reader = Reader(Names())
+    for name, expected in (
+        ("netid", ["v_str", "v_seq", "v_dgr"]),
+        ("state", ["LISTEN", "ESTAB", "UNCONN"]),
+        ("local_address", [None, "3", None]),
+        ("local_port", [5000, 1024, None]),
+        ("peer_address", [None, "2", None]),
+        ("peer_port", [None, 5000, None]),
+        ("inode", [71, 72, 73]),
+        ("cookie", [9, 9, 9]),
+        ("shutdown", [0, 2, 0]),
+    ):
+        assert reader.column(block, name) == expected, name
+    assert [" ".join(line.split()) for line in SocketLines(reader, SocketShow()).lines(block)] == [
+        "v_str LISTEN 0 0 *:5000 *:*",
+        "v_seq ESTAB 0 0 3:1024 2:5000",
+        "v_dgr UNCONN 0 0 *:* *:*",
+    ]
 
 
 def test_what_a_layout_lacks_is_none() -> None:

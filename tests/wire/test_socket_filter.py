@@ -40,6 +40,8 @@ def shown(one: Expression | None) -> str:
             "( dport = :443 or dport = :80 ) dst 10.0.0.0/8",
             "((dport=443 or dport=80) and dst=[('0a000000', 8, None, None)])",
         ),
+        ("src 10/8 or dst 192.168/16", "(src=[('0a000000', 8, None, None)] or dst=[('c0a80000', 16, None, None)])"),
+        ("src 0/0", "src=[('00000000', 0, None, None)]"),
         ("not sport < 1024", "not sport<1024"),
         ("! ( dport = 1 | dport = 2 ) & dev = lo", "(not (dport=1 or dport=2) and dev=lo)"),
         ("a or b", None),

@@ -15,46 +15,11 @@ from echowire.wire.sock_diag import Block, nested, swapped
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from typing import Any, Protocol
+    from typing import Any
 
-    class HolderLookup(Protocol):
-        """Who holds a socket, by its inode."""
-
-        def get(self, inode: int, default: Sequence[Holder] = ..., /) -> Sequence[Holder]:
-            """The holders of the socket `inode`."""
+    from echowire.analysis.socket_holders import Holders
 
     Derived = Mapping[str, tuple[tuple[str, ...], Callable[..., object]]]
-
-
-class Person:
-    """A process, as far as it is told who it is. `unit` is its systemd unit or container, empty if neither.
-
-    `words` are what stands before and behind the descriptor in a line.
-    """
-
-    __slots__ = ("name", "pid", "unit", "user", "words")
-
-    def __init__(self, pid: int, name: str, user: str, unit: str) -> None:
-        self.pid, self.name, self.user, self.unit = pid, name, user, unit
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
-        self.words = f'("{shown}",pid={pid},fd=', f",user={user}{f',unit={unit}' if unit else ''})"
-
-
-class Holder:
-    """A process that holds a socket, by descriptor `fd`."""
-
-    __slots__ = ("fd", "process")
-
-    def __init__(self, process: Person, fd: int) -> None:
-        self.process, self.fd = process, fd
-
-    def to_dict(self) -> dict[str, object]:
-        """The holder as JSON has it."""
-        who = self.process
-        return {"pid": who.pid, "fd": self.fd, "name": who.name, "user": who.user, "unit": who.unit or None}
-
-    def __repr__(self) -> str:
-        return f"<Holder {self.process.name} pid {self.process.pid} fd {self.fd}>"
 
 
 class Mark:
@@ -89,7 +54,7 @@ class Names:
         netns: int | None = None,
         ephemeral: tuple[int, int] = (32768, 60999),
         unknown: Collection[str] = (),
-        holders: HolderLookup | None = None,
+        holders: Holders | None = None,
         sees_all: bool = True,
         marks: Mapping[int, Sequence[Mark]] | None = None,
     ) -> None:
@@ -168,7 +133,7 @@ def _shared(names: Names) -> Derived:
 def _holders_json(inode: int, names: Names) -> list[dict[str, object]] | None:
     """Who holds the socket; None where that may not be seen, empty where nobody does."""
     assert names.holders is not None
-    found = names.holders.get(inode, ())
+    found = names.holders.get(inode)
     return None if inode and not found and not names.sees_all else [one.to_dict() for one in found]
 
 
@@ -222,7 +187,7 @@ def _vsock(names: Names) -> Derived:
         "unread": (("_type",), lambda _: None),
         "unacked": (("_type",), lambda _: None),
         "local_address": (("_src",), lambda cid: None if cid == ANY_CID else str(cid)),
-        "local_port": (("_sport",), lambda port: port),
+        "local_port": (("_sport",), lambda port: None if port == ANY_CID else port),
         "peer_address": (("_dst",), lambda cid: None if cid == ANY_CID else str(cid)),
         "peer_port": (("_dport",), lambda port: None if port == ANY_CID else port),
         **_shared(names),

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
-    from echowire.analysis.socket_columns import Holder, Reader
+    from echowire.analysis.socket_columns import Reader
+    from echowire.analysis.socket_holders import Holder
     from echowire.wire.sock_diag import Block
 
     Truth = Sequence[bool | None]
@@ -161,7 +162,7 @@ def _processes(reader: Reader, block: Block, test: Comparison) -> Truth:
     is_negated = test.operator == "!="
     found: list[bool | None] = []
     for (inode,) in rows:
-        held = holders.get(inode, ())
+        held = holders.get(inode)
         if not held and inode and not reader.names.sees_all:
             found.append(None)
         else:

@@ -82,7 +82,7 @@ def _process_keys(reader: Reader, block: Block) -> list[str]:
         return ["?"] * block.count
     keys = []
     for (inode,) in rows:
-        held = holders.get(inode, ())
+        held = holders.get(inode)
         nobody = "?" if inode and not reader.names.sees_all else "-"
         keys.append(f"{held[0].process.name} (pid {held[0].process.pid})" if held else nobody)
     return keys

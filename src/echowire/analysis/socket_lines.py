@@ -8,6 +8,7 @@ it was made of.
 
 from __future__ import annotations
 
+from operator import add
 from struct import unpack_from
 
 from echowire.analysis.tcp_text import info_text, mptcp_text, ulp_text
@@ -40,6 +41,9 @@ _INET_ROW = {
 }
 """State, ports, addresses and queues of `struct inet_diag_msg` behind netlink's header, the ports as the network has
 them; the queues are then not as this machine has them, and are read where they are not 0."""
+
+
+_LISTENS = bytes((fields.LISTEN,))
 
 
 class SocketShow:
@@ -94,6 +98,7 @@ class SocketLines:
         self._states = _Made(
             lambda netid: tuple(f"{self._netid(netid)}{name:<{STATE_WIDTH}}" for name in fields.STATES)
         )
+        self._users = _Made(lambda uid: f" uid:{uid}" if uid else "")
         self._timers, self._memories = _Made(_timer), _Made(_memory)
         self._details: dict[tuple[str, ...], _Made] = {}
         self._info_texts: dict[object, dict[Any, str]] = {}
@@ -117,6 +122,8 @@ class SocketLines:
             parts += self._other_parts(block)
         if len(parts) == 1:
             return parts[0]
+        if len(parts) == 2:
+            return [*map(add, *parts)]
         return ["".join(row) for row in zip(*parts, strict=True)]
 
     def _netid(self, name: str) -> str:
@@ -255,20 +262,13 @@ class SocketLines:
         holders, rows = self.names.holders, self.reader.raw(block, ("inode",))
         if holders is None or rows is None:
             return [""] * block.count
-        found = []
+        text, sees_all, found = holders.text, self.names.sees_all, []
         for (inode,) in rows:
-            held = holders.get(inode, ())
-            if len(held) == 1:
-                before, behind = held[0].process.words
-                found.append(f" users:({before}{held[0].fd}{behind})")
-            elif held:
-                each = (f"{one.process.words[0]}{one.fd}{one.process.words[1]}" for one in held)
-                found.append(f" users:({','.join(each)})")
-            elif inode and not self.names.sees_all:
+            held = text(inode)
+            if not held and inode and not sees_all:
                 self.hidden += 1
-                found.append(" users:(?)")
-            else:
-                found.append("")
+                held = " users:(?)"
+            found.append(held)
         return found
 
     def _marks(self, block: Block) -> list[str]:
@@ -278,7 +278,8 @@ class SocketLines:
 
     def _inet_parts(self, block: Block) -> list[list[str]]:
         show, parts = self.show, []
-        if show.timers or show.extended:
+        at = self.reader.place(block, "_timer") if show.timers or show.extended else None
+        if at is not None and any(block.data[at :: block.layout.size]):
             parts.append(self._timer_texts(block))
         if show.extended:
             parts.append(self._detail_texts(block))
@@ -288,7 +289,7 @@ class SocketLines:
             parts.append(self._tos(block))
         if show.options:
             parts.append(self._options(block))
-        if show.marks and self.names.marks and block.netid == "tcp":
+        if show.marks and self.names.marks and block.netid == "tcp" and _LISTENS in block.data[17 :: block.layout.size]:
             parts.append(self._marks(block))
         below: list[list[str]] = []
         if show.memory:
@@ -360,11 +361,12 @@ class SocketLines:
         texts = self._details.setdefault(
             order, _Made(lambda values: self._detail(dict(zip(order, values, strict=True))))
         )
-        rows = self.reader.raw(block, ("_cookie", "_uid", "inode", *order))
-        assert rows is not None
+        rows, ends = self.reader.raw(block, ("_cookie", "_uid", "inode")), self.reader.raw(block, order)
+        assert rows is not None and ends is not None
+        users = self._users
         return [
-            f"{f' uid:{row[1]}' if row[1] else ''} ino:{row[2]}{f' sk:{row[0]:x}' if row[0] else ''}{texts[row[3:]]}"
-            for row in rows
+            f"{users[uid]} ino:{inode}{f' sk:{cookie:x}' if cookie else ''}{texts[end]}"
+            for (cookie, uid, inode), end in zip(rows, ends, strict=True)
         ]
 
     def _detail(self, values: dict[str, int]) -> str:

@@ -25,7 +25,10 @@ def _switches(function: Any) -> Any:
 @click.argument("filter", nargs=-1, metavar="[FILTER]...")
 @_switches
 @click.option("-f", "--family", metavar="FAMILY", help="inet, inet6, unix, link, netlink or vsock, as in ss.")
-@click.option("-A", "--query", metavar="KINDS", help="Kinds of sockets, with commas: tcp,udp,unix.")
+@click.option("-F", "--filter", "filter_file", metavar="FILE", help="Read the filter from a file, or - for stdin.")
+@click.option(
+    "-A", "--query", "--socket", "query", metavar="KINDS", help="Kinds of sockets, with commas: tcp,udp,unix."
+)
 @click.option("-N", "--net", metavar="NAMESPACE", help="Another network namespace, by its name or a process's number.")
 @click.option("--by", type=click.Choice(GROUPS), help="Group, and count.")
 @click.option(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from echowire import SocketRow
     from echowire.cli.environment import Environment
 
 SIGNS = {"opened": "+", "state": "~", "closed": "-", "same": " "}
@@ -32,7 +33,7 @@ def watch(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> 
     """Look every so often, until Ctrl-C or so many times."""
     tracker, looks = SocketTracker(inquiry.reader), 0
     is_live = env.has_colour and not options["jsonl"]
-    screen = _Screen() if is_live else None
+    screen = _Screen(inquiry) if is_live else None
     pause = Event()
     began = time.monotonic()
     try:
@@ -41,10 +42,12 @@ def watch(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> 
                 inquiry.look_for_processes()
             changes = tracker.update(inquiry.blocks(), time.monotonic())
             looks += 1
+            present = (change.row for change in changes if change.kind != "closed")
+            inquiry.hidden_sockets = sum(is_unseen(row, inquiry) for row in present)
             if screen:
                 screen.show(changes)
             else:
-                _write_changes(env, options, changes, is_first=looks == 1)
+                _write_changes(env, options, inquiry, changes, is_first=looks == 1)
             if looks == options["count"]:
                 return 0
             # Each look is due at its time, however long the last one took.
@@ -56,8 +59,19 @@ def watch(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> 
             screen.close()
 
 
+def is_unseen(row: SocketRow, inquiry: SocketInquiry) -> bool:
+    """Whether somebody holds the socket who was looked for and may not be seen."""
+    names = inquiry.names
+    return not (names.holders is None or names.sees_all) and bool(row["inode"]) and row["processes"] is None
+
+
 def _write_changes(
-    env: Environment, options: dict[str, Any], changes: Iterable[SocketChange], *, is_first: bool
+    env: Environment,
+    options: dict[str, Any],
+    inquiry: SocketInquiry,
+    changes: Iterable[SocketChange],
+    *,
+    is_first: bool,
 ) -> None:
     """The changes of one look as lines; of the first, what there is."""
     now = time.time_ns()
@@ -73,7 +87,8 @@ def _write_changes(
         where = f"{_end(row['local_address'], row['local_port'])} {_end(row['peer_address'], row['peer_port'])}"
         if row["netid"] in _BY_PATH:
             where = printable(row["path"] or "*")
-        env.answer(f"{_clock(now)} {SIGNS[change.kind]} {row['netid']} {row['state']}{was} {where}{rates}{_who(row)}")
+        what = f"{SIGNS[change.kind]} {row['netid']} {row['state']}{was} {where}{rates}{_who(row, inquiry)}"
+        env.answer(f"{_clock(now)} {what}")
 
 
 _BY_PATH = ("u_str", "u_dgr", "u_seq")
@@ -98,7 +113,9 @@ def _clock(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns / 1e9).astimezone().strftime("%H:%M:%S.%f")
 
 
-def _who(row: Any) -> str:
+def _who(row: SocketRow, inquiry: SocketInquiry) -> str:
+    if is_unseen(row, inquiry):
+        return " ?"
     found = row["processes"]
     return f" {printable(found[0]['name'])}[{found[0]['pid']}]" if found else ""
 
@@ -109,10 +126,11 @@ class _Screen:
     HOLD = 3
     """Looks for which what has closed stays to be seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, inquiry: SocketInquiry) -> None:
         from rich.console import Console
         from rich.live import Live
 
+        self._inquiry = inquiry
         self._console = Console()
         self._live = Live(console=self._console, auto_refresh=False, screen=True)
         self._live.start()
@@ -142,19 +160,12 @@ class _Screen:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, expand=True)
-        for name in (
-            "",
-            "Netid",
-            "State",
-            "Recv-Q",
-            "Send-Q",
-            "Local",
-            "Peer",
-            "Sent",
-            "Received",
-            "Retrans",
-            "Process",
-        ):
+        # Terminals are narrow: no column for what is the same everywhere.
+        names = ("", "Netid", "State", "Recv-Q", "Send-Q", "Local", "Peer", "Sent", "Received", "Retrans", "Process")
+        left_out = {"Netid"} if self._inquiry.kinds in (["tcp"], ["udp"]) else set()
+        left_out |= {"Process"} if self._inquiry.names.holders is None else set()
+        shown = [at for at, name in enumerate(names) if name not in left_out]
+        for name in (names[at] for at in shown):
             table.add_column(name, justify="right" if name in _RIGHT else "left", no_wrap=True)
         for mark, change in pairs:
             row, rates = change.row, change.rates
@@ -170,7 +181,8 @@ class _Screen:
             cells += [
                 _rate(rates[name], name) if rates.get(name) else "" for name in ("sent", "received", "retransmitted")
             ]
-            table.add_row(*(Text(cell) for cell in (*cells, _who(row).strip())), style=COLOURS[mark.kind])
+            cells.append(_who(row, self._inquiry).strip())
+            table.add_row(*(Text(cells[at]) for at in shown), style=COLOURS[mark.kind])
         return table
 
     def close(self) -> None:

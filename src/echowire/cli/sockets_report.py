@@ -35,6 +35,9 @@ QUERIES = {
 }
 """Of -A: what ss has besides the kinds' own names. A kind's parts are listed together."""
 
+FILTER_FILE_MAX_BYTES = 64 * 1024
+"""Of the file that -F names: more than a filter may have (`wire.socket_filter.MAX_CHARACTERS`), and not a disk."""
+
 SCHEMA, VERSION = "echowire.sockets", 1
 
 BY_DEFAULT = ("netlink", "packet", "unix", "raw", "udp", "udplite", "tcp", "vsock")
@@ -44,7 +47,7 @@ BY_DEFAULT = ("netlink", "packet", "unix", "raw", "udp", "udplite", "tcp", "vsoc
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Do what was asked, and return the exit status."""
     _check(options)
-    text = " ".join(options["filter"])
+    text = filter_of(env, options)
     kinds, family = kinds_of(options)
     wants_all = options["json"] or options["jsonl"] or options["by"] or options["watch"] is not None
     inquiry = SocketInquiry(
@@ -60,7 +63,9 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     if options["watch"] is not None or options["events"]:
         from echowire.cli import sockets_live
 
-        return (sockets_live.events if options["events"] else sockets_live.watch)(env, options, inquiry)
+        status = (sockets_live.events if options["events"] else sockets_live.watch)(env, options, inquiry)
+        tell(env, options, inquiry, inquiry.hidden_sockets)
+        return status
     if options["kill"]:
         return kill(env, options, inquiry, kinds)
     if options["summary"]:
@@ -87,6 +92,26 @@ def _check(options: dict[str, Any]) -> None:
         raise UsageError("--watch 0 would never end looking; give 1s, or 100ms")
     if options["yes"] and not options["kill"]:
         raise UsageError("--yes answers what only -K asks")
+
+
+def filter_of(env: Environment, options: dict[str, Any]) -> str:
+    """The filter: the file's words, if one is given, and then those of the command line."""
+    name = options["filter_file"]
+    if name is None:
+        return " ".join(options["filter"])
+    try:
+        if name == "-":
+            data = env.stdin.read(FILTER_FILE_MAX_BYTES + 1)
+        else:
+            with open(name, "rb") as file:  # noqa: PTH123 - pathlib is not loaded for it
+                data = file.read(FILTER_FILE_MAX_BYTES + 1)
+        if len(data) > FILTER_FILE_MAX_BYTES:
+            raise UsageError(f"-F {name}: a filter has at most {FILTER_FILE_MAX_BYTES // 1024} KiB")
+        return " ".join([*data.decode().split(), *options["filter"]])
+    except OSError as error:
+        raise UsageError(f"-F {name}: {(error.strerror or str(error)).lower()} (errno {error.errno})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"-F {name}: it is not text ({error.reason} at byte {error.start})") from error
 
 
 def kinds_of(options: dict[str, Any]) -> tuple[list[str], int | None]:
@@ -153,8 +178,10 @@ def show_of(options: dict[str, Any], kinds: list[str]) -> SocketShow:
 
 def tell(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, hidden: int) -> None:
     """Say what could not be seen, and what it would take; of kinds that the kernel cannot list, if they were named."""
+    asked = {kind for kind in SocketInquiry.KINDS if options[kind]} | {options["family"]}
+    asked.update(QUERIES.get(word, word) for word in (options["query"] or "").split(","))
     for note in inquiry.notes:
-        if any(options[kind] and f" {kind} sockets" in note for kind in SocketInquiry.KINDS):
+        if any(f" {kind} sockets" in note for kind in asked):
             env.say(f"echowire: {note}")
     if hidden:
         what = "1 socket belongs to a process" if hidden == 1 else f"{hidden} sockets belong to processes"
@@ -238,7 +265,7 @@ def write_columns(env: Environment, table: list[tuple[str, ...]]) -> None:
 
 def kill(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, kinds: list[str]) -> int:
     """Close what was chosen, once it was listed and agreed to."""
-    if not options["filter"]:
+    if inquiry.parsed is None or (inquiry.parsed.expression is None and inquiry.parsed.states is None):
         raise UsageError("-K closes what a filter chooses; give one, such as dst 10.0.0.1 or state close-wait")
     blocks = list(inquiry.blocks())
     count = sum(block.count for block in blocks)

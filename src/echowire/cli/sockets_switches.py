@@ -60,7 +60,7 @@ SWITCHES: dict[str, tuple[str, str]] = {
 }
 """Each switch by its long name: its letter, if any, and its help."""
 
-VALUES = ("family", "query", "net", "by", "watch", "count", "group_limit")
+VALUES = ("family", "filter_file", "query", "net", "by", "watch", "count", "group_limit")
 """The options that have a value; without click all are None."""
 
 

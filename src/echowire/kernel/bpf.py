@@ -12,14 +12,16 @@ import ctypes
 import errno
 import mmap
 import os
-import platform
 import struct
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 from echowire.errors import OperationError
 from echowire.kernel.boundary import operation_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280}
 """`__NR_bpf` (asm/unistd_64.h; asm-generic/unistd.h for all later machines)."""
@@ -27,7 +29,7 @@ SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64":
 # enum bpf_cmd
 BPF_MAP_CREATE, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_MAP_DELETE_ELEM = 0, 1, 2, 3
 BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_PROG_GET_NEXT_ID, BPF_MAP_GET_NEXT_ID = 5, 8, 11, 12
-BPF_RAW_TRACEPOINT_OPEN = 17
+BPF_RAW_TRACEPOINT_OPEN, BPF_LINK_CREATE, BPF_ITER_CREATE = 17, 28, 33
 COMMAND_NAMES = {
     BPF_MAP_CREATE: "MAP_CREATE",
     BPF_MAP_LOOKUP_ELEM: "MAP_LOOKUP_ELEM",
@@ -38,6 +40,8 @@ COMMAND_NAMES = {
     BPF_PROG_GET_NEXT_ID: "PROG_GET_NEXT_ID",
     BPF_MAP_GET_NEXT_ID: "MAP_GET_NEXT_ID",
     BPF_RAW_TRACEPOINT_OPEN: "RAW_TRACEPOINT_OPEN",
+    BPF_LINK_CREATE: "LINK_CREATE",
+    BPF_ITER_CREATE: "ITER_CREATE",
 }
 
 # enum bpf_map_type, bpf_prog_type, bpf_attach_type
@@ -46,28 +50,36 @@ BPF_MAP_TYPE_LRU_HASH = 9
 BPF_NOEXIST = 1  # update only where there is none yet
 BPF_F_NO_PREALLOC = 1  # take memory for an element when it comes
 BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SK_SKB = 1, 14
-BPF_PROG_TYPE_RAW_TRACEPOINT = 17
-BPF_SK_SKB_STREAM_VERDICT = 5
+BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_TRACING = 17, 26
+BPF_SK_SKB_STREAM_VERDICT, BPF_TRACE_ITER = 5, 28
 # enum bpf_func_id: numbers of the helpers
 BPF_FUNC_MAP_LOOKUP_ELEM, BPF_FUNC_MAP_UPDATE_ELEM, BPF_FUNC_SKB_LOAD_BYTES = 1, 2, 26
 BPF_FUNC_GET_SOCKET_COOKIE, BPF_FUNC_SK_REDIRECT_HASH = 46, 72
 BPF_FUNC_KTIME_GET_NS, BPF_FUNC_GET_CURRENT_PID_TGID, BPF_FUNC_GET_CURRENT_COMM = 5, 14, 16
-BPF_FUNC_PROBE_READ_KERNEL = 113
+BPF_FUNC_PROBE_READ_KERNEL, BPF_FUNC_SEQ_WRITE = 113, 127
 BPF_FUNC_SKB_ADJUST_ROOM, BPF_FUNC_RINGBUF_OUTPUT, BPF_FUNC_SKC_TO_TCP_SOCK = 50, 130, 137
 
 MAP_CREATE = struct.Struct("<7I16s")  # map_type, key_size, value_size, max_entries, flags, inner_map_fd, node, name
 MAP_ELEM = struct.Struct("<I4xQQQ")  # map_fd, key, value, flags
 MAP_ELEM_KEY_BYTES = 16  # up to the key, which is where MAP_DELETE_ELEM ends: what follows would have to be zero
 MAP_ELEM_FLAGS_AT = 24
-PROG_LOAD = struct.Struct("<IIQQIIQII16sII")
+PROG_LOAD = struct.Struct("<IIQQIIQII16sIIIIQIIQII")
 """prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, prog_name,
-prog_ifindex, expected_attach_type."""
+prog_ifindex, expected_attach_type, seven of debugging, attach_btf_id."""
+LINK_CREATE = struct.Struct("<4I")  # prog_fd, target_fd, attach_type, flags
+ITER_CREATE = struct.Struct("<II")  # link_fd, flags
 RAW_TRACEPOINT_OPEN = struct.Struct("<QI4x")  # name, prog_fd
 PROG_ATTACH = struct.Struct("<4I")  # target_fd, attach_bpf_fd, attach_type, attach_flags
 GET_NEXT_ID = struct.Struct("<III")  # start_id, next_id, open_flags
 
 LOG_BYTES = 1 << 18
 """Room for the verifier's log; a program of some dozen instructions fills a few kilobytes."""
+
+ITERATOR_BYTES = 1 << 16
+"""Room for what an iterator gives at once: the kernel's buffer has eight pages, 32 KiB where they have 4 KiB."""
+
+MACHINE = os.uname().machine if hasattr(os, "uname") else ""
+"""As `platform` has it, whose import takes longer than all that is done with it here."""
 
 LICENSE = b"GPL"
 """What the program says of itself to the kernel: helpers such as bpf_skc_to_tcp_sock are for these alone."""
@@ -80,14 +92,14 @@ def why_not_here() -> str | None:
     """Why this machine has no bpf(2) that this module knows; None if it has."""
     if not sys.platform.startswith("linux"):
         return "BPF is Linux's"
-    if platform.machine() not in SYSCALL_NUMBERS or sys.byteorder != "little":
-        return f"not supported on this machine ({platform.machine()})"
+    if MACHINE not in SYSCALL_NUMBERS or sys.byteorder != "little":
+        return f"not supported on this machine ({MACHINE})"
     return None
 
 
 def bpf(command: int, attributes: Any, size: int, what: str) -> int:
     """bpf(2): `attributes` is a ctypes buffer of `size` bytes. Raises `OperationError` on `what`."""
-    number = SYSCALL_NUMBERS.get(platform.machine())
+    number = SYSCALL_NUMBERS.get(MACHINE)
     if number is None:
         raise operation_error(f"bpf {COMMAND_NAMES[command]}", what, OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)))
     # Each a full register: ctypes would pass plain numbers as C ints.
@@ -205,19 +217,20 @@ class Ring:
         self._map.close()
 
 
-def load_program(kind: int, instructions: bytes, name: str) -> int:
+def load_program(kind: int, instructions: bytes, name: str, *, attach_type: int = 0, function: int = 0) -> int:
     """Have the kernel check and compile `instructions`; the program's descriptor.
 
+    A tracing program is for the kernel's `function`, by its number in BTF, and is attached as `attach_type`.
     Raises `OperationError`, whose meaning is the end of the verifier's log where it has one.
     """
     try:
-        return _load(kind, instructions, name, None)
+        return _load(kind, instructions, name, None, attach_type, function)
     except OperationError as error:
         if error.number not in (errno.EINVAL, errno.EACCES, errno.E2BIG):
             raise
     log = ctypes.create_string_buffer(LOG_BYTES)
     try:
-        return _load(kind, instructions, name, log)
+        return _load(kind, instructions, name, log, attach_type, function)
     except OperationError as error:
         lines = [line for line in log.value.decode("utf-8", "replace").splitlines() if line]
         said = [line for line in lines if not line.startswith("processed ")]
@@ -226,7 +239,7 @@ def load_program(kind: int, instructions: bytes, name: str) -> int:
         raise
 
 
-def _load(kind: int, instructions: bytes, name: str, log: Any | None) -> int:
+def _load(kind: int, instructions: bytes, name: str, log: Any | None, attach_type: int, function: int) -> int:
     code = ctypes.create_string_buffer(instructions, len(instructions))
     license_text = ctypes.create_string_buffer(LICENSE)
     attributes = PROG_LOAD.pack(
@@ -241,7 +254,9 @@ def _load(kind: int, instructions: bytes, name: str, log: Any | None) -> int:
         0,
         name.encode()[:15],
         0,
-        0,
+        attach_type,
+        *(0, 0, 0, 0, 0, 0, 0),
+        function,
     )
     return _call(BPF_PROG_LOAD, attributes, name)
 
@@ -255,6 +270,27 @@ def open_raw_tracepoint(name: str, program: int) -> int:
     """Have `program` run whenever the kernel passes its tracepoint `name`; until the descriptor given is closed."""
     text = ctypes.create_string_buffer(name.encode())
     return _call(BPF_RAW_TRACEPOINT_OPEN, RAW_TRACEPOINT_OPEN.pack(ctypes.addressof(text), program), name)
+
+
+def iterate(program: int, name: str) -> bytes:
+    """What an iterator's `program` writes of everything that it is called for (Documentation/bpf/bpf_iterators.rst)."""
+    link = _call(BPF_LINK_CREATE, LINK_CREATE.pack(program, 0, BPF_TRACE_ITER, 0), name)
+    try:
+        descriptor = _call(BPF_ITER_CREATE, ITER_CREATE.pack(link, 0), name)
+        try:
+            parts: list[bytes] = []
+            while True:
+                try:
+                    part = os.read(descriptor, ITERATOR_BYTES)
+                except BlockingIOError:
+                    continue  # the kernel paused: a million things in a row, and the program wrote of none
+                if not part:
+                    return b"".join(parts)
+                parts.append(part)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(link)
 
 
 def program_ids() -> Iterator[int]:

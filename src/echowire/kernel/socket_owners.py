@@ -75,6 +75,7 @@ from echowire.wire.owner_events import (
     parse_event,
 )
 from echowire.wire.packet_process import Owner
+from echowire.wire.socket_fields import HOLDER
 
 RING_BYTES = 4 << 20
 """Of events: 28,000, some seconds' connections of a busy host."""
@@ -150,7 +151,7 @@ def existing() -> Iterator[tuple[Key, Owner | None]]:
     for protocol, one in entries:
         if one.state != "LISTEN" and one.inode in holders:
             key = (protocol, *_packed(one.local), *(_packed(one.peer) if one.peer else (ANY_ADDRESS, 0)))
-            found.setdefault(key, set()).update(pid for pid, _ in holders[one.inode])
+            found.setdefault(key, set()).update(pid for pid, _ in HOLDER.iter_unpack(holders[one.inode]))
     for key, pids in found.items():
         yield key, owner_of(pids.pop(), "?", 0) if len(pids) == 1 else None
 

@@ -11,7 +11,8 @@ import errno
 import time
 from contextlib import suppress
 
-from echowire.analysis.socket_columns import Holder, Names, Person, Reader
+from echowire.analysis.socket_columns import Names, Reader
+from echowire.analysis.socket_holders import Holders, Person
 from echowire.analysis.socket_marks import Listener, find_marks, listeners
 from echowire.errors import OperationError, UsageError
 from echowire.kernel import namespaces, processes, psutil_view, socket_names
@@ -21,10 +22,11 @@ from echowire.kernel.raw_sockets import raw_messages
 from echowire.kernel.tcp_info import kernel_release
 from echowire.wire import sock_diag as diag
 from echowire.wire.sock_diag import Block, Splitter
+from echowire.wire.socket_fields import HOLDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import TypeVar
 
     from echowire.analysis.socket_groups import SocketGroup, SocketSummary
@@ -101,8 +103,12 @@ class SocketInquiry:
         """What `function` returns in the namespace that is asked about. Raises `OperationError` where it is closed."""
         if self.namespace is None:
             return function()
-        with operation("enter", self.namespace):
-            return namespaces.within(self.namespace, function)
+        try:
+            with operation("enter", self.namespace):
+                return namespaces.within(self.namespace, function)
+        except OperationError as error:
+            error.remedy = error.remedy or ENTER_REMEDIES.get(error.number, "")
+            raise
 
     def _names(self) -> Names:
         interfaces: dict[int, str] = {} if self.namespace is None else socket_names.interface_names()
@@ -117,9 +123,14 @@ class SocketInquiry:
 
     def look_for_processes(self) -> None:
         """Join the processes that hold each socket. Those that may not be seen are counted in `hidden`."""
-        pairs, self.hidden = processes.socket_holders()
-        self.names.holders = Holders(pairs, self.names)
+        packed, self.hidden = processes.socket_holders()
+        self.names.holders = Holders(packed, self._person)
         self.names.sees_all = bool(processes.sees_all_processes())
+
+    def _person(self, pid: int) -> Person:
+        uid = processes.user_of(pid)
+        user = "?" if uid is None else self.names.user[uid]
+        return Person(pid, processes.name_of(pid), user, processes.unit_of(pid))
 
     def _compiled(self) -> tuple[bytes, bool]:
         if self._expression is None:
@@ -171,8 +182,8 @@ class SocketInquiry:
             with operation("list", f"{kind} sockets"):
                 found = list(psutil_view.psutil_messages(kind))
             if self.names.holders is not None:
-                pairs = {number: [(pid, fd)] for number, (_, pid, fd) in enumerate(found, 1) if pid}
-                self.names.holders = Holders(pairs, self.names)
+                packed = {number: HOLDER.pack(pid, fd) for number, (_, pid, fd) in enumerate(found, 1) if pid}
+                self.names.holders = Holders(packed, self._person)
                 self.names.sees_all = False
             for block in splitter.split(b"".join(message for message, _, _ in found), kind):
                 families, rows = set(self.families), block.unpack_as("=16xBB")
@@ -311,7 +322,8 @@ class SocketInquiry:
             for block in blocks:
                 kind = "udplite" if block.netid == "udpl" else block.netid
                 if kind not in _PROTOCOLS:
-                    raise OperationError("close", f"{kind or 'unix'} sockets", errno.EOPNOTSUPP, "not supported")
+                    what, remedy = f"{kind or 'such'} sockets", "Name TCP, UDP or raw ones: Linux closes no others."
+                    raise OperationError("close", what, errno.EOPNOTSUPP, "not supported", remedy=remedy)
                 for (identity,) in block.unpack_as("=20x48s"):
                     assert isinstance(identity, bytes)
                     body = diag.inet_request(block.layout.family, _PROTOCOLS[kind], identity=identity)
@@ -320,7 +332,10 @@ class SocketInquiry:
                         closed += 1
                     except OSError as error:
                         if error.errno != errno.ENOENT:
-                            raise operation_error("close", f"{kind} socket", error) from error
+                            refused = operation_error("close", f"{kind} socket", error)
+                            if error.errno == errno.EPERM:
+                                refused.remedy = "Run it as root, or with CAP_NET_ADMIN."
+                            raise refused from error
                         gone += 1
         return closed, gone
 
@@ -338,6 +353,12 @@ class _Listening:
 _SERVICES: dict[tuple[str, int], str] = {}
 """/etc/services, once it was read."""
 
+
+ENTER_REMEDIES = {
+    **dict.fromkeys((errno.EPERM, errno.EACCES), "Run it as root: another namespace takes CAP_SYS_ADMIN."),
+    errno.ENOENT: "Name one that 'ip netns' lists, or a process by its number.",
+}
+"""What to do where a namespace is not entered."""
 
 NO_SOCK_DIAG = frozenset({errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOSYS})
 """Errors by which a system says that it has none."""
@@ -374,29 +395,6 @@ _REQUESTS: dict[str, Callable[[int], bytes]] = {
     "netlink": lambda _: diag.netlink_request(),
     "vsock": lambda states: diag.vsock_request(states=states),
 }
-
-
-class Holders:
-    """The processes that hold each socket inode, described when they are asked for."""
-
-    def __init__(self, pairs: dict[int, list[tuple[int, int]]], names: Names) -> None:
-        self._pairs = pairs
-        self._names = names
-        self._people: dict[int, Person] = {}
-
-    def get(self, inode: int, default: Sequence[Holder] = (), /) -> Sequence[Holder]:
-        """Who holds the socket `inode`."""
-        pairs = self._pairs.get(inode)
-        if pairs is None:
-            return default
-        people = self._people
-        return [Holder(people[pid] if pid in people else self._person(pid), fd) for pid, fd in pairs]
-
-    def _person(self, pid: int) -> Person:
-        uid = processes.user_of(pid)
-        user = "?" if uid is None else self._names.user[uid]
-        self._people[pid] = Person(pid, processes.name_of(pid), user, processes.unit_of(pid))
-        return self._people[pid]
 
 
 class _Late:

@@ -8,8 +8,10 @@ case. Jumps name their target; `assemble` finds it. All is little-endian, as are
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TypeAlias
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 INSTRUCTION = struct.Struct("<BBhi")
 """struct bpf_insn: `code`, `dst_reg:4` and `src_reg:4` (the destination has the lower bits), `off`, `imm`."""
@@ -35,21 +37,22 @@ BPF_PSEUDO_MAP_FD = 1
 """As source register of a 64-bit constant: it is a map's descriptor, which the kernel replaces by its address."""
 
 
-@dataclass(frozen=True, slots=True)
 class Label:
     """A place in the program that jumps name."""
 
-    name: str
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
-@dataclass(frozen=True, slots=True)
 class Jump:
     """A jump to `target`, not yet placed."""
 
-    code: int
-    registers: int
-    immediate: int
-    target: str
+    __slots__ = ("code", "immediate", "registers", "target")
+
+    def __init__(self, code: int, registers: int, immediate: int, target: str) -> None:
+        self.code, self.registers, self.immediate, self.target = code, registers, immediate, target
 
 
 Part: TypeAlias = bytes | Label | Jump

@@ -8,6 +8,7 @@ begins with an underscore is raw, and made into a column by `analysis/socket_tab
 from __future__ import annotations
 
 import sys
+from struct import Struct
 
 from echowire.wire import sock_diag as diag
 from echowire.wire.tcp_info import BITS_SINCE, members_of
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Field = tuple["int | None", int, str, int, int]
+
+HOLDER = Struct("=Ii")
+"""One that holds a socket: number of the process, and descriptor, -1 where it is not known."""
 
 STATES = (
     *("UNKNOWN", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "UNCONN"),

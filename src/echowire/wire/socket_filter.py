@@ -368,7 +368,10 @@ class _Parser:
         if host in ("", "*"):
             return [Host(port=number)]
         text, _, bits = host.partition("/")
-        addresses = _addresses(text)
+        # As elsewhere in iproute2, 10/8 is 10.0.0.0/8.
+        addresses = _addresses(
+            text + ".0" * (3 - text.count(".")) if bits and text.replace(".", "").isdecimal() else text
+        )
         if not addresses and self.resolve and not bits:
             addresses = self.resolve(text)
         if not addresses:
