@@ -28,7 +28,9 @@ class WriteBehind:
         self._is_begun = False
 
     def write(self, block: bytes) -> None:
-        """Write a block, now or soon."""
+        """Write a block, now or soon; an empty one is none."""
+        if not block:
+            return
         if self._error is not None:
             raise self._error
         if not self._is_begun:
