@@ -8,7 +8,7 @@ import click
 
 import echowire
 from echowire import LineFormat, UsageError
-from echowire.cli import read_reports
+from echowire.cli import read_exports, read_reports
 from echowire.cli.common import Environment, pass_environment, printable
 from echowire.cli.read_progress import conclude, progress
 from echowire.cli.read_view import TIMES, view
@@ -37,8 +37,10 @@ QUOTES = {"d": '"', "s": "'", "n": ""}
 @click.option("-t", "times", type=click.Choice(TIMES), default="r", help="What times the list shows; see below.")
 @click.option("-w", "--write", metavar="FILE", help="Write the packets to a .pcap or .pcapng file, also .gz .zst .lz4.")
 @click.option("--export", metavar="FILE", help="Write the fields of -e to a .parquet, .csv or .arrow file.")
+@click.option("--export-objects", metavar="http,DIR", help="Write the bodies of HTTP messages to files.")
+@click.option("--export-streams", metavar="DIR", help="Write what each end of each TCP and UDP stream said to files.")
 @click.option("-z", "reports", multiple=True, metavar="REPORT", help="A report of all packets; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Print the reports of -z as one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports, or what was exported, as JSON.")
 @click.option("-n", "numeric", is_flag=True, help="As in tshark; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -52,6 +54,10 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire read a.pcap -Y 'ip.addr == 10.0.0.0/8 && tcp.flags.syn == 1' -T fields -e frame.number
     echowire read a.pcap -Y 'udp.port in {53, 5353}' -w dns.pcapng
     echowire read a.pcap --export a.parquet -e frame.time -e ip.src -e ip.dst -e frame.len
+
+    \b
+    echowire read a.pcap --export-objects http,files/             as tshark; names, sizes and types with --json
+    echowire read a.pcap --export-streams files/                  as tcpflow: tcp-0000-HOST.PORT-HOST.PORT.client.bin
 
     FILTER is Wireshark's display filter language (wireshark-filter(4)); `echowire fields` lists the fields.
 
@@ -93,6 +99,8 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         return _written(env, capture, options)
     if options["export"]:
         return _exported(env, capture, options, form)
+    if options["export_objects"] or options["export_streams"]:
+        return read_exports.run(env, capture, options)
     if options["reports"]:
         return read_reports.run(env, capture, options, form)
     if options["form"] == "text":
@@ -107,8 +115,13 @@ def run(env: Environment, options: dict[str, Any]) -> int:
 
 def _check(options: dict[str, Any]) -> None:
     """Raise `UsageError` for options that contradict each other."""
-    if options["write"] and options["export"]:
-        raise UsageError("-w writes packets and --export their fields; give one of them")
+    written = [one for one in ("write", "export", "export_objects", "export_streams") if options[one]]
+    if len(written) > 1:
+        raise UsageError(
+            "-w, --export, --export-objects and --export-streams each read for themselves; give one of them"
+        )
+    if written[:1] in (["export_objects"], ["export_streams"]) and (options["reports"] or options["form"] != "text"):
+        raise UsageError("--export-objects and --export-streams print no packets and no reports; leave out -T and -z")
     if options["fields"] and options["form"] == "text" and not options["export"]:
         raise UsageError("-e names fields of -T fields, -T json, -T ek or --export; give one of them")
     if options["form"] != "text" and not options["fields"]:
