@@ -17,6 +17,9 @@ from echowire.cli.write_behind import WriteBehind
 NAMED_CHARACTERS = {"/t": "\t", "/s": " ", "\\t": "\t", "\\s": " "}
 """How tshark spells a tab and a space; the backslash is what one types by habit."""
 
+DEFRAGMENT = ("ip.defragment", "ipv6.defragment")
+"""Preferences that tshark has for each; here both are of IPv4 and IPv6."""
+
 OCCURRENCES: dict[str, Literal["first", "last", "all"]] = {"f": "first", "l": "last", "a": "all"}
 QUOTES = {"d": '"', "s": "'", "n": ""}
 
@@ -41,6 +44,7 @@ QUOTES = {"d": '"', "s": "'", "n": ""}
 @click.option("--export-streams", metavar="DIR", help="Write what each end of each TCP and UDP stream said to files.")
 @click.option("-z", "reports", multiple=True, metavar="REPORT", help="A report of all packets; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports, or what was exported, as JSON.")
+@click.option("-o", "preferences", multiple=True, metavar="NAME:VALUE", help="ip.defragment:TRUE joins IP fragments.")
 @click.option("-n", "numeric", is_flag=True, help="As in tshark; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -74,6 +78,9 @@ def command(env: Environment, /, **options: Any) -> int:
     ladder[,STREAM[,svg]]                          its segments as arrows, with socket calls and states
     sequence[,STREAM]  rtt[,STREAM]                sequence numbers, and round trips, over time, as SVG
 
+    -o ip.defragment:TRUE joins IP fragments, of IPv4 and IPv6: what a datagram carries is shown where its last fragment
+    came. Without it, unlike tshark, what the first fragment has is shown there. -z and exports always join them.
+
     Settings of -E, as in tshark: header=y, separator=, (/t a tab, /s a space, or any text), occurrence=f|l|a (the
     first, the last or all values of a field that a packet has several of; the first, where tshark prints all),
     aggregator=, between several values, quote=d|s|n, escape=y|n, bom=y|n. -T json and -T ek give all values.
@@ -89,7 +96,7 @@ def command(env: Environment, /, **options: Any) -> int:
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Read, and print or write; the exit status."""
     _check(options)
-    capture = echowire.read(_path(options))
+    capture = echowire.read(_path(options), defragment=_defragments(options["preferences"]))
     if options["display_filter"]:
         capture = capture.filter(options["display_filter"])
     if options["count"]:
@@ -130,6 +137,17 @@ def _check(options: dict[str, Any]) -> None:
         raise UsageError("-V, -x and --packet show packets as text; leave out -T")
     if options["settings"] and options["form"] != "fields" and not options["export"]:
         raise UsageError("-E says how -T fields prints")
+
+
+def _defragments(preferences: tuple[str, ...]) -> bool:
+    """What the preferences of -o say of fragments; the last one holds."""
+    found = False
+    for one in preferences:
+        name, _, value = one.partition(":")
+        if name not in DEFRAGMENT or value.strip().upper() not in ("TRUE", "FALSE"):
+            raise UsageError(f"-o {one}: there is {' and '.join(DEFRAGMENT)}, TRUE or FALSE")
+        found = value.strip().upper() == "TRUE"
+    return found
 
 
 def _path(options: dict[str, Any]) -> str:

@@ -374,9 +374,13 @@ def default_columns() -> tuple[str, ...]:
     return tuple(name for name in DEFAULT_COLUMNS if name in registry().fields)
 
 
-def read(path: str | Path | BinaryIO) -> Capture:
-    """The capture in the file `path`: pcap or pcapng, plain or compressed; `-` is standard input."""
-    return Capture(path)
+def read(path: str | Path | BinaryIO, *, defragment: bool = False) -> Capture:
+    """The capture in the file `path`: pcap or pcapng, plain or compressed; `-` is standard input.
+
+    With `defragment` IP fragments are joined, and what a datagram carries is found in the packet that completes it;
+    without, what its first fragment has is found there.
+    """
+    return Capture(path, defragment=defragment)
 
 
 def _compiled(filters: Sequence[str]) -> PacketFilter | None:
