@@ -63,6 +63,9 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire read a.pcap --export-objects http,files/             as tshark; names, sizes and types with --json
     echowire read a.pcap --export-streams files/                  as tcpflow: tcp-0000-HOST.PORT-HOST.PORT.client.bin
 
+    \b
+    echowire read a.pcap -T json                                  all of each packet, as tshark has it; -T ek in lines
+
     FILTER is Wireshark's display filter language (wireshark-filter(4)); `echowire fields` lists the fields.
 
     Reports of -z, of all packets whatever -Y lets pass, as in tshark, which gives each its own FILTER; several in one
@@ -112,8 +115,11 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         return read_reports.run(env, capture, options, form)
     if options["form"] == "text":
         return view(env, capture, options)
-    with capture.chunks(*options["fields"]) as reading, progress(env, reading), WriteBehind(env) as output:
-        blocks = reading.lines(form) if options["form"] == "fields" else reading.json(bulk=options["form"] == "ek")
+    whole = not options["fields"]
+    fields = echowire.ViewForm(tree=True).fields if whole else options["fields"]
+    with capture.chunks(*fields) as reading, progress(env, reading), WriteBehind(env) as output:
+        bulk = options["form"] == "ek"
+        blocks = reading.lines(form) if options["form"] == "fields" else reading.json(bulk=bulk, tree=whole)
         for block in blocks:
             if not options["quiet"]:
                 output.write(block)
@@ -131,7 +137,7 @@ def _check(options: dict[str, Any]) -> None:
         raise UsageError("--export-objects and --export-streams print no packets and no reports; leave out -T and -z")
     if options["fields"] and options["form"] == "text" and not options["export"]:
         raise UsageError("-e names fields of -T fields, -T json, -T ek or --export; give one of them")
-    if options["form"] != "text" and not options["fields"]:
+    if not options["fields"] and (options["form"] == "fields" or (options["form"] != "text" and options["reports"])):
         raise UsageError(f"-T {options['form']} needs fields: -e ip.src -e tcp.dstport")
     if options["form"] != "text" and (options["details"] or options["hexadecimal"] or options["packet"]):
         raise UsageError("-V, -x and --packet show packets as text; leave out -T")

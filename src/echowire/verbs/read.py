@@ -26,6 +26,7 @@ from echowire.wire.field_json import FieldJson, FieldLinesJson
 from echowire.wire.field_lines import FieldLines, LineFormat, Occurrence
 from echowire.wire.records import Problem
 from echowire.wire.registry import registry
+from echowire.wire.tree_json import TreeJson, TreeLinesJson
 
 if TYPE_CHECKING:
     from echowire.analysis.http_objects import HttpObject
@@ -138,9 +139,17 @@ class Reading(Iterator[Chosen]):
         view = PacketView(form)
         return chain.from_iterable(map(view.lines, self))
 
-    def json(self, *, bulk: bool = False) -> Iterator[bytes]:
-        """The packets' fields as one JSON array, in pieces; `bulk` for lines as Elasticsearch takes them."""
-        made = FieldLinesJson(self.fields) if bulk else FieldJson(self.fields)
+    def json(self, *, bulk: bool = False, tree: bool = False) -> Iterator[bytes]:
+        """The packets' fields as one JSON array, in pieces; `bulk` for lines as Elasticsearch takes them.
+
+        With `tree` it is all that is known of each packet, layer by layer; the reading must have the fields of
+        `ViewForm(tree=True)`.
+        """
+        made: FieldJson
+        if tree:
+            made = TreeLinesJson() if bulk else TreeJson()
+        else:
+            made = FieldLinesJson(self.fields) if bulk else FieldJson(self.fields)
         yield made.begin()
         yield from map(made.packets, self)
         yield made.end()
