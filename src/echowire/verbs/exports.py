@@ -72,7 +72,6 @@ class ObjectExport:
     def add(self, packets: Packets) -> None:
         """Write what a chunk has of objects."""
         self._take(self._objects.feed(packets))
-        self._directory.flush()
 
     def finish(self) -> None:
         """Write what is left at the end of the capture."""
@@ -224,7 +223,6 @@ class StreamExport:
         """Write what a chunk says."""
         for said in self._streams.feed(packets):
             self._take(said)
-        self._directory.flush()
 
     def finish(self) -> None:
         """Write what is left at the end of the capture."""
