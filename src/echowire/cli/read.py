@@ -91,8 +91,8 @@ def command(env: Environment, /, **options: Any) -> int:
     Times of -t: r since the first packet, d since the one before, dd since the one shown before, e since 1970, a and ad
     of this host's clock without and with the date, u and ud in UTC.
 
-    Exit status: 0; 1 if the file is cut or damaged (what came before is given), or what was exported is not whole; 2 for
-    wrong usage.
+    Exit status: 0; 1 if the file is cut or damaged (what came before is given) or an export is not whole; 2 for wrong
+    usage.
     """
     return run(env, options)
 

@@ -122,7 +122,9 @@ class _View:
     def _field_nodes(self, one: Field, entry: int) -> Iterator[Node]:
         layer = self.layer
         index, values, shown = layer.once(f"tree {one.name} {id(one)}", lambda: self._picked(one))
-        first, last = np.searchsorted(index, entry), np.searchsorted(index, entry, "right")
+        if not len(index):
+            return
+        first, last = index.searchsorted(entry), index.searchsorted(entry, "right")
         for place in range(int(first), int(last)):
             value = values[place]
             text = line(one, value, self._mask_of(one), None if shown is None else shown[entry])
