@@ -57,6 +57,7 @@ VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.capture", "echowire.verbs.live_capture"): "the stream that `capture` keeps",
     ("echowire.verbs.live_capture", "echowire.verbs.packet_owners"): "whose the packets are: a part of the same verb",
     ("echowire.verbs.capture", "echowire.verbs.read"): "what `capture` keeps is asked as a file that was read",
+    ("echowire.verbs.read", "echowire.verbs.exports"): "what a capture carried, as files: a part of the same verb",
     ("echowire.verbs.serve", "echowire.verbs.workers"): "`serve --workers` is a group of processes",
     ("echowire.verbs.conversation", "echowire.verbs.call"): "what one does with call's peer: a part of the same verb",
     ("echowire.verbs.socket_events", "echowire.verbs.sockets"): "`sockets --events` chooses as `sockets` does",

@@ -7,6 +7,7 @@ The public names, and the room that each lives in:
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
+    ObjectExport, StreamExport …        verbs/exports.py    what a capture carried, as files
     fields                              verbs/fields.py     the reference of all fields
     sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
     ping, Pinged                        verbs/ping.py       is it there, how far, how steady, and who says no
@@ -62,6 +63,9 @@ _HOME = {
     "Reading": "verbs.read",
     "read": "verbs.read",
     "CaptureWarning": "verbs.read",
+    "HttpObject": "analysis.http_objects",
+    "ObjectExport": "verbs.exports",
+    "StreamExport": "verbs.exports",
     "default_columns": "verbs.read",
     "ViewForm": "analysis.packet_view",
     "FieldReference": "verbs.fields",
@@ -108,6 +112,7 @@ _HOME = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from echowire.analysis.http_objects import HttpObject
     from echowire.analysis.packet_view import ViewForm
     from echowire.analysis.socket_changes import SocketChange, SocketTracker
     from echowire.analysis.socket_lines import SocketLines, SocketShow
@@ -153,6 +158,7 @@ if TYPE_CHECKING:
         relay,
         scan,
     )
+    from echowire.verbs.exports import ObjectExport, StreamExport
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.file_limit import raise_open_file_limit
     from echowire.verbs.live_capture import LiveCapture
@@ -184,6 +190,7 @@ __all__ = [
     "FieldLines",
     "FieldReference",
     "FilterError",
+    "HttpObject",
     "Limits",
     "LineFormat",
     "ListLines",
@@ -195,6 +202,7 @@ __all__ = [
     "NetworkInterface",
     "NoReplyError",
     "Notice",
+    "ObjectExport",
     "OperationError",
     "PathMtu",
     "Peer",
@@ -216,6 +224,7 @@ __all__ = [
     "SocketTable",
     "SocketTracker",
     "Stopped",
+    "StreamExport",
     "Summary",
     "Traced",
     "UsageError",

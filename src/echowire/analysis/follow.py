@@ -76,7 +76,35 @@ class _Direction:
 class Reassembly:
     """Both directions of one TCP stream; feed it the segments in the order of the capture."""
 
+    tells_cuts: bool = False
+    """What a snapshot length cut off of a segment is a gap, too; Wireshark's Follow Stream does not show it."""
     _directions: tuple[_Direction, _Direction] = field(default_factory=lambda: (_Direction(), _Direction()))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of early segments that wait for what belongs before them, of both directions."""
+        return sum(one.waiting_bytes for one in self._directions)
+
+    @property
+    def expected(self) -> tuple[int | None, int | None]:
+        """The sequence number that comes next of each end; None before its first segment. May be set, to go on."""
+        return self._directions[0].next, self._directions[1].next
+
+    @expected.setter
+    def expected(self, sequences: tuple[int | None, int | None]) -> None:
+        for one, sequence in zip(self._directions, sequences, strict=True):
+            one.next = sequence
+
+    def has_said(self, end: int, sequence: int) -> bool:
+        """Whether all that an end said before a sequence number is known, or known to be missing."""
+        expected = self._directions[end].next
+        return expected is not None and _distance(expected, sequence) >= 0
+
+    def finish(self) -> Iterator[Piece]:
+        """What still waits, where nothing more is to come: behind gaps that nobody acknowledged."""
+        for end, mine in enumerate(self._directions):
+            while mine.waiting and mine.next is not None:
+                yield from self._release(end, mine.waiting[0], (mine.next + HALF - 1) & SEQUENCE_MASK)
 
     def feed(self, segment: Segment) -> Iterator[Piece]:
         """What is known to be said now that this segment has come."""
@@ -97,9 +125,15 @@ class Reassembly:
                     yield from self._release(segment.end, segment, (mine.next + HALF - 1) & SEQUENCE_MASK)
             return
         mine.next = (mine.next + fresh.length + syn) & SEQUENCE_MASK
-        if fresh.data:
-            yield Piece(segment.end, segment.frame, segment.time_ns, fresh.data)
+        yield from self._said(fresh)
         yield from self._release(segment.end, segment, None)
+
+    def _said(self, fresh: Segment) -> Iterator[Piece]:
+        """What a segment says that is due, as far as it was captured."""
+        if fresh.data:
+            yield Piece(fresh.end, fresh.frame, fresh.time_ns, fresh.data)
+        if self.tells_cuts and len(fresh.data) < fresh.length:
+            yield Piece(fresh.end, fresh.frame, fresh.time_ns, b"", fresh.length - len(fresh.data))
 
     def _release(self, end: int, by: Segment, acknowledged: int | None) -> Iterator[Piece]:
         """Segments whose turn it is; with `acknowledged`, also those behind a gap that the receiver did get."""
@@ -119,8 +153,7 @@ class Reassembly:
             fresh = _from(first, expected)
             if fresh is not None:
                 mine.next = (expected + fresh.length) & SEQUENCE_MASK
-                if fresh.data:
-                    yield Piece(end, first.frame, first.time_ns, fresh.data)
+                yield from self._said(fresh)
 
 
 def _distance(a: int, b: int) -> int:
@@ -164,28 +197,42 @@ class Following:
         if not self.ends:
             self.ends = [source, destination]
         end = 0 if source == self.ends[0] else 1
-        row = int(layer.rows[entry])
-        frame, time_ns = layer.records.first + row, int(layer.records.time_ns[row])
-        begin, stop, wire_end = int(layer.start[entry]), int(layer.end[entry]), int(layer.wire_end[entry])
-        if self.protocol == "udp":
-            length = int.from_bytes(layer.data[begin + 4 : begin + 6].tobytes(), "big")
-            data = layer.data[begin + 8 : min(stop, begin + max(length, 8))].tobytes()
-            if data:
-                yield Piece(end, frame, time_ns, data)
-            return
-        head = layer.data[begin : begin + 20].tobytes()
-        header = (head[12] >> 4) * 4
-        segment = Segment(
-            end,
-            frame,
-            time_ns,
-            int.from_bytes(head[4:8], "big"),
-            int.from_bytes(head[8:12], "big"),
-            head[13],
-            max(0, wire_end - begin - header),
-            layer.data[min(begin + header, stop) : stop].tobytes(),
-        )
-        yield from self._reassembly.feed(segment)
+        if self.protocol == "tcp":
+            yield from self._reassembly.feed(segment_of(layer, entry, end))
+        elif (piece := datagram_of(layer, entry, end)).data:
+            yield piece
+
+
+def datagram_of(layer: Layer, entry: int, end: int) -> Piece:
+    """What a UDP datagram carries."""
+    frame, time_ns = _when(layer, entry)
+    begin, stop = int(layer.start[entry]), int(layer.end[entry])
+    length = int.from_bytes(layer.data[begin + 4 : begin + 6].tobytes(), "big")
+    return Piece(end, frame, time_ns, layer.data[begin + 8 : min(stop, begin + max(length, 8))].tobytes())
+
+
+def segment_of(layer: Layer, entry: int, end: int) -> Segment:
+    """A TCP segment, of which the header must have been captured."""
+    frame, time_ns = _when(layer, entry)
+    begin, stop, wire_end = int(layer.start[entry]), int(layer.end[entry]), int(layer.wire_end[entry])
+    head = layer.data[begin : begin + 20].tobytes()
+    header = (head[12] >> 4) * 4
+    return Segment(
+        end,
+        frame,
+        time_ns,
+        int.from_bytes(head[4:8], "big"),
+        int.from_bytes(head[8:12], "big"),
+        head[13],
+        max(0, wire_end - begin - header),
+        layer.data[min(begin + header, stop) : stop].tobytes(),
+    )
+
+
+def _when(layer: Layer, entry: int) -> tuple[int, int]:
+    """The number of the packet, and its time."""
+    row = int(layer.rows[entry])
+    return layer.records.first + row, int(layer.records.time_ns[row])
 
 
 def entries_of(packets: Packets, protocol: str, stream: int) -> list[tuple[Layer, int]]:
@@ -212,6 +259,6 @@ def endpoints_of(layer: Layer, entry: int) -> list[Endpoint]:
 
 def _address(layer: Layer, entry: int, name: str) -> str:
     field = layer.protocol.field(name)
-    picked = layer.pick(field)
+    picked = layer.once(f"endpoints {name}", lambda: layer.pick(field))
     at = int(np.searchsorted(picked.index, entry))
     return text_of(field, picked.values[at]) if at < len(picked.index) and picked.index[at] == entry else ""

@@ -18,8 +18,8 @@ from echowire.wire.records import Rows
 SECOND_NS = 1_000_000_000
 
 
-class Report(Protocol):
-    """One report."""
+class Fed(Protocol):
+    """What is given all packets of a reading."""
 
     @property
     def fields(self) -> Sequence[str]:
@@ -27,6 +27,10 @@ class Report(Protocol):
 
     def add(self, packets: Packets) -> None:
         """Take a chunk, in the order of the file."""
+
+
+class Report(Fed, Protocol):
+    """One report."""
 
     def text(self, width: int) -> Iterator[str]:
         """Its lines for people, on a terminal of so many columns."""

@@ -8,7 +8,7 @@ import click
 
 import echowire
 from echowire import LineFormat, UsageError
-from echowire.cli import read_reports
+from echowire.cli import read_exports, read_reports
 from echowire.cli.common import Environment, pass_environment, printable
 from echowire.cli.read_progress import conclude, progress
 from echowire.cli.read_view import TIMES, view
@@ -16,6 +16,9 @@ from echowire.cli.write_behind import WriteBehind
 
 NAMED_CHARACTERS = {"/t": "\t", "/s": " ", "\\t": "\t", "\\s": " "}
 """How tshark spells a tab and a space; the backslash is what one types by habit."""
+
+DEFRAGMENT = ("ip.defragment", "ipv6.defragment")
+"""Preferences that tshark has for each; here both are of IPv4 and IPv6."""
 
 OCCURRENCES: dict[str, Literal["first", "last", "all"]] = {"f": "first", "l": "last", "a": "all"}
 QUOTES = {"d": '"', "s": "'", "n": ""}
@@ -37,8 +40,11 @@ QUOTES = {"d": '"', "s": "'", "n": ""}
 @click.option("-t", "times", type=click.Choice(TIMES), default="r", help="What times the list shows; see below.")
 @click.option("-w", "--write", metavar="FILE", help="Write the packets to a .pcap or .pcapng file, also .gz .zst .lz4.")
 @click.option("--export", metavar="FILE", help="Write the fields of -e to a .parquet, .csv or .arrow file.")
+@click.option("--export-objects", metavar="http,DIR", help="Write the bodies of HTTP messages to files.")
+@click.option("--export-streams", metavar="DIR", help="Write what each end of each TCP and UDP stream said to files.")
 @click.option("-z", "reports", multiple=True, metavar="REPORT", help="A report of all packets; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Print the reports of -z as one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports, or what was exported, as JSON.")
+@click.option("-o", "preferences", multiple=True, metavar="NAME:VALUE", help="ip.defragment:TRUE joins IP fragments.")
 @click.option("-n", "numeric", is_flag=True, help="As in tshark; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -52,6 +58,13 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire read a.pcap -Y 'ip.addr == 10.0.0.0/8 && tcp.flags.syn == 1' -T fields -e frame.number
     echowire read a.pcap -Y 'udp.port in {53, 5353}' -w dns.pcapng
     echowire read a.pcap --export a.parquet -e frame.time -e ip.src -e ip.dst -e frame.len
+
+    \b
+    echowire read a.pcap --export-objects http,files/             as tshark; names, sizes and types with --json
+    echowire read a.pcap --export-streams files/                  as tcpflow: tcp-0000-HOST.PORT-HOST.PORT.client.bin
+
+    \b
+    echowire read a.pcap -T json                                  all of each packet, as tshark has it; -T ek in lines
 
     FILTER is Wireshark's display filter language (wireshark-filter(4)); `echowire fields` lists the fields.
 
@@ -68,6 +81,9 @@ def command(env: Environment, /, **options: Any) -> int:
     ladder[,STREAM[,svg]]                          its segments as arrows, with socket calls and states
     sequence[,STREAM]  rtt[,STREAM]                sequence numbers, and round trips, over time, as SVG
 
+    -o ip.defragment:TRUE joins IP fragments, of IPv4 and IPv6: what a datagram carries is shown where its last fragment
+    came. Without it, unlike tshark, what the first fragment has is shown there. -z and exports always join them.
+
     Settings of -E, as in tshark: header=y, separator=, (/t a tab, /s a space, or any text), occurrence=f|l|a (the
     first, the last or all values of a field that a packet has several of; the first, where tshark prints all),
     aggregator=, between several values, quote=d|s|n, escape=y|n, bom=y|n. -T json and -T ek give all values.
@@ -75,7 +91,8 @@ def command(env: Environment, /, **options: Any) -> int:
     Times of -t: r since the first packet, d since the one before, dd since the one shown before, e since 1970, a and ad
     of this host's clock without and with the date, u and ud in UTC.
 
-    Exit status: 0; 1 if the file is cut or damaged (what came before is given); 2 for wrong usage.
+    Exit status: 0; 1 if the file is cut or damaged (what came before is given) or an export is not whole; 2 for wrong
+    usage.
     """
     return run(env, options)
 
@@ -83,7 +100,7 @@ def command(env: Environment, /, **options: Any) -> int:
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Read, and print or write; the exit status."""
     _check(options)
-    capture = echowire.read(_path(options))
+    capture = echowire.read(_path(options), defragment=_defragments(options["preferences"]))
     if options["display_filter"]:
         capture = capture.filter(options["display_filter"])
     if options["count"]:
@@ -93,12 +110,17 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         return _written(env, capture, options)
     if options["export"]:
         return _exported(env, capture, options, form)
+    if options["export_objects"] or options["export_streams"]:
+        return read_exports.run(env, capture, options)
     if options["reports"]:
         return read_reports.run(env, capture, options, form)
     if options["form"] == "text":
         return view(env, capture, options)
-    with capture.chunks(*options["fields"]) as reading, progress(env, reading), WriteBehind(env) as output:
-        blocks = reading.lines(form) if options["form"] == "fields" else reading.json(bulk=options["form"] == "ek")
+    whole = not options["fields"]
+    fields = echowire.ViewForm(tree=True).fields if whole else options["fields"]
+    with capture.chunks(*fields) as reading, progress(env, reading), WriteBehind(env) as output:
+        bulk = options["form"] == "ek"
+        blocks = reading.lines(form) if options["form"] == "fields" else reading.json(bulk=bulk, tree=whole)
         for block in blocks:
             if not options["quiet"]:
                 output.write(block)
@@ -107,16 +129,32 @@ def run(env: Environment, options: dict[str, Any]) -> int:
 
 def _check(options: dict[str, Any]) -> None:
     """Raise `UsageError` for options that contradict each other."""
-    if options["write"] and options["export"]:
-        raise UsageError("-w writes packets and --export their fields; give one of them")
+    written = [one for one in ("write", "export", "export_objects", "export_streams") if options[one]]
+    if len(written) > 1:
+        raise UsageError(
+            "-w, --export, --export-objects and --export-streams each read for themselves; give one of them"
+        )
+    if written[:1] in (["export_objects"], ["export_streams"]) and (options["reports"] or options["form"] != "text"):
+        raise UsageError("--export-objects and --export-streams print no packets and no reports; leave out -T and -z")
     if options["fields"] and options["form"] == "text" and not options["export"]:
         raise UsageError("-e names fields of -T fields, -T json, -T ek or --export; give one of them")
-    if options["form"] != "text" and not options["fields"]:
+    if not options["fields"] and (options["form"] == "fields" or (options["form"] != "text" and options["reports"])):
         raise UsageError(f"-T {options['form']} needs fields: -e ip.src -e tcp.dstport")
     if options["form"] != "text" and (options["details"] or options["hexadecimal"] or options["packet"]):
         raise UsageError("-V, -x and --packet show packets as text; leave out -T")
     if options["settings"] and options["form"] != "fields" and not options["export"]:
         raise UsageError("-E says how -T fields prints")
+
+
+def _defragments(preferences: tuple[str, ...]) -> bool:
+    """What the preferences of -o say of fragments; the last one holds."""
+    found = False
+    for one in preferences:
+        name, _, value = one.partition(":")
+        if name not in DEFRAGMENT or value.strip().upper() not in ("TRUE", "FALSE"):
+            raise UsageError(f"-o {one}: there is {' and '.join(DEFRAGMENT)}, TRUE or FALSE")
+        found = value.strip().upper() == "TRUE"
+    return found
 
 
 def _path(options: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeVar, overload
 
 from echowire.analysis.packet_view import PacketView, ViewForm
 from echowire.errors import UsageError
@@ -26,11 +26,16 @@ from echowire.wire.field_json import FieldJson, FieldLinesJson
 from echowire.wire.field_lines import FieldLines, LineFormat, Occurrence
 from echowire.wire.records import Problem
 from echowire.wire.registry import registry
+from echowire.wire.tree_json import TreeJson, TreeLinesJson
 
 if TYPE_CHECKING:
+    from echowire.analysis.http_objects import HttpObject
     from echowire.analysis.packet_filter import PacketFilter
     from echowire.analysis.packet_frame import Frame
-    from echowire.analysis.report import Report
+    from echowire.analysis.report import Fed, Report
+    from echowire.verbs.exports import ObjectExport, StreamExport
+
+E = TypeVar("E", "ObjectExport", "StreamExport")
 
 DEFAULT_COLUMNS = (
     "frame.number", "frame.time", "frame.len", "eth.src", "eth.dst", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
@@ -51,7 +56,7 @@ class CaptureWarning(UserWarning):
 class Reading(Iterator[Chosen]):
     """One pass over a capture, in a `with` block: its chosen packets, chunk by chunk, or all that is made of them."""
 
-    def __init__(self, capture: Capture, names: Sequence[str], reports: Sequence[Report] = ()) -> None:
+    def __init__(self, capture: Capture, names: Sequence[str], reports: Sequence[Fed] = ()) -> None:
         self.fields = tuple(names)
         self._reports = reports
         self._source = capture.path
@@ -59,7 +64,7 @@ class Reading(Iterator[Chosen]):
         asked = self._filter.fields if self._filter else frozenset()
         told = [name for one in reports for name in one.fields]
         # First, as it refuses a field that is not known. What is counted and followed is datagrams, not fragments.
-        self._dissector = Dissector([*names, *asked, *told], defragment=bool(reports))
+        self._dissector = Dissector([*names, *asked, *told], defragment=capture.defragment or bool(reports))
         # An expression costs as much for a few thousand values as for some more.
         self._file = CaptureFile(capture.path, chunk_bytes=2 * CHUNK_BYTES if self._filter else CHUNK_BYTES)
         self._left = capture.limit
@@ -92,7 +97,10 @@ class Reading(Iterator[Chosen]):
         if self._left == 0:
             self.close()
             raise StopIteration
-        chosen = Chosen(self._dissector.dissect(next(self._file)))
+        records = next(self._file)
+        if self._reports and self._left is not None:
+            records = records.head(self._left)  # reports are of no more, either
+        chosen = Chosen(self._dissector.dissect(records))
         for report in self._reports:
             report.add(chosen.packets)
         if self._left is not None:
@@ -131,9 +139,17 @@ class Reading(Iterator[Chosen]):
         view = PacketView(form)
         return chain.from_iterable(map(view.lines, self))
 
-    def json(self, *, bulk: bool = False) -> Iterator[bytes]:
-        """The packets' fields as one JSON array, in pieces; `bulk` for lines as Elasticsearch takes them."""
-        made = FieldLinesJson(self.fields) if bulk else FieldJson(self.fields)
+    def json(self, *, bulk: bool = False, tree: bool = False) -> Iterator[bytes]:
+        """The packets' fields as one JSON array, in pieces; `bulk` for lines as Elasticsearch takes them.
+
+        With `tree` it is all that is known of each packet, layer by layer; the reading must have the fields of
+        `ViewForm(tree=True)`.
+        """
+        made: FieldJson
+        if tree:
+            made = TreeLinesJson() if bulk else TreeJson()
+        else:
+            made = FieldLinesJson(self.fields) if bulk else FieldJson(self.fields)
         yield made.begin()
         yield from map(made.packets, self)
         yield made.end()
@@ -168,6 +184,8 @@ class Capture:
     """Display filters, all of which must hold."""
     limit: int | None = None
     """Packets of the file that are looked at, at most."""
+    defragment: bool = False
+    """IP fragments are joined: what a datagram carries is found in the packet that completes it, as tshark has it."""
 
     def filter(self, text: str) -> Capture:
         """Those packets only for which a display filter holds, in Wireshark's language: `tcp.port == 443`.
@@ -183,7 +201,45 @@ class Capture:
         """Of the first `count` packets of the file only, whether they pass or not."""
         return replace(self, limit=count if self.limit is None else min(count, self.limit))
 
-    def chunks(self, *names: str, reports: Sequence[Report] = ()) -> Reading:
+    def http_objects(self) -> Iterator[HttpObject]:
+        """The bodies of HTTP messages, as they come to their ends: `one.name`, `.host`, `.content_type`, `.frame`,
+        `.data`, and `.problems` where one is not whole. Of all packets, whatever filters let pass.
+        """
+        from echowire.verbs.exports import ObjectsAsBytes  # its start-up is only theirs who export
+
+        objects = ObjectsAsBytes()
+        with self.chunks(reports=(objects,)) as reading:
+            for _ in reading:
+                yield from objects.taken()
+            objects.finish()
+            yield from objects.taken()
+            _warn(reading)
+
+    def export_objects(self, directory: str | Path, protocol: str = "http") -> ObjectExport:
+        """Write the bodies of HTTP messages to files; what was written. Of all packets, whatever filters let pass.
+
+        Raises `UsageError` for another protocol, `OperationError` where the system refuses.
+        """
+        from echowire.verbs.exports import ObjectExport  # its start-up is only theirs who export
+
+        return self._fed(ObjectExport(directory, protocol))
+
+    def export_streams(self, directory: str | Path) -> StreamExport:
+        """Write what each end of each TCP and UDP stream said to files; what was written. Of all packets, whatever
+        filters let pass. Raises as `export_objects` does."""
+        from echowire.verbs.exports import StreamExport  # its start-up is only theirs who export
+
+        return self._fed(StreamExport(directory))
+
+    def _fed(self, export: E) -> E:
+        with export, self.chunks(reports=(export,)) as reading:
+            for _ in reading:
+                pass
+            export.finish()
+            _warn(reading)
+        return export
+
+    def chunks(self, *names: str, reports: Sequence[Fed] = ()) -> Reading:
         """The packets chunk by chunk, to be asked for the fields `names`. Raises `UsageError` for one not known.
 
         `reports` are fed meanwhile, with all packets that are read, also those that no filter lets pass.
@@ -327,9 +383,13 @@ def default_columns() -> tuple[str, ...]:
     return tuple(name for name in DEFAULT_COLUMNS if name in registry().fields)
 
 
-def read(path: str | Path | BinaryIO) -> Capture:
-    """The capture in the file `path`: pcap or pcapng, plain or compressed; `-` is standard input."""
-    return Capture(path)
+def read(path: str | Path | BinaryIO, *, defragment: bool = False) -> Capture:
+    """The capture in the file `path`: pcap or pcapng, plain or compressed; `-` is standard input.
+
+    With `defragment` IP fragments are joined, and what a datagram carries is found in the packet that completes it;
+    without, what its first fragment has is found there.
+    """
+    return Capture(path, defragment=defragment)
 
 
 def _compiled(filters: Sequence[str]) -> PacketFilter | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +29,14 @@ class FieldJson:
         """What stands before the first packet."""
         return b"["
 
+    def layers(self, chosen: Chosen) -> Sequence[Mapping[str, Any]]:
+        """What is said of each packet of a chunk."""
+        return layers_of(chosen, self._names)
+
     def packets(self, chosen: Chosen) -> bytes:
         """The packets of a chunk."""
         pieces = []
-        for day, layers in zip(_days(chosen), layers_of(chosen, self._names), strict=True):
+        for day, layers in zip(_days(chosen), self.layers(chosen), strict=True):
             whole = {"_index": f"packets-{day}", "_type": "doc", "_score": None, "_source": {"layers": layers}}
             pieces.append(("\n" if self._first else ",\n") + json.dumps(whole, ensure_ascii=False))
             self._first = False
@@ -49,14 +54,19 @@ class FieldLinesJson(FieldJson):
         """What stands before the first packet."""
         return b""
 
+    def layers(self, chosen: Chosen) -> Sequence[Mapping[str, Any]]:
+        """What is said of each packet of a chunk."""
+        found = layers_of(chosen, self._names)
+        return [{name.replace(".", "_"): each for name, each in one.items()} for one in found]
+
     def packets(self, chosen: Chosen) -> bytes:
         """The packets of a chunk."""
         pieces = []
         times = chosen.time_ns().tolist()
-        for day, time_ns, layers in zip(_days(chosen), times, layers_of(chosen, self._names), strict=True):
+        for day, time_ns, layers in zip(_days(chosen), times, self.layers(chosen), strict=True):
             head = {"index": {"_index": f"packets-{day}"}}
             stamp = None if time_ns == NO_TIME else str(time_ns // NS_PER_MS)
-            body = {"timestamp": stamp, "layers": {name.replace(".", "_"): each for name, each in layers.items()}}
+            body = {"timestamp": stamp, "layers": layers}
             pieces.append(f"{json.dumps(head)}\n{json.dumps(body, ensure_ascii=False)}\n")
         return "".join(pieces).encode("utf-8", "replace")
 

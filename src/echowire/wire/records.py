@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -180,6 +180,10 @@ class Block:
     """True of a custom block, which is itself the row."""
 
 
+PACKET_COLUMNS = ("start", "cap_len", "length", "time_ns", "interface", "link_type")
+OPTION_COLUMNS = ("option_row", "option_start", "option_size")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
     """The packets of one chunk, a row each. There may be no row, where a chunk held descriptions alone."""
@@ -257,6 +261,17 @@ class Records:
             option_row=with_options,
             option_start=(start + options_at)[with_options],
             option_size=(sizes - options_at)[with_options],
+        )
+
+    def head(self, count: int) -> Records:
+        """The first `count` packets."""
+        if count >= len(self):
+            return self
+        options = int(np.searchsorted(self.option_row, count))
+        return replace(
+            self,
+            **{name: getattr(self, name)[:count] for name in PACKET_COLUMNS},
+            **{name: getattr(self, name)[:options] for name in OPTION_COLUMNS},
         )
 
     @property

@@ -35,6 +35,8 @@ class Node:
     size: int = 0
     children: list[Node] = dataclasses.field(default_factory=list)
     """The lines beneath."""
+    name: str = ""
+    """Of a protocol's line, the protocol's."""
 
     def walk(self, level: int = 0) -> Iterator[tuple[int, Node]]:
         """This node and all beneath, with their depth, in the order of the lines."""
@@ -99,6 +101,7 @@ class _View:
         size = protocol.size(layer)[entry] if callable(protocol.size) else protocol.size
         size = min(end - at, int(size)) if size is not None else end - at
         top = Node(protocol.title + (rest[entry] if rest else ""), at=self._offset(entry, 0), size=max(size, 0))
+        top.name = protocol.name
         by_name: dict[str, Node] = {}
         for one in self._shown:
             if one in self._walked_only:
@@ -119,7 +122,9 @@ class _View:
     def _field_nodes(self, one: Field, entry: int) -> Iterator[Node]:
         layer = self.layer
         index, values, shown = layer.once(f"tree {one.name} {id(one)}", lambda: self._picked(one))
-        first, last = np.searchsorted(index, entry), np.searchsorted(index, entry, "right")
+        if not len(index):
+            return
+        first, last = index.searchsorted(entry), index.searchsorted(entry, "right")
         for place in range(int(first), int(last)):
             value = values[place]
             text = line(one, value, self._mask_of(one), None if shown is None else shown[entry])
