@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from echowire.analysis.packet_owners import OwnerTable
-from echowire.wire.flow_keys import TCP, UDP
+from echowire.wire.flow_keys import TCP, UDP, Headers
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
@@ -21,6 +21,7 @@ from echowire.wire.owner_events import (
     parse_event,
 )
 from echowire.wire.packet_process import Owner, sides
+from echowire.wire.packets_in_place import Notes
 from echowire.wire.records import Records, parse_options
 
 ME, YOU = mapped(b"\x7f\0\0\1"), mapped(b"\x7f\0\0\2")
@@ -99,13 +100,18 @@ def udp(source: int, to: int, last: int = 1) -> bytes:
     return bytes(12) + b"\x08\0" + header + body
 
 
+def notes_of(made: OwnerTable, packets: list[bytes]) -> Notes | None:
+    records = Records.of(packets, [100] * len(packets))
+    return made.notes(Headers(records.data, records.start, records.cap_len, 1), records.time_ns, 0)
+
+
 def test_packets_are_noted_from_both_ends() -> None:
     made = table(
         event(INPUT_OUTPUT, 5, own=(ME, 1000), peer=(ME, 2000), protocol=UDP),
         event(INPUT_OUTPUT, 6, own=(ANY_ADDRESS, 2000), peer=(ANY_ADDRESS, 0), protocol=UDP, socket=2),
     )
     packets = [udp(1000, 2000), udp(2000, 1000), udp(1000, 9, 9), b"\0" * 60, udp(1000, 2000)[:36], udp(3, 4)]
-    notes = made.notes(Records.of(packets, [100] * len(packets)), 0)
+    notes = notes_of(made, packets)
     assert notes is not None
     said = [
         sides(parse_options(notes.options[one], False)[1].value.decode()) if one >= 0 else None
@@ -117,7 +123,7 @@ def test_packets_are_noted_from_both_ends() -> None:
 
 
 def test_nothing_known_is_no_note() -> None:
-    assert table().notes(Records.of([udp(1, 2)], [0]), 0) is None
+    assert notes_of(table(), [udp(1, 2)]) is None
 
 
 def test_records_of_the_kernel() -> None:

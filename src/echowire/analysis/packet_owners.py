@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from echowire.wire.flow_keys import KEY_BYTES, UDP, flows_of
+from echowire.wire.flow_keys import UDP, Headers, distinct_flows
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
@@ -27,7 +26,7 @@ from echowire.wire.owner_events import (
 )
 from echowire.wire.packet_process import Owner, note
 from echowire.wire.packets_in_place import Notes
-from echowire.wire.records import Records, Rows
+from echowire.wire.records import Rows
 
 MAX_SOCKETS = 65_536
 """That are remembered, those of last use: some 40 MB, and more than the ports of one address."""
@@ -133,47 +132,30 @@ class OwnerTable:
                 return known.owner
         return found[0].owner
 
-    def notes(self, records: Records, since_1970_ns: int) -> Notes | None:
-        """The options for the packets of a chunk; None where nothing is known.
+    def notes(self, headers: Headers, time_ns: Rows, since_1970_ns: int) -> Notes | None:
+        """The options for packets that came at `time_ns`; None where nothing is known.
 
         `since_1970_ns` is what the clock of packets is ahead of the monotonic one.
         """
-        rows, flows = flows_of(records)
-        if not len(rows):
-            return None
-        first, which = _distinct(flows)
+        flows = distinct_flows(headers)
         options: dict[bytes, int] = {}
-        numbers = np.full(len(first), -1, np.int64)
-        times = records.time_ns[rows[first]] - since_1970_ns
-        for at, (raw, time_ns) in enumerate(zip(flows[first], times.tolist(), strict=True)):
+        numbers = np.full(len(flows.first), -1, np.int64)
+        times = time_ns[flows.first] - since_1970_ns
+        for at, (raw, now_ns) in enumerate(zip(flows.keys, times.tolist(), strict=True)):
             key = _key(raw.tobytes())
-            sender = self.owner(key, time_ns)
-            receiver = self.owner((key[0], key[3], key[4], key[1], key[2]), time_ns)
+            sender = self.owner(key, now_ns)
+            receiver = self.owner((key[0], key[3], key[4], key[1], key[2]), now_ns)
             if sender or receiver:
                 numbers[at] = options.setdefault(note(sender, receiver), len(options))
-        found = numbers[which]
+        found = numbers[flows.which]
         known = int(np.count_nonzero(found >= 0))
         self.attributed += known
-        self.unknown += len(rows) - known
+        self.unknown += len(found) - known
         if not options:
             return None
-        out = np.full(len(records), -1, np.int64)
-        out[rows] = found
+        out = np.full(len(time_ns), -1, np.int64)
+        out[flows.rows] = found
         return Notes(out, list(options))
-
-
-_FACTORS = np.random.default_rng().integers(1 << 63, size=KEY_BYTES // 8, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-"""Drawn anew each time, so that nobody can choose addresses whose flows are taken for one."""
-
-
-def _distinct(flows: NDArray[np.uint8]) -> tuple[Rows, Rows]:
-    """The first packet of each flow, and which flow each packet is of: told apart by a number of 64 bits."""
-    words = np.ascontiguousarray(flows).view("<u8")
-    mixed = (words ^ (words >> np.uint64(29))) * _FACTORS
-    mixed ^= mixed >> np.uint64(32)
-    sums = (mixed * _FACTORS[::-1]).sum(axis=1, dtype=np.uint64)
-    _, first, which = np.unique(sums, return_index=True, return_inverse=True)
-    return first.astype(np.int64), which.astype(np.int64)
 
 
 def _key(raw: bytes) -> Key:
