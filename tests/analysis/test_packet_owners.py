@@ -100,8 +100,8 @@ def udp(source: int, to: int, last: int = 1) -> bytes:
     return bytes(12) + b"\x08\0" + header + body
 
 
-def notes_of(made: OwnerTable, packets: list[bytes]) -> Notes | None:
-    records = Records.of(packets, [100] * len(packets))
+def notes_of(made: OwnerTable, packets: list[bytes], times: list[int] | None = None) -> Notes | None:
+    records = Records.of(packets, times or [100] * len(packets))
     return made.notes(Headers(records.data, records.start, records.cap_len, 1), records.time_ns, 0)
 
 
@@ -133,3 +133,34 @@ def test_records_of_the_kernel() -> None:
     assert parse_event(raw) == OwnerEvent(11, 12, 13, 14, "curl", 65, HERE, TCP, own, 1000, peer, 80)
     assert parse_event(raw[:-1]) is None
     assert parse_event(RECORD.pack(1, 2, 3, b"", 65, HERE, 0, bytes(16) + b"\1" + bytes(71))) is None
+
+
+def pids(notes: Notes | None) -> list[int | None]:
+    """The senders."""
+    assert notes is not None
+    told = [struct.unpack_from("<I", option, 4)[0] for option in notes.options]
+    return [told[one] if one >= 0 else None for one in notes.which.tolist()]
+
+
+def test_what_is_remembered_of_a_flow_is_found_again_once_more_is_known() -> None:
+    made, packets = table(), [udp(1000, 2000), udp(2000, 1000), udp(7, 8)]
+    peer = {"peer": (ME, 2000), "protocol": UDP}
+    assert notes_of(made, packets) is None
+    made.learn(event(INPUT_OUTPUT, 5, **peer))  # type: ignore[arg-type]
+    assert pids(notes_of(made, packets)) == pids(notes_of(made, packets)) == [5, 5, None]
+    bound = {"own": (ANY_ADDRESS, 2000), "peer": (ANY_ADDRESS, 0), "protocol": UDP}
+    made.learn(event(INPUT_OUTPUT, 6, socket=2, **bound))  # type: ignore[arg-type]
+    assert pids(notes_of(made, packets)) == [5, 6, None]
+    made.learn(event(INPUT_OUTPUT, 8, **peer))  # type: ignore[arg-type]
+    assert pids(notes_of(made, packets)) == [8, 6, None]
+
+
+def test_ports_that_come_again_within_a_block() -> None:
+    made = table(
+        event(INPUT_OUTPUT, 5, at=1, peer=(ME, 2000), protocol=UDP),
+        event(INPUT_OUTPUT, 6, at=50, socket=2, peer=(ME, 2000), protocol=UDP),
+    )
+    packets = [udp(1000, 2000)] * 4
+    for times in ([10, 49, 50, 90], [90, 50, 49, 10]):
+        assert pids(notes_of(made, packets, times)) == [5 if one < 50 else 6 for one in times]
+    assert pids(notes_of(made, packets, [60] * 4)) == [6] * 4

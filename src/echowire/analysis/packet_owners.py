@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from echowire.wire.flow_keys import UDP, Headers, distinct_flows
+from echowire.wire.flow_keys import KEY_BYTES, UDP, Headers, distinct_flows
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
@@ -55,6 +55,8 @@ class OwnerTable:
         self._known: OrderedDict[Key, tuple[_Known, ...]] = OrderedDict()
         self._connecting: OrderedDict[int, tuple[int, Owner]] = OrderedDict()
         """Sockets that have no port yet: when, and whose."""
+        self._noted: dict[bytes, bytes] = {}
+        """The options of flows, until more is learned of one of their ends."""
         self.attributed = 0
         """Packets of which an end is known."""
         self.unknown = 0
@@ -113,6 +115,12 @@ class OwnerTable:
             self._set(key, (last, known))
 
     def _set(self, key: Key, known: tuple[_Known, ...]) -> None:
+        if self._known.get(key) != known:
+            if key[4]:
+                self._noted.pop(_raw(key), None)
+                self._noted.pop(_raw(_reverse(key)), None)
+            else:
+                self._noted.clear()  # whoever its peers are
         self._known[key] = known
         self._known.move_to_end(key)
         if len(self._known) > MAX_SOCKETS:
@@ -120,17 +128,15 @@ class OwnerTable:
 
     def owner(self, key: Key, now_ns: int) -> Owner | None:
         """Whose the socket is that a packet of the time `now_ns` (monotonic) belongs to."""
+        return _at(self._found(key), now_ns)
+
+    def _found(self, key: Key) -> tuple[_Known, ...]:
         protocol, address, port, _, _ = key
         found = self._known.get(key)
         if found is None and protocol == UDP:
             bound = self._known.get((protocol, address, port, ANY_ADDRESS, 0))
             found = bound or self._known.get((protocol, ANY_ADDRESS, port, ANY_ADDRESS, 0))
-        if found is None:
-            return None
-        for known in reversed(found):
-            if known.since_ns <= now_ns:
-                return known.owner
-        return found[0].owner
+        return found or ()
 
     def notes(self, headers: Headers, time_ns: Rows, since_1970_ns: int) -> Notes | None:
         """The options for packets that came at `time_ns`; None where nothing is known.
@@ -138,24 +144,69 @@ class OwnerTable:
         `since_1970_ns` is what the clock of packets is ahead of the monotonic one.
         """
         flows = distinct_flows(headers)
-        options: dict[bytes, int] = {}
-        numbers = np.full(len(flows.first), -1, np.int64)
-        times = time_ns[flows.first] - since_1970_ns
-        for at, (raw, now_ns) in enumerate(zip(flows.keys, times.tolist(), strict=True)):
-            key = _key(raw.tobytes())
-            sender = self.owner(key, now_ns)
-            receiver = self.owner((key[0], key[3], key[4], key[1], key[2]), now_ns)
-            if sender or receiver:
-                numbers[at] = options.setdefault(note(sender, receiver), len(options))
+        options: dict[bytes, int] = {b"": -1}
+        numbers = np.empty(len(flows.first), np.int64)
+        times, keys = time_ns - since_1970_ns, flows.keys.tobytes()
+        changing = []
+        for at, now_ns in enumerate(times[flows.first].tolist()):
+            raw = keys[at * KEY_BYTES : (at + 1) * KEY_BYTES]
+            option = self._noted.get(raw)
+            if option is None:
+                option = self._note(raw, now_ns)
+                if raw not in self._noted:
+                    changing.append((at, raw))
+            numbers[at] = options.setdefault(option, len(options) - 1)
         found = numbers[flows.which]
+        for at, raw in changing:
+            if self._changes(raw, int(times.min()), int(times.max())):
+                packets = np.flatnonzero(flows.which == at)
+                noted = [self._note(raw, now_ns) for now_ns in times[flows.rows[packets]].tolist()]
+                found[packets] = [options.setdefault(option, len(options) - 1) for option in noted]
         known = int(np.count_nonzero(found >= 0))
         self.attributed += known
         self.unknown += len(found) - known
-        if not options:
+        if len(options) == 1:
             return None
         out = np.full(len(time_ns), -1, np.int64)
         out[flows.rows] = found
-        return Notes(out, list(options))
+        return Notes(out, [*options][1:])
+
+    def _note(self, raw: bytes, now_ns: int) -> bytes:
+        """The options of a flow's packets; empty where nothing is known. Remembered, unless it is a matter of time."""
+        key = _key(raw)
+        both = self._found(key), self._found(_reverse(key))
+        sender, receiver = (_at(found, now_ns) for found in both)
+        option = note(sender, receiver) if sender or receiver else b""
+        if max(map(len, both)) <= 1:
+            if len(self._noted) >= MAX_SOCKETS:
+                self._noted.clear()
+            self._noted[raw] = option
+        return option
+
+    def _changes(self, raw: bytes, begin_ns: int, end_ns: int) -> bool:
+        """Whether an end of a flow became another process's in this time."""
+        key = _key(raw)
+        both = (*self._found(key), *self._found(_reverse(key)))
+        return any(begin_ns < known.since_ns <= end_ns for known in both)
+
+
+def _at(found: tuple[_Known, ...], now_ns: int) -> Owner | None:
+    for known in reversed(found):
+        if known.since_ns <= now_ns:
+            return known.owner
+    return found[0].owner if found else None
+
+
+def _reverse(key: Key) -> Key:
+    """The other end's."""
+    protocol, address, port, peer, peer_port = key
+    return protocol, peer, peer_port, address, port
+
+
+def _raw(key: Key) -> bytes:
+    """The flow of packets that this socket sends."""
+    protocol, address, port, peer, peer_port = key
+    return address + peer + port.to_bytes(2) + peer_port.to_bytes(2) + bytes([protocol, 0, 0, 0])
 
 
 def _key(raw: bytes) -> Key:

@@ -48,6 +48,7 @@ class Owner(NamedTuple):
         return f"{self.name}[{self.pid}]" + (f" ({self.of})" if self.of else "")
 
 
+@lru_cache(4096)
 def note(sender: Owner | None, receiver: Owner | None) -> bytes:
     """The options for a packet between these, of whom one is known: padded, without opt_endofopt."""
     first = sender or receiver

@@ -95,9 +95,9 @@ def _options(frames: Frames, with_flags: bool, notes: Notes | None) -> tuple[NDA
     count = len(frames)
     noted, sizes = np.zeros((count, 0), np.uint32), np.zeros(count, np.int64)
     if notes is not None:
-        table = np.zeros((len(notes.options) + 1, max(map(len, notes.options)) // 4 + 1), np.uint32)
-        for row, option in zip(table, notes.options, strict=False):
-            row[: len(option) // 4] = np.frombuffer(option, "<u4")
+        width = max(map(len, notes.options)) + END_BYTES
+        table = np.frombuffer(b"".join(option.ljust(width, b"\0") for option in (*notes.options, b"")), np.uint32)
+        table = table.reshape(-1, width // 4)
         table_sizes = np.array([*(len(option) + END_BYTES for option in notes.options), 0], np.int64)
         noted, sizes = table[notes.which], table_sizes[notes.which]
     if not with_flags:
