@@ -70,6 +70,7 @@ _HOME = {
     "CaptureLimits": "model",
     "field_texts": "wire.field_lines",
     "ListLines": "wire.list_lines",
+    "LiveRows": "analysis.live_rows",
     "LiveCapture": "verbs.live_capture",
     "LivePackets": "verbs.capture",
     "NetworkInterface": "model",
@@ -108,6 +109,7 @@ _HOME = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from echowire.analysis.live_rows import LiveRows
     from echowire.analysis.packet_view import ViewForm
     from echowire.analysis.socket_changes import SocketChange, SocketTracker
     from echowire.analysis.socket_lines import SocketLines, SocketShow
@@ -190,6 +192,7 @@ __all__ = [
     "Listening",
     "LiveCapture",
     "LivePackets",
+    "LiveRows",
     "Measurement",
     "NameResolutionError",
     "NetworkInterface",
