@@ -11,6 +11,7 @@ from echowire.wire.flow_keys import TCP, UDP, Headers
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
+    CLOSED,
     CONNECTING,
     ESTABLISHED,
     FIN_WAIT_1,
@@ -51,6 +52,11 @@ def test_a_connection_is_whose_who_connected() -> None:
     # The port is not known yet when the process asks for it, and the answer comes in anybody's name.
     assert pid_of(table(event(CONNECTING, 5, own=(ANY_ADDRESS, 0)), event(ESTABLISHED, 99, at=3))) == 5
     assert pid_of(table(event(ESTABLISHED, 99))) is None
+
+
+def test_a_connection_that_fails_is_whose_who_tried() -> None:
+    assert pid_of(table(event(CONNECTING, 5, own=(ANY_ADDRESS, 0)), event(CLOSED, 99, at=3))) == 5
+    assert pid_of(table(event(CLOSED, 99))) is None
 
 
 def test_what_came_in_is_whose_who_uses_it_first() -> None:

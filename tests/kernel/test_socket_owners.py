@@ -12,7 +12,8 @@ import pytest
 from echowire.analysis.packet_owners import OwnerTable
 from echowire.errors import OperationError
 from echowire.kernel.socket_owners import SocketOwners, existing, lives, network_namespace, owner_of
-from echowire.wire.owner_events import ANY_ADDRESS, mapped
+from echowire.wire.owner_events import ANY_ADDRESS, CLOSED, mapped
+from echowire.wire.packet_process import Owner
 from tests.peers import needs_root
 
 LOOPBACK = mapped(b"\x7f\0\0\1")
@@ -51,6 +52,39 @@ def test_connections_that_are_gone_at_once_are_known_on_both_sides() -> None:
         here = table.owner((6, LOOPBACK, port, LOOPBACK, own), now)
         assert there is not None and there.pid == pid
         assert here is not None and here.pid == os.getpid()
+
+
+REFUSED = """
+import socket, sys
+for host in ("127.0.0.1", "::1"):
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as peer:
+        peer.bind((host, 0)) if "bind" in sys.argv else None
+        assert peer.connect_ex((host, int(sys.argv[1])))
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("more", [[], ["bind"]])
+def test_who_was_refused_is_known_too(more: list[str]) -> None:
+    try:
+        owners = SocketOwners()
+    except OperationError as error:
+        pytest.skip(str(error))
+    with socket.socket(socket.AF_INET) as taken, owners:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        port = taken.getsockname()[1]
+        with subprocess.Popen([sys.executable, "-c", REFUSED, str(port), *more]) as process:
+            pass
+        assert process.returncode == 0
+        events = [event for event in owners.events() if event.peer_port == port]
+    table = OwnerTable(lambda pid, name, thread: Owner(pid, name), lives, network_namespace())
+    for event in events:
+        table.learn(event)
+    for address in (LOOPBACK, bytes(15) + b"\1"):
+        (port_then,) = {one.local_port for one in events if one.kind == CLOSED and one.local == address}
+        owner = table.owner((6, address, port_then, address, port), 1 << 62)
+        assert port_then > 1023
+        assert owner is not None and owner.pid == process.pid
 
 
 def test_sockets_that_were_there_before() -> None:

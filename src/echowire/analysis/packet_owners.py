@@ -17,6 +17,7 @@ from echowire.wire.flow_keys import KEY_BYTES, UDP, Headers, distinct_flows
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
+    CLOSED,
     CONNECTING,
     ESTABLISHED,
     FIN_WAIT_1,
@@ -77,7 +78,7 @@ class OwnerTable:
             self._connecting[event.socket] = (event.time_ns, self._owner(event))
             if len(self._connecting) > MAX_SOCKETS:
                 self._connecting.popitem(last=False)
-        elif event.kind == ESTABLISHED:
+        elif event.kind in (ESTABLISHED, CLOSED):
             since = self._connecting.pop(event.socket, None)
             if since is not None:
                 self._begin(key, _Known(event.socket, *since))

@@ -59,12 +59,14 @@ from echowire.wire.btf import member_offsets
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
+    CLOSED,
     COMMON_BYTES,
     CONNECTING,
     ESTABLISHED,
     FIN_WAIT_1,
     INPUT_OUTPUT,
     LAST_ACK,
+    LOCAL_PORT_AT,
     NET_AT,
     RECORD,
     V6_LOCAL_AT,
@@ -192,7 +194,11 @@ def _offsets() -> dict[str, int]:
         if found != {"skc_net": NET_AT, "skc_v6_daddr": V6_PEER_AT, "skc_v6_rcv_saddr": V6_LOCAL_AT}:
             raise ValueError("sock_common is laid out in another way")
         namespace = member_offsets(btf, "net", ("ns",))["ns"] + member_offsets(btf, "ns_common", ("inum",))["inum"]
-        return {"protocol": member_offsets(btf, "sock", ("sk_protocol",))["sk_protocol"], "namespace": namespace}
+        return {
+            "protocol": member_offsets(btf, "sock", ("sk_protocol",))["sk_protocol"],
+            "port": member_offsets(btf, "inet_sock", ("inet_sport",))["inet_sport"],
+            "namespace": namespace,
+        }
     except (OSError, ValueError) as error:
         raise OperationError(
             "trace", "sockets", errno.EOPNOTSUPP, "this kernel does not say how its sockets are laid out"
@@ -200,15 +206,19 @@ def _offsets() -> dict[str, int]:
 
 
 def _state_program(ring: int, offsets: dict[str, int]) -> bytes:
-    """(socket, old state, new state): told are connect, its success, what comes in, and close."""
+    """(socket, old state, new state): told are connect, its success or failure, what comes in, and close."""
     return assemble(
         ldx_mem(BPF_DW, R7, R1, 0),
         ldx_mem(BPF_DW, R9, R1, 8),
         ldx_mem(BPF_DW, R8, R1, 16),
         *(jmp_imm(BPF_JEQ, R8, state, "tell") for state in (CONNECTING, FIN_WAIT_1, LAST_ACK)),
+        jmp_imm(BPF_JEQ, R8, CLOSED, "closed"),
         jmp_imm(BPF_JNE, R8, ESTABLISHED, "end"),
         jmp_imm(BPF_JEQ, R9, SYN_SENT, "tell"),
         mov64_imm(R8, ACCEPTED),
+        jmp_a("tell"),
+        Label("closed"),
+        jmp_imm(BPF_JNE, R9, SYN_SENT, "end"),
         *_tell(ring, offsets),
     )
 
@@ -262,6 +272,9 @@ def _tell(ring: int, offsets: dict[str, int]) -> tuple[Part, ...]:
         st_mem(BPF_W, R10, NAMESPACE, 0),
         st_mem(BPF_DW, R10, PROTOCOL, 0),
         *_read(COMMON, COMMON_BYTES, R7, 0),
+        jmp_imm(BPF_JNE, R8, CLOSED, "bound"),  # the port was given back by now, but is still to be read
+        *_read(COMMON + LOCAL_PORT_AT, 2, R7, offsets["port"]),
+        Label("bound"),
         *_read(PROTOCOL, 2, R7, offsets["protocol"]),
         ldx_mem(BPF_DW, R6, R10, COMMON + NET_AT),
         *_read(NAMESPACE, 4, R6, offsets["namespace"]),

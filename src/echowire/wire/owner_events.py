@@ -15,9 +15,12 @@ COMMON_BYTES = 88
 NET_AT, V6_PEER_AT, V6_LOCAL_AT = 48, 56, 72
 """Offsets within sock_common where they depend on the kernel's version; checked against its type information."""
 
-CONNECTING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, ACCEPTED, INPUT_OUTPUT = 2, 1, 4, 9, 64, 65
-"""Kinds: the first four are the TCP states that were reached (net/tcp_states.h). `ESTABLISHED` is of who connected;
-`ACCEPTED` is that a connection came in, of which nobody knows yet whose it will be."""
+PEER_PORT_AT, LOCAL_PORT_AT = 12, 14
+
+CONNECTING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, CLOSED, ACCEPTED, INPUT_OUTPUT = 2, 1, 4, 9, 7, 64, 65
+"""Kinds: the first five are the TCP states that were reached (net/tcp_states.h). `ESTABLISHED` is of who connected,
+`CLOSED` of who could not, and its local port is in network order; `ACCEPTED` is that a connection came in, of which
+nobody knows yet whose it will be."""
 
 AF_INET, AF_INET6 = 2, 10
 V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -53,7 +56,8 @@ def parse_event(raw: bytes) -> OwnerEvent | None:
         return None
     time_ns, socket, both, name, kind, namespace, protocol, common = RECORD.unpack_from(raw)
     (family,) = struct.unpack_from("<H", common, 16)
-    (peer_port,), (local_port,) = struct.unpack_from(">H", common, 12), struct.unpack_from("<H", common, 14)
+    (peer_port,) = struct.unpack_from(">H", common, PEER_PORT_AT)
+    (local_port,) = struct.unpack_from(">H" if kind == CLOSED else "<H", common, LOCAL_PORT_AT)
     if family == AF_INET:
         peer, local = mapped(common[0:4]), mapped(common[4:8])
     elif family == AF_INET6:
