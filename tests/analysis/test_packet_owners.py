@@ -33,11 +33,11 @@ def event(
     kind: int, pid: int = 0, *, at: int = 0, socket: int = 1, own: tuple[bytes, int] = (ME, 1000),
     peer: tuple[bytes, int] = (YOU, 80), protocol: int = TCP, namespace: int = HERE,
 ) -> OwnerEvent:  # fmt: skip
-    return OwnerEvent(at, socket, pid, pid, f"p{pid}", kind, namespace, protocol, *own, *peer)
+    return OwnerEvent(at, socket, pid, pid, f"p{pid}", kind, namespace, protocol, *own, *peer, 1000, 77)
 
 
 def table(*events: OwnerEvent, living: bool = True) -> OwnerTable:
-    made = OwnerTable(lambda pid, name, thread: Owner(pid, name), lambda pid: living, HERE)
+    made = OwnerTable(lambda pid, name, *_: Owner(pid, name), lambda pid: living, HERE)
     for one in events:
         made.learn(one)
     return made
@@ -134,11 +134,11 @@ def test_nothing_known_is_no_note() -> None:
 
 def test_records_of_the_kernel() -> None:
     common = struct.pack("<4s4sIHHH", b"\x0a\0\0\2", b"\x0a\0\0\1", 0, 0x5000, 1000, 2).ljust(88, b"\0")
-    raw = RECORD.pack(11, 12, 13 << 32 | 14, b"curl".ljust(16, b"\0"), 65, HERE, TCP, common)
+    raw = RECORD.pack(11, 12, 13 << 32 | 14, b"curl".ljust(16, b"\0"), 65, HERE, TCP, 1000, 77, common)
     peer, own = mapped(b"\x0a\0\0\2"), mapped(b"\x0a\0\0\1")
-    assert parse_event(raw) == OwnerEvent(11, 12, 13, 14, "curl", 65, HERE, TCP, own, 1000, peer, 80)
+    assert parse_event(raw) == OwnerEvent(11, 12, 13, 14, "curl", 65, HERE, TCP, own, 1000, peer, 80, 1000, 77)
     assert parse_event(raw[:-1]) is None
-    assert parse_event(RECORD.pack(1, 2, 3, b"", 65, HERE, 0, bytes(16) + b"\1" + bytes(71))) is None
+    assert parse_event(RECORD.pack(1, 2, 3, b"", 65, HERE, 0, 0, 0, bytes(16) + b"\1" + bytes(71))) is None
 
 
 def pids(notes: Notes | None) -> list[int | None]:

@@ -50,7 +50,7 @@ class OwnerTable:
     """
 
     def __init__(
-        self, owner_of: Callable[[int, str, int], Owner], lives: Callable[[int], bool], namespace: int
+        self, owner_of: Callable[[int, str, int, int, int], Owner], lives: Callable[[int], bool], namespace: int
     ) -> None:
         self._owner_of, self._lives, self._namespace = owner_of, lives, namespace
         self._known: OrderedDict[Key, tuple[_Known, ...]] = OrderedDict()
@@ -92,7 +92,7 @@ class OwnerTable:
                 self._used(key, event)
 
     def _owner(self, event: OwnerEvent) -> Owner:
-        return self._owner_of(event.pid, event.name, event.thread)
+        return self._owner_of(event.pid, event.name, event.thread, event.user, event.group)
 
     def _begin(self, key: Key, known: _Known) -> None:
         """A new connection, maybe between the same ports as one before, whose last packets may still come."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self, TypeAlias
 
 from echowire.errors import OperationError
-from echowire.kernel import bpf, processes, procfs
+from echowire.kernel import bpf, control_groups, processes, procfs
 from echowire.model import Endpoint
 from echowire.wire.bpf_assembler import (
     BPF_ADD,
@@ -79,14 +79,14 @@ from echowire.wire.owner_events import (
 from echowire.wire.packet_process import Owner
 
 RING_BYTES = 4 << 20
-"""Of events: 28,000, some seconds' connections of a busy host."""
+"""Of events: 26,000, some seconds' connections of a busy host."""
 
 SEEN_SOCKETS = 65_536
 """Sockets whose process was told already; the one unused for longest is told again."""
 
 SYN_SENT, SYN_RECV = 2, 3
-TIME, SOCKET, PROCESS, NAME, KIND, NAMESPACE, PROTOCOL, COMMON = (
-    at - RECORD.size for at in (0, 8, 16, 24, 40, 44, 48, 56)
+TIME, SOCKET, PROCESS, NAME, KIND, NAMESPACE, PROTOCOL, USER, GROUP, COMMON = (
+    at - RECORD.size for at in (0, 8, 16, 24, 40, 44, 48, 52, 56, 64)
 )
 """Where the parts of a record are on the stack, from its end."""
 SEEN_KEY, SEEN_VALUE = -RECORD.size - 16, -RECORD.size - 8
@@ -164,14 +164,19 @@ def _packed(endpoint: Endpoint) -> tuple[bytes, int]:
 
 
 @lru_cache(KNOWN_OWNERS)
-def owner_of(pid: int, name: str, thread: int) -> Owner:
-    """A process with its user, and its container or unit. Asked as soon as it is met, as it may soon be gone."""
+def owner_of(pid: int, name: str, thread: int, user: int | None = None, group: int = 0) -> Owner:
+    """A process with its user, and its container or unit. Of one that is gone, what the kernel told of it must do:
+    `name`, `user` and the number of its control group.
+    """
     uid = processes.user_of(pid)
-    if uid is None:
-        return Owner(pid, name, "", thread)
-    own = processes.name_of(pid)
-    of = [processes.user_name(uid), processes.unit_of(pid)]
-    return Owner(pid, name if own == "?" else own, ", ".join(one for one in of if one), thread)
+    if uid is not None:
+        own = processes.name_of(pid)
+        name = name if own == "?" else own
+        unit = processes.unit_of(pid)
+    else:
+        uid, unit = user, processes.unit_in(f"0::{control_groups.path_of(group)}") if group else ""
+    of = ["" if uid is None else processes.user_name(uid), unit]
+    return Owner(pid, name, ", ".join(one for one in of if one), thread)
 
 
 def lives(pid: int) -> bool:
@@ -271,6 +276,10 @@ def _tell(ring: int, offsets: dict[str, int]) -> tuple[Part, ...]:
         stx_mem(BPF_W, R10, R8, KIND),
         st_mem(BPF_W, R10, NAMESPACE, 0),
         st_mem(BPF_DW, R10, PROTOCOL, 0),
+        emit_call(bpf.BPF_FUNC_GET_CURRENT_UID_GID),
+        stx_mem(BPF_W, R10, R0, USER),
+        emit_call(bpf.BPF_FUNC_GET_CURRENT_CGROUP_ID),
+        stx_mem(BPF_DW, R10, R0, GROUP),
         *_read(COMMON, COMMON_BYTES, R7, 0),
         jmp_imm(BPF_JNE, R8, CLOSED, "bound"),  # the port was given back by now, but is still to be read
         *_read(COMMON + LOCAL_PORT_AT, 2, R7, offsets["port"]),
