@@ -85,6 +85,14 @@ def test_datagrams_by_the_port_alone() -> None:
         assert pid_of(made, protocol=TCP) is None
 
 
+def test_a_port_of_any_address_is_one_of_this_host() -> None:
+    made = table(event(INPUT_OUTPUT, 5, own=(ANY_ADDRESS, 53), peer=(ANY_ADDRESS, 0), protocol=UDP))
+    here, there = mapped(b"\x0a\0\0\1"), mapped(b"\x08\x08\x08\x08")
+    assert [made.owner((UDP, one, 53, ME, 9), 9) for one in (here, there)] == [None, None]
+    made.learn_addresses(frozenset([here]))
+    assert [made.owner((UDP, one, 53, ME, 9), 9) for one in (here, there)] == [Owner(5, "p5"), None]
+
+
 @pytest.mark.parametrize("living", [True, False])
 def test_a_port_that_two_share_is_nobodys(living: bool) -> None:
     bound = {"own": (ME, 1000), "peer": (ANY_ADDRESS, 0), "protocol": UDP}

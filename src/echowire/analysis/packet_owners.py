@@ -1,8 +1,9 @@
 """Whose packets they are: what is known of sockets and processes, joined with packets by their addresses and ports.
 
-A connection's end is found by all four, a datagram socket also by its own address and port alone. What is not known
-stays unknown: a listener's process is not taken for that of its connections, as another may accept them, and a port
-that several processes share belongs to none.
+A connection's end is found by all four, a datagram socket also by its own address and port alone, or by its port, if
+the address is one of this host: who has port 53 of any address here is not the name server that is asked elsewhere.
+What is not known stays unknown: a listener's process is not taken for that of its connections, as another may accept
+them, and a port that several processes share belongs to none.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from echowire.wire.owner_events import (
     INPUT_OUTPUT,
     LAST_ACK,
     OwnerEvent,
+    mapped,
 )
 from echowire.wire.packet_process import Owner, note
 from echowire.wire.packets_in_place import Notes
@@ -31,6 +33,9 @@ from echowire.wire.records import Rows
 
 MAX_SOCKETS = 65_536
 """That are remembered, those of last use: some 40 MB, and more than the ports of one address."""
+
+LOOPBACK = mapped(b"\x7f")
+"""What addresses of 127.0.0.0/8 begin with."""
 
 Key: TypeAlias = tuple[int, bytes, int, bytes, int]
 """Protocol, own address and port, the peer's; a socket that has no peer has `ANY_ADDRESS` and 0."""
@@ -56,12 +61,19 @@ class OwnerTable:
         self._known: OrderedDict[Key, tuple[_Known, ...]] = OrderedDict()
         self._connecting: OrderedDict[int, tuple[int, Owner]] = OrderedDict()
         """Sockets that have no port yet: when, and whose."""
+        self._addresses: frozenset[bytes] = frozenset()
         self._noted: dict[bytes, bytes] = {}
         """The options of flows, until more is learned of one of their ends."""
         self.attributed = 0
         """Packets of which an end is known."""
         self.unknown = 0
         """TCP and UDP packets of which none is."""
+
+    def learn_addresses(self, addresses: frozenset[bytes]) -> None:
+        """The addresses that this host has by now, beside 127.0.0.0/8."""
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._noted.clear()
 
     def learn_socket(self, key: Key, owner: Owner | None) -> None:
         """A socket that was seen, not one whose events were heard: these know better."""
@@ -135,8 +147,9 @@ class OwnerTable:
         protocol, address, port, _, _ = key
         found = self._known.get(key)
         if found is None and protocol == UDP:
-            bound = self._known.get((protocol, address, port, ANY_ADDRESS, 0))
-            found = bound or self._known.get((protocol, ANY_ADDRESS, port, ANY_ADDRESS, 0))
+            found = self._known.get((protocol, address, port, ANY_ADDRESS, 0))
+            if found is None and (address in self._addresses or address.startswith(LOOPBACK)):
+                found = self._known.get((protocol, ANY_ADDRESS, port, ANY_ADDRESS, 0))
         return found or ()
 
     def notes(self, headers: Headers, time_ns: Rows, since_1970_ns: int) -> Notes | None:

@@ -21,7 +21,7 @@ from typing import Self, TypeAlias
 
 from echowire.errors import OperationError
 from echowire.kernel import bpf, control_groups, processes, procfs
-from echowire.model import Endpoint
+from echowire.kernel.interfaces import host_addresses
 from echowire.wire.bpf_assembler import (
     BPF_ADD,
     BPF_DW,
@@ -151,16 +151,20 @@ def existing() -> Iterator[tuple[Key, Owner | None]]:
     found: dict[Key, set[int]] = {}
     for protocol, one in entries:
         if one.state != "LISTEN" and one.inode in holders:
-            key = (protocol, *_packed(one.local), *(_packed(one.peer) if one.peer else (ANY_ADDRESS, 0)))
+            peer = (_packed(one.peer.host), one.peer.port) if one.peer else (ANY_ADDRESS, 0)
+            key = (protocol, _packed(one.local.host), one.local.port, *peer)
             found.setdefault(key, set()).update(pid for pid, _ in holders[one.inode])
     for key, pids in found.items():
         yield key, owner_of(pids.pop(), "?", 0) if len(pids) == 1 else None
 
 
-def _packed(endpoint: Endpoint) -> tuple[bytes, int]:
-    if ":" in endpoint.host:
-        return normal(socket.inet_pton(socket.AF_INET6, endpoint.host)), endpoint.port
-    return normal(mapped(socket.inet_aton(endpoint.host))), endpoint.port
+def own_addresses() -> frozenset[bytes]:
+    """The addresses of this namespace's interfaces. Raises `OperationError`."""
+    return frozenset(_packed(host) for host in host_addresses())
+
+
+def _packed(host: str) -> bytes:
+    return normal(socket.inet_pton(socket.AF_INET6, host) if ":" in host else mapped(socket.inet_aton(host)))
 
 
 @lru_cache(KNOWN_OWNERS)
