@@ -74,8 +74,42 @@ def test_the_same_ports_again_are_another_connection() -> None:
     assert [pid_of(made, now) for now in (0, 10, 49, 50, 99)] == [5, 5, 5, 6, 6]
 
 
-def test_another_namespace_is_another_network() -> None:
-    assert pid_of(table(event(INPUT_OUTPUT, 5, namespace=8))) is None
+def test_another_network_is_known_by_addresses_of_its_own() -> None:
+    here, there = (mapped(b"\x0a\0\0\1"), 80), (mapped(b"\x0a\0\0\2"), 1000)
+    key = (TCP, *there, *here)
+    made = table(event(INPUT_OUTPUT, 5, namespace=8, own=there, peer=here))
+    assert made.owner(key, 9) == Owner(5, "p5")
+    made.learn(event(INPUT_OUTPUT, 6, namespace=9, own=there, peer=here, socket=2))
+    assert made.owner(key, 9) is None  # the same addresses in two networks
+    made.learn(event(INPUT_OUTPUT, 7, own=there, peer=here, socket=3))
+    assert made.owner(key, 9) == Owner(7, "p7")
+
+
+@pytest.mark.parametrize("protocol", [1, 132, 255, 262, 65535])
+def test_other_protocols_are_passed_over(protocol: int) -> None:
+    for namespace in (HERE, 8):
+        made = table(event(INPUT_OUTPUT, 5, own=(bytes(15) + b"\2", 9), protocol=protocol, namespace=namespace))
+        assert made.owner((protocol, bytes(15) + b"\2", 9, YOU, 80), 9) is None
+
+
+@pytest.mark.parametrize("own", [ME, bytes(15) + b"\1", ANY_ADDRESS])
+def test_every_network_has_a_loopback(own: bytes) -> None:
+    made = table(event(INPUT_OUTPUT, 5, namespace=8, own=(own, 1000), peer=(own, 80), protocol=UDP))
+    assert made.owner((UDP, own, 1000, own, 80), 9) is None
+
+
+def test_a_port_alone_is_of_this_network() -> None:
+    made = table(event(INPUT_OUTPUT, 5, namespace=8, own=(YOU[:15] + b"\3", 1000), peer=(ANY_ADDRESS, 0), protocol=UDP))
+    assert pid_of(made, protocol=UDP) is None
+
+
+def test_what_is_noted_of_another_network_is_forgotten_when_it_is_of_two() -> None:
+    ends = {"own": (mapped(b"\x0a\0\0\1"), 1000), "peer": (mapped(b"\x0a\0\0\2"), 9), "protocol": UDP}
+    packet = udp(1000, 9).replace(b"\x7f\0\0\1\x7f\0\0\1", b"\x0a\0\0\1\x0a\0\0\2")
+    made = table(event(INPUT_OUTPUT, 5, namespace=8, **ends))  # type: ignore[arg-type]
+    assert pids(notes_of(made, [packet])) == [5]
+    made.learn(event(INPUT_OUTPUT, 5, namespace=9, **ends))  # type: ignore[arg-type]
+    assert notes_of(made, [packet]) is None
 
 
 def test_datagrams_by_the_port_alone() -> None:
