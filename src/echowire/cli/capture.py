@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,6 +166,7 @@ class Capturing:
             if options["write"]:
                 live.write_to(options["write"], kind=self._kind(), rotation=self._rotation())
             report = self._report(live)
+            gc.freeze()  # the sockets that there are may be tens of thousands, and are not to be looked through again
             on = printable(", ".join(live.names))
             env.say(f"Capturing on {on}" + (f" to {printable(options['write'])}" if options["write"] else ""))
             try:
