@@ -74,6 +74,7 @@ _HOME = {
     "CaptureLimits": "model",
     "field_texts": "wire.field_lines",
     "ListLines": "wire.list_lines",
+    "LiveRows": "analysis.live_rows",
     "LiveCapture": "verbs.live_capture",
     "LivePackets": "verbs.capture",
     "NetworkInterface": "model",
@@ -113,6 +114,7 @@ _HOME = {
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.analysis.http_objects import HttpObject
+    from echowire.analysis.live_rows import LiveRows
     from echowire.analysis.packet_view import ViewForm
     from echowire.analysis.socket_changes import SocketChange, SocketTracker
     from echowire.analysis.socket_lines import SocketLines, SocketShow
@@ -197,6 +199,7 @@ __all__ = [
     "Listening",
     "LiveCapture",
     "LivePackets",
+    "LiveRows",
     "Measurement",
     "NameResolutionError",
     "NetworkInterface",

@@ -7,10 +7,11 @@ import struct
 import pytest
 
 from echowire.analysis.packet_owners import OwnerTable
-from echowire.wire.flow_keys import TCP, UDP
+from echowire.wire.flow_keys import TCP, UDP, Headers
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
+    CLOSED,
     CONNECTING,
     ESTABLISHED,
     FIN_WAIT_1,
@@ -21,6 +22,7 @@ from echowire.wire.owner_events import (
     parse_event,
 )
 from echowire.wire.packet_process import Owner, sides
+from echowire.wire.packets_in_place import Notes
 from echowire.wire.records import Records, parse_options
 
 ME, YOU = mapped(b"\x7f\0\0\1"), mapped(b"\x7f\0\0\2")
@@ -31,11 +33,11 @@ def event(
     kind: int, pid: int = 0, *, at: int = 0, socket: int = 1, own: tuple[bytes, int] = (ME, 1000),
     peer: tuple[bytes, int] = (YOU, 80), protocol: int = TCP, namespace: int = HERE,
 ) -> OwnerEvent:  # fmt: skip
-    return OwnerEvent(at, socket, pid, pid, f"p{pid}", kind, namespace, protocol, *own, *peer)
+    return OwnerEvent(at, socket, pid, pid, f"p{pid}", kind, namespace, protocol, *own, *peer, 1000, 77)
 
 
 def table(*events: OwnerEvent, living: bool = True) -> OwnerTable:
-    made = OwnerTable(lambda pid, name, thread: Owner(pid, name), lambda pid: living, HERE)
+    made = OwnerTable(lambda pid, name, *_: Owner(pid, name), lambda pid: living, HERE)
     for one in events:
         made.learn(one)
     return made
@@ -50,6 +52,11 @@ def test_a_connection_is_whose_who_connected() -> None:
     # The port is not known yet when the process asks for it, and the answer comes in anybody's name.
     assert pid_of(table(event(CONNECTING, 5, own=(ANY_ADDRESS, 0)), event(ESTABLISHED, 99, at=3))) == 5
     assert pid_of(table(event(ESTABLISHED, 99))) is None
+
+
+def test_a_connection_that_fails_is_whose_who_tried() -> None:
+    assert pid_of(table(event(CONNECTING, 5, own=(ANY_ADDRESS, 0)), event(CLOSED, 99, at=3))) == 5
+    assert pid_of(table(event(CLOSED, 99))) is None
 
 
 def test_what_came_in_is_whose_who_uses_it_first() -> None:
@@ -67,8 +74,42 @@ def test_the_same_ports_again_are_another_connection() -> None:
     assert [pid_of(made, now) for now in (0, 10, 49, 50, 99)] == [5, 5, 5, 6, 6]
 
 
-def test_another_namespace_is_another_network() -> None:
-    assert pid_of(table(event(INPUT_OUTPUT, 5, namespace=8))) is None
+def test_another_network_is_known_by_addresses_of_its_own() -> None:
+    here, there = (mapped(b"\x0a\0\0\1"), 80), (mapped(b"\x0a\0\0\2"), 1000)
+    key = (TCP, *there, *here)
+    made = table(event(INPUT_OUTPUT, 5, namespace=8, own=there, peer=here))
+    assert made.owner(key, 9) == Owner(5, "p5")
+    made.learn(event(INPUT_OUTPUT, 6, namespace=9, own=there, peer=here, socket=2))
+    assert made.owner(key, 9) is None  # the same addresses in two networks
+    made.learn(event(INPUT_OUTPUT, 7, own=there, peer=here, socket=3))
+    assert made.owner(key, 9) == Owner(7, "p7")
+
+
+@pytest.mark.parametrize("protocol", [1, 132, 255, 262, 65535])
+def test_other_protocols_are_passed_over(protocol: int) -> None:
+    for namespace in (HERE, 8):
+        made = table(event(INPUT_OUTPUT, 5, own=(bytes(15) + b"\2", 9), protocol=protocol, namespace=namespace))
+        assert made.owner((protocol, bytes(15) + b"\2", 9, YOU, 80), 9) is None
+
+
+@pytest.mark.parametrize("own", [ME, bytes(15) + b"\1", ANY_ADDRESS])
+def test_every_network_has_a_loopback(own: bytes) -> None:
+    made = table(event(INPUT_OUTPUT, 5, namespace=8, own=(own, 1000), peer=(own, 80), protocol=UDP))
+    assert made.owner((UDP, own, 1000, own, 80), 9) is None
+
+
+def test_a_port_alone_is_of_this_network() -> None:
+    made = table(event(INPUT_OUTPUT, 5, namespace=8, own=(YOU[:15] + b"\3", 1000), peer=(ANY_ADDRESS, 0), protocol=UDP))
+    assert pid_of(made, protocol=UDP) is None
+
+
+def test_what_is_noted_of_another_network_is_forgotten_when_it_is_of_two() -> None:
+    ends = {"own": (mapped(b"\x0a\0\0\1"), 1000), "peer": (mapped(b"\x0a\0\0\2"), 9), "protocol": UDP}
+    packet = udp(1000, 9).replace(b"\x7f\0\0\1\x7f\0\0\1", b"\x0a\0\0\1\x0a\0\0\2")
+    made = table(event(INPUT_OUTPUT, 5, namespace=8, **ends))  # type: ignore[arg-type]
+    assert pids(notes_of(made, [packet])) == [5]
+    made.learn(event(INPUT_OUTPUT, 5, namespace=9, **ends))  # type: ignore[arg-type]
+    assert notes_of(made, [packet]) is None
 
 
 def test_datagrams_by_the_port_alone() -> None:
@@ -76,6 +117,14 @@ def test_datagrams_by_the_port_alone() -> None:
         made = table(event(INPUT_OUTPUT, 5, own=own, peer=(ANY_ADDRESS, 0), protocol=UDP))
         assert pid_of(made, protocol=UDP) == 5
         assert pid_of(made, protocol=TCP) is None
+
+
+def test_a_port_of_any_address_is_one_of_this_host() -> None:
+    made = table(event(INPUT_OUTPUT, 5, own=(ANY_ADDRESS, 53), peer=(ANY_ADDRESS, 0), protocol=UDP))
+    here, there = mapped(b"\x0a\0\0\1"), mapped(b"\x08\x08\x08\x08")
+    assert [made.owner((UDP, one, 53, ME, 9), 9) for one in (here, there)] == [None, None]
+    made.learn_addresses(frozenset([here]))
+    assert [made.owner((UDP, one, 53, ME, 9), 9) for one in (here, there)] == [Owner(5, "p5"), None]
 
 
 @pytest.mark.parametrize("living", [True, False])
@@ -99,13 +148,18 @@ def udp(source: int, to: int, last: int = 1) -> bytes:
     return bytes(12) + b"\x08\0" + header + body
 
 
+def notes_of(made: OwnerTable, packets: list[bytes], times: list[int] | None = None) -> Notes | None:
+    records = Records.of(packets, times or [100] * len(packets))
+    return made.notes(Headers(records.data, records.start, records.cap_len, 1), records.time_ns, 0)
+
+
 def test_packets_are_noted_from_both_ends() -> None:
     made = table(
         event(INPUT_OUTPUT, 5, own=(ME, 1000), peer=(ME, 2000), protocol=UDP),
         event(INPUT_OUTPUT, 6, own=(ANY_ADDRESS, 2000), peer=(ANY_ADDRESS, 0), protocol=UDP, socket=2),
     )
     packets = [udp(1000, 2000), udp(2000, 1000), udp(1000, 9, 9), b"\0" * 60, udp(1000, 2000)[:36], udp(3, 4)]
-    notes = made.notes(Records.of(packets, [100] * len(packets)), 0)
+    notes = notes_of(made, packets)
     assert notes is not None
     said = [
         sides(parse_options(notes.options[one], False)[1].value.decode()) if one >= 0 else None
@@ -117,13 +171,44 @@ def test_packets_are_noted_from_both_ends() -> None:
 
 
 def test_nothing_known_is_no_note() -> None:
-    assert table().notes(Records.of([udp(1, 2)], [0]), 0) is None
+    assert notes_of(table(), [udp(1, 2)]) is None
 
 
 def test_records_of_the_kernel() -> None:
     common = struct.pack("<4s4sIHHH", b"\x0a\0\0\2", b"\x0a\0\0\1", 0, 0x5000, 1000, 2).ljust(88, b"\0")
-    raw = RECORD.pack(11, 12, 13 << 32 | 14, b"curl".ljust(16, b"\0"), 65, HERE, TCP, common)
+    raw = RECORD.pack(11, 12, 13 << 32 | 14, b"curl".ljust(16, b"\0"), 65, HERE, TCP, 1000, 77, common)
     peer, own = mapped(b"\x0a\0\0\2"), mapped(b"\x0a\0\0\1")
-    assert parse_event(raw) == OwnerEvent(11, 12, 13, 14, "curl", 65, HERE, TCP, own, 1000, peer, 80)
+    assert parse_event(raw) == OwnerEvent(11, 12, 13, 14, "curl", 65, HERE, TCP, own, 1000, peer, 80, 1000, 77)
     assert parse_event(raw[:-1]) is None
-    assert parse_event(RECORD.pack(1, 2, 3, b"", 65, HERE, 0, bytes(16) + b"\1" + bytes(71))) is None
+    assert parse_event(RECORD.pack(1, 2, 3, b"", 65, HERE, 0, 0, 0, bytes(16) + b"\1" + bytes(71))) is None
+
+
+def pids(notes: Notes | None) -> list[int | None]:
+    """The senders."""
+    assert notes is not None
+    told = [struct.unpack_from("<I", option, 4)[0] for option in notes.options]
+    return [told[one] if one >= 0 else None for one in notes.which.tolist()]
+
+
+def test_what_is_remembered_of_a_flow_is_found_again_once_more_is_known() -> None:
+    made, packets = table(), [udp(1000, 2000), udp(2000, 1000), udp(7, 8)]
+    peer = {"peer": (ME, 2000), "protocol": UDP}
+    assert notes_of(made, packets) is None
+    made.learn(event(INPUT_OUTPUT, 5, **peer))  # type: ignore[arg-type]
+    assert pids(notes_of(made, packets)) == pids(notes_of(made, packets)) == [5, 5, None]
+    bound = {"own": (ANY_ADDRESS, 2000), "peer": (ANY_ADDRESS, 0), "protocol": UDP}
+    made.learn(event(INPUT_OUTPUT, 6, socket=2, **bound))  # type: ignore[arg-type]
+    assert pids(notes_of(made, packets)) == [5, 6, None]
+    made.learn(event(INPUT_OUTPUT, 8, **peer))  # type: ignore[arg-type]
+    assert pids(notes_of(made, packets)) == [8, 6, None]
+
+
+def test_ports_that_come_again_within_a_block() -> None:
+    made = table(
+        event(INPUT_OUTPUT, 5, at=1, peer=(ME, 2000), protocol=UDP),
+        event(INPUT_OUTPUT, 6, at=50, socket=2, peer=(ME, 2000), protocol=UDP),
+    )
+    packets = [udp(1000, 2000)] * 4
+    for times in ([10, 49, 50, 90], [90, 50, 49, 10]):
+        assert pids(notes_of(made, packets, times)) == [5 if one < 50 else 6 for one in times]
+    assert pids(notes_of(made, packets, [60] * 4)) == [6] * 4

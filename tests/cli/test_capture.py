@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
 import socket
+import struct
 import subprocess
+import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -223,6 +228,34 @@ def test_packets_and_the_summary_as_json() -> None:
     assert (summary["captured"], summary["dropped"]) == (2, 0)
 
 
+def test_on_a_terminal_rows_have_their_processes_and_colours(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    path, environment = tmp_path / "a.pcapng", os.environ | {"TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    words = ("-w", str(path), "-c", "50")
+    with a_port() as port, capturing(*words, f"udp port {port}", stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        sent = send(port, 50)
+        drawn = bytearray()
+        try:
+            while data := os.read(ours, 65536):
+                drawn += data
+        except OSError:
+            pass  # the last one has closed the terminal (EIO, pty(7))
+        said = process.communicate(timeout=PATIENCE_S)[1].decode()
+    os.close(ours)
+    rows = [line for line in drawn.decode().split("\n") if " UDP 82 " in line]
+    name = Path("/proc/self/comm").read_text().strip()
+    assert all(f"UDP 82 {name}[{os.getpid()}]" in row for row in rows)
+    assert all("\x1b[48;2;218;238;255m" in row for row in rows)
+    assert all(len(re.sub(r"\x1b\[[0-9;]*[mK]|\r", "", row)) <= 100 for row in rows)
+    assert 20 <= len(rows) <= 50
+    assert ("passed over" in drawn.decode()) == (len(rows) < 50)
+    assert payloads(path) == sent
+    assert "50 packets captured" in said
+
+
 def test_whose_packets_they_are() -> None:
     words = ("-T", "fields", "-e", "proc.srcpid", "-e", "proc.dstname", "-c", "3")
     name = Path("/proc/self/comm").read_text().strip()
@@ -328,3 +361,33 @@ def test_the_interfaces() -> None:
     assert "loopback" in loopback and "127.0.0.1/8" in loopback
     assert " any " in lines[-1]
     assert done.returncode == 0
+
+
+def test_the_interfaces_as_one_document() -> None:
+    done = run_once("-D", "--json")
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["version"]) == ("echowire.interfaces", 1)
+    assert [one["number"] for one in document["interfaces"]] == list(range(1, len(document["interfaces"]) + 1))
+    *named, every = document["interfaces"]
+    assert every["name"] == "any" and every["addresses"] == []
+    assert {one["name"] for one in named} == {name for _, name in socket.if_nameindex()}
+    (loopback,) = [one for one in named if one["is_loopback"]]
+    assert (loopback["name"], loopback["is_up"], loopback["bits_per_s"]) == ("lo", True, None)
+    assert "127.0.0.1/8" in loopback["addresses"]
+    assert done.returncode == 0
+
+
+def test_json_is_of_the_interfaces() -> None:
+    done = run_once("--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--json is of -D; --jsonl prints packets as they come" in done.stderr
+
+
+def test_what_is_only_written_has_its_processes(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    with a_port() as port, capturing("-w", str(path), f"udp port {port}") as process:
+        send(port, 3)
+        _, said = ended(process)
+    assert "0 of unknown processes" in said
+    with echowire.read(path).chunks("proc.srcpid") as reading:
+        assert [pid for chunk in reading for pid in chunk.values("proc.srcpid").values.tolist()] == [os.getpid()] * 3

@@ -71,6 +71,21 @@ def test_tags_come_back_and_directions_are_told() -> None:
         assert [kind == OUTGOING for _, kind, _ in found] == [False, False, False, True]
 
 
+def test_what_came_before_the_end_is_had_though_its_block_is_not_full() -> None:
+    with namespaces(2) as (one, other):
+        device, peer = link(one, other, "10.0.0.1/24", "10.0.0.2/24")
+        with other.inside():
+            session = PacketSession([lambda: PacketRing(peer, retire_ms=500)])
+        with session, sender(one, device) as out:
+            out.send(PLAIN + b"p" * 46)
+            until = time.monotonic() + PATIENCE_S
+            while session.rings[0].is_empty:
+                assert time.monotonic() < until
+            session.stop()
+            assert [data[:14] for data, _, _ in taken(session, 1, lambda data: data[6:12] == MAC)] == [PLAIN]
+            assert session.rings[0].is_empty
+
+
 def test_cooked_on_all_interfaces_each_packet_of_loopback_once() -> None:
     with namespaces(1) as (host,):
         with host.inside():

@@ -25,6 +25,7 @@ ALERT: Colour = (247, 135, 135)
 DEEP_RED: Colour = (164, 0, 0)
 
 NO_RULE = -1
+RESET = "\x1b[0m"
 
 
 class Rule(NamedTuple):
@@ -87,3 +88,14 @@ def rules_of(packets: Packets, rows: Rows) -> Sequence[Rule | None]:
         if (number != NO_RULE).all():
             break
     return [None if at == NO_RULE else rules[at][0] for at in number[rows].tolist()]
+
+
+def painted(text: str, rule: Rule | None) -> str:
+    """A line in the colours of its rule, as ANSI codes."""
+    if rule is None:
+        return text
+    return f"\x1b[38;2;{_rgb(rule.foreground)}m\x1b[48;2;{_rgb(rule.background)}m{text}{RESET}"
+
+
+def _rgb(colour: Colour) -> str:
+    return ";".join(map(str, colour))

@@ -14,8 +14,6 @@ from echowire.wire.records import Rows
 from echowire.wire.registry import registry
 from echowire.wire.tree import hex_dump
 
-RESET = "\x1b[0m"
-
 
 @dataclass(frozen=True, slots=True)
 class ViewForm:
@@ -76,16 +74,6 @@ class PacketView:
         listed = self._list.lines(chosen)
         if not self.form.is_coloured:
             return listed
-        from echowire.analysis.colour_rules import rules_of  # Polars, which only a terminal needs
+        from echowire.analysis.colour_rules import painted, rules_of  # Polars, which only a terminal needs
 
-        rules = rules_of(chosen.packets, rows)
-        return [
-            text
-            if rule is None
-            else f"\x1b[38;2;{_rgb(rule.foreground)}m\x1b[48;2;{_rgb(rule.background)}m{text}{RESET}"
-            for text, rule in zip(listed, rules, strict=True)
-        ]
-
-
-def _rgb(colour: tuple[int, int, int]) -> str:
-    return ";".join(map(str, colour))
+        return [painted(text, rule) for text, rule in zip(listed, rules_of(chosen.packets, rows), strict=True)]

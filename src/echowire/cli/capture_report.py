@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import echowire
-from echowire import CaptureCounters, FieldLines, LineFormat, ListLines, LiveCapture, NetworkInterface
+from echowire import CaptureCounters, FieldLines, LineFormat, ListLines, LiveCapture, LiveRows, NetworkInterface
 from echowire.cli.common import Environment, printable
 
 ROWS_PER_REFRESH = 20
@@ -105,7 +106,10 @@ class LiveList(Report):
 
     def __init__(self, env: Environment, live: LiveCapture, time_form: Any) -> None:
         super().__init__(env, live)
-        self._lines = ListLines(time_form)
+        from rich.cells import cell_len, set_cell_size  # which takes its time to import
+
+        self._lines = LiveRows(time_form)
+        self._fit = lambda text, width: text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
         self._passed_over = 0
         self._last: tuple[float, int] = (time.monotonic(), 0)
         self._rate = 0.0
@@ -113,10 +117,9 @@ class LiveList(Report):
 
     def show(self, chosen: Any) -> None:
         """The newest rows of these."""
-        lines = self._lines.lines(chosen)
-        self._passed_over += max(0, len(lines) - ROWS_PER_REFRESH)
-        width = shutil.get_terminal_size().columns
-        rows = "".join(f"\r\x1b[K{line[:width]}\n" for line in lines[-ROWS_PER_REFRESH:])
+        self._passed_over += max(0, len(chosen) - ROWS_PER_REFRESH)
+        lines = self._lines.lines(chosen, shutil.get_terminal_size().columns, ROWS_PER_REFRESH, self._fit)
+        rows = "".join(f"\r\x1b[K{line}\n" for line in lines)
         self.env.write(rows.encode("utf-8", "replace"))
         self._draw_status()
 
@@ -221,6 +224,14 @@ def interface_lines(interfaces: Sequence[NetworkInterface]) -> Iterator[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for name, state, speed, addresses in rows:
         yield f"{name:<{widths[0]}}  {state:<{widths[1]}}  {speed:>{widths[2]}}  {addresses}".rstrip()
+
+
+def interfaces_document(interfaces: Sequence[NetworkInterface]) -> dict[str, Any]:
+    """The same as one document; `number` is what -i takes too, and `bits_per_s` null where nobody knows."""
+    every = {"name": "any", "state": "", "is_up": True, "is_loopback": False, "addresses": [], "bits_per_s": None}
+    found: list[dict[str, Any]] = [*map(asdict, interfaces), every | {"mac": ""}]
+    numbered = [{"number": number} | one for number, one in enumerate(found, 1)]
+    return {"schema": "echowire.interfaces", "version": 1, "interfaces": numbered}
 
 
 def rate(bits_per_s: int | None) -> str:

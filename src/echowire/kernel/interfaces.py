@@ -35,6 +35,12 @@ def list_interfaces() -> list[NetworkInterface]:
     return sorted(found, key=lambda one: (not one.is_up, one.is_loopback, not one.addresses))
 
 
+def host_addresses() -> list[str]:
+    """The addresses of all interfaces. Raises `OperationError`."""
+    with operation("list addresses on", "this host"):
+        return [text.partition("/")[0] for texts in _addresses().values() for text in texts]
+
+
 def _described(name: str, addresses: tuple[str, ...] | list[str]) -> NetworkInterface:
     flags = int(_read(name, "flags") or "0", 16)
     speed = _read(name, "speed")

@@ -26,6 +26,7 @@ import numpy as np
 from echowire.errors import OperationError
 from echowire.kernel.boundary import operation, operation_error
 from echowire.wire.packet_ring import (
+    BLOCK_PACKETS,
     BLOCK_STATUS,
     LINKTYPE_ETHERNET,
     LINKTYPE_LINUX_SLL2,
@@ -153,7 +154,9 @@ class PacketRing:
                 blocks //= 2
         memory = mmap.mmap(self._socket.fileno(), blocks * BLOCK_BYTES, mmap.MAP_SHARED)
         self._blocks = np.frombuffer(memory, np.uint8).reshape(blocks, BLOCK_BYTES)
-        self._status = self._blocks[:, BLOCK_STATUS : BLOCK_STATUS + 4].view("=u4")[:, 0]
+        self._status, self._packets = (
+            self._blocks[:, at : at + 4].view("=u4")[:, 0] for at in (BLOCK_STATUS, BLOCK_PACKETS)
+        )
 
     def fileno(self) -> int:
         """The descriptor, readable when there is a block."""
@@ -167,13 +170,18 @@ class PacketRing:
 
     def close(self) -> None:
         """Close the socket and give the ring's memory back; no block may be used after that."""
-        del self._blocks, self._status  # the mapping ends with the last of what looks at it
+        del self._blocks, self._status, self._packets  # the mapping ends with the last of what looks at it
         self._socket.close()
 
     @property
     def backlog(self) -> float:
         """How much of the ring waits to be read, 0 to 1."""
         return float(np.count_nonzero(self._status & TP_STATUS_USER)) / len(self._status)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no packet, neither in a block that is ready nor in the one that is being filled."""
+        return not self._status[self._next] & TP_STATUS_USER and not self._packets[self._next]
 
     def blocks(self, limit: int) -> Iterator[Frames]:
         """The packets of each block that is ready, in order, `limit` at most; a block goes back to the kernel when the

@@ -23,6 +23,9 @@ TURN_BLOCKS = 4
 DRAIN_PERIODS = 3
 """Of the time in which a block is handed over: a timer that is due, one more, and its being late."""
 
+GRACE_S = 0.02
+"""After an end, for packets that were on their way into a ring when its filter was changed."""
+
 
 class Batch(NamedTuple):
     """Some packets of one interface, in a block that goes back to the kernel when the next batch is asked for."""
@@ -107,11 +110,11 @@ class PacketSession:
             poller.register(ring, select.POLLIN)
         while True:
             left = end - time.monotonic()
-            ready = poller.poll(1000 * max(0.0, left))
+            ready = poller.poll(1000 * max(0.0, min(left, GRACE_S)))
             for index, ring in enumerate(self.rings):
                 for frames in ring.blocks(TURN_BLOCKS):
                     yield Batch(index, frames)
-            if left <= 0 and not ready:
+            if not ready and (left <= 0 or all(ring.is_empty for ring in self._live)):
                 return
 
     def _faulty(self, ring: PacketRing, error: OperationError) -> None:

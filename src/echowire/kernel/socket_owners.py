@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Self, TypeAlias
 
 from echowire.errors import OperationError
-from echowire.kernel import bpf, processes, procfs
-from echowire.model import Endpoint
+from echowire.kernel import bpf, control_groups, processes, procfs
+from echowire.kernel.interfaces import host_addresses
 from echowire.wire.bpf_assembler import (
     BPF_ADD,
     BPF_DW,
@@ -59,12 +59,14 @@ from echowire.wire.btf import member_offsets
 from echowire.wire.owner_events import (
     ACCEPTED,
     ANY_ADDRESS,
+    CLOSED,
     COMMON_BYTES,
     CONNECTING,
     ESTABLISHED,
     FIN_WAIT_1,
     INPUT_OUTPUT,
     LAST_ACK,
+    LOCAL_PORT_AT,
     NET_AT,
     RECORD,
     V6_LOCAL_AT,
@@ -78,14 +80,14 @@ from echowire.wire.packet_process import Owner
 from echowire.wire.socket_fields import HOLDER
 
 RING_BYTES = 4 << 20
-"""Of events: 28,000, some seconds' connections of a busy host."""
+"""Of events: 26,000, some seconds' connections of a busy host."""
 
 SEEN_SOCKETS = 65_536
 """Sockets whose process was told already; the one unused for longest is told again."""
 
 SYN_SENT, SYN_RECV = 2, 3
-TIME, SOCKET, PROCESS, NAME, KIND, NAMESPACE, PROTOCOL, COMMON = (
-    at - RECORD.size for at in (0, 8, 16, 24, 40, 44, 48, 56)
+TIME, SOCKET, PROCESS, NAME, KIND, NAMESPACE, PROTOCOL, USER, GROUP, COMMON = (
+    at - RECORD.size for at in (0, 8, 16, 24, 40, 44, 48, 52, 56, 64)
 )
 """Where the parts of a record are on the stack, from its end."""
 SEEN_KEY, SEEN_VALUE = -RECORD.size - 16, -RECORD.size - 8
@@ -150,27 +152,36 @@ def existing() -> Iterator[tuple[Key, Owner | None]]:
     found: dict[Key, set[int]] = {}
     for protocol, one in entries:
         if one.state != "LISTEN" and one.inode in holders:
-            key = (protocol, *_packed(one.local), *(_packed(one.peer) if one.peer else (ANY_ADDRESS, 0)))
+            peer = (_packed(one.peer.host), one.peer.port) if one.peer else (ANY_ADDRESS, 0)
+            key = (protocol, _packed(one.local.host), one.local.port, *peer)
             found.setdefault(key, set()).update(pid for pid, _ in HOLDER.iter_unpack(holders[one.inode]))
     for key, pids in found.items():
         yield key, owner_of(pids.pop(), "?", 0) if len(pids) == 1 else None
 
 
-def _packed(endpoint: Endpoint) -> tuple[bytes, int]:
-    if ":" in endpoint.host:
-        return normal(socket.inet_pton(socket.AF_INET6, endpoint.host)), endpoint.port
-    return normal(mapped(socket.inet_aton(endpoint.host))), endpoint.port
+def own_addresses() -> frozenset[bytes]:
+    """The addresses of this namespace's interfaces. Raises `OperationError`."""
+    return frozenset(_packed(host) for host in host_addresses())
+
+
+def _packed(host: str) -> bytes:
+    return normal(socket.inet_pton(socket.AF_INET6, host) if ":" in host else mapped(socket.inet_aton(host)))
 
 
 @lru_cache(KNOWN_OWNERS)
-def owner_of(pid: int, name: str, thread: int) -> Owner:
-    """A process with its user, and its container or unit. Asked as soon as it is met, as it may soon be gone."""
+def owner_of(pid: int, name: str, thread: int, user: int | None = None, group: int = 0) -> Owner:
+    """A process with its user, and its container or unit. Of one that is gone, what the kernel told of it must do:
+    `name`, `user` and the number of its control group.
+    """
     uid = processes.user_of(pid)
-    if uid is None:
-        return Owner(pid, name, "", thread)
-    own = processes.name_of(pid)
-    of = [processes.user_name(uid), processes.unit_of(pid)]
-    return Owner(pid, name if own == "?" else own, ", ".join(one for one in of if one), thread)
+    if uid is not None:
+        own = processes.name_of(pid)
+        name = name if own == "?" else own
+        unit = processes.unit_of(pid)
+    else:
+        uid, unit = user, processes.unit_in(f"0::{control_groups.path_of(group)}") if group else ""
+    of = ["" if uid is None else processes.user_name(uid), unit]
+    return Owner(pid, name, ", ".join(one for one in of if one), thread)
 
 
 def lives(pid: int) -> bool:
@@ -193,7 +204,11 @@ def _offsets() -> dict[str, int]:
         if found != {"skc_net": NET_AT, "skc_v6_daddr": V6_PEER_AT, "skc_v6_rcv_saddr": V6_LOCAL_AT}:
             raise ValueError("sock_common is laid out in another way")
         namespace = member_offsets(btf, "net", ("ns",))["ns"] + member_offsets(btf, "ns_common", ("inum",))["inum"]
-        return {"protocol": member_offsets(btf, "sock", ("sk_protocol",))["sk_protocol"], "namespace": namespace}
+        return {
+            "protocol": member_offsets(btf, "sock", ("sk_protocol",))["sk_protocol"],
+            "port": member_offsets(btf, "inet_sock", ("inet_sport",))["inet_sport"],
+            "namespace": namespace,
+        }
     except (OSError, ValueError) as error:
         raise OperationError(
             "trace", "sockets", errno.EOPNOTSUPP, "this kernel does not say how its sockets are laid out"
@@ -201,15 +216,19 @@ def _offsets() -> dict[str, int]:
 
 
 def _state_program(ring: int, offsets: dict[str, int]) -> bytes:
-    """(socket, old state, new state): told are connect, its success, what comes in, and close."""
+    """(socket, old state, new state): told are connect, its success or failure, what comes in, and close."""
     return assemble(
         ldx_mem(BPF_DW, R7, R1, 0),
         ldx_mem(BPF_DW, R9, R1, 8),
         ldx_mem(BPF_DW, R8, R1, 16),
         *(jmp_imm(BPF_JEQ, R8, state, "tell") for state in (CONNECTING, FIN_WAIT_1, LAST_ACK)),
+        jmp_imm(BPF_JEQ, R8, CLOSED, "closed"),
         jmp_imm(BPF_JNE, R8, ESTABLISHED, "end"),
         jmp_imm(BPF_JEQ, R9, SYN_SENT, "tell"),
         mov64_imm(R8, ACCEPTED),
+        jmp_a("tell"),
+        Label("closed"),
+        jmp_imm(BPF_JNE, R9, SYN_SENT, "end"),
         *_tell(ring, offsets),
     )
 
@@ -262,7 +281,14 @@ def _tell(ring: int, offsets: dict[str, int]) -> tuple[Part, ...]:
         stx_mem(BPF_W, R10, R8, KIND),
         st_mem(BPF_W, R10, NAMESPACE, 0),
         st_mem(BPF_DW, R10, PROTOCOL, 0),
+        emit_call(bpf.BPF_FUNC_GET_CURRENT_UID_GID),
+        stx_mem(BPF_W, R10, R0, USER),
+        emit_call(bpf.BPF_FUNC_GET_CURRENT_CGROUP_ID),
+        stx_mem(BPF_DW, R10, R0, GROUP),
         *_read(COMMON, COMMON_BYTES, R7, 0),
+        jmp_imm(BPF_JNE, R8, CLOSED, "bound"),  # the port was given back by now, but is still to be read
+        *_read(COMMON + LOCAL_PORT_AT, 2, R7, offsets["port"]),
+        Label("bound"),
         *_read(PROTOCOL, 2, R7, offsets["protocol"]),
         ldx_mem(BPF_DW, R6, R10, COMMON + NET_AT),
         *_read(NAMESPACE, 4, R6, offsets["namespace"]),

@@ -218,8 +218,7 @@ class LiveCapture:
         """Give the packets their processes and write them."""
         notes, pieces = None, None
         if self._owners and (with_options or (self._sink and self._sink.has_options)):
-            records = batch.frames.records(batch.interface, self.interfaces, self.sections, first)
-            notes = self._owners.notes(records)
+            notes = self._owners.notes(batch.frames, self.interfaces[batch.interface].link_type)
         if self._sink:
             pieces, written = self._sink.write(batch, notes)
             self.captured = first - 1 + written

@@ -7,12 +7,23 @@ from typing import Self
 
 from echowire.analysis.packet_owners import OwnerTable
 from echowire.errors import OperationError
-from echowire.kernel.socket_owners import SocketOwners, existing, lives, network_namespace, owner_of
+from echowire.kernel.socket_owners import (
+    SocketOwners,
+    existing,
+    lives,
+    network_namespace,
+    own_addresses,
+    owner_of,
+)
+from echowire.wire.flow_keys import Headers
+from echowire.wire.packet_ring import Frames
 from echowire.wire.packets_in_place import Notes
-from echowire.wire.records import Records
 
 LOOK_AGAIN_S = 0.25
 """Between two looks into /proc, where the kernel does not tell by itself: each is some milliseconds of a busy host."""
+
+ADDRESSES_S = 1.0
+"""Between two looks at this host's addresses, a tenth of a millisecond each."""
 
 
 class PacketOwners:
@@ -27,7 +38,7 @@ class PacketOwners:
         except OperationError as error:
             self.problem = error
         self.table = OwnerTable(owner_of, lives, network_namespace())
-        self._looked = 0.0
+        self._looked = self._addressed = -ADDRESSES_S
         self._look()
 
     def __enter__(self) -> Self:
@@ -48,12 +59,16 @@ class PacketOwners:
             for event in self._events.events():
                 self.table.learn(event)
 
-    def notes(self, records: Records) -> Notes | None:
-        """The options that packets get, chunk by chunk, in order."""
+    def notes(self, frames: Frames, link_type: int) -> Notes | None:
+        """The options that packets get, block by block, in order."""
         self.learn()
         if self._events is None and time.monotonic() - self._looked >= LOOK_AGAIN_S:
             self._look()  # first, since a port may have become another process's
-        return self.table.notes(records, time.time_ns() - time.monotonic_ns())
+        if time.monotonic() - self._addressed >= ADDRESSES_S:
+            self._addressed = time.monotonic()
+            self.table.learn_addresses(own_addresses())
+        headers = Headers(frames.block, frames.start, frames.cap_len, link_type)
+        return self.table.notes(headers, frames.time_ns, time.time_ns() - time.monotonic_ns())
 
     def _look(self) -> None:
         """Learn the sockets that there are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, tzinfo
 
 from echowire.wire.chosen import Chosen
@@ -14,11 +15,11 @@ class ListLines:
     def __init__(self, form: TimeForm = "r", zone: tzinfo = UTC) -> None:
         self._clock = Clock(form, zone)
 
-    def lines(self, chosen: Chosen) -> list[str]:
-        """A line each of the chosen packets."""
+    def lines(self, chosen: Chosen, before_info: Sequence[str] | None = None) -> list[str]:
+        """A line each of the chosen packets; with one more column before the last, if it is given."""
         rows = chosen.numbers
         times = self._clock.texts(chosen.packets.records, rows)
-        return self.columns(chosen).texts(times, rows) if len(rows) else []
+        return self.columns(chosen).texts(times, rows, before_info) if len(rows) else []
 
     @staticmethod
     def columns(chosen: Chosen) -> Lines:

@@ -1,6 +1,7 @@
 """What the kernel's tracepoints say of sockets and processes, as the programs of `kernel/socket_owners.py` put it.
 
-    time 8 | socket 8 | process and thread 8 | name 16 | kind 4 | namespace 4 | protocol 2, unused 6 | sock_common 88
+    time 8 | socket 8 | process and thread 8 | name 16 | kind 4 | namespace 4 |
+    protocol 2, unused 2 | user 4 | control group 8 | sock_common 88
 
 The last is the beginning of the kernel's `struct sock_common` (net/sock.h), which has the addresses.
 """
@@ -10,14 +11,17 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-RECORD = struct.Struct("<QQQ16sIIH6x88s")
+RECORD = struct.Struct("<QQQ16sIIH2xIQ88s")
 COMMON_BYTES = 88
 NET_AT, V6_PEER_AT, V6_LOCAL_AT = 48, 56, 72
 """Offsets within sock_common where they depend on the kernel's version; checked against its type information."""
 
-CONNECTING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, ACCEPTED, INPUT_OUTPUT = 2, 1, 4, 9, 64, 65
-"""Kinds: the first four are the TCP states that were reached (net/tcp_states.h). `ESTABLISHED` is of who connected;
-`ACCEPTED` is that a connection came in, of which nobody knows yet whose it will be."""
+PEER_PORT_AT, LOCAL_PORT_AT = 12, 14
+
+CONNECTING, ESTABLISHED, FIN_WAIT_1, LAST_ACK, CLOSED, ACCEPTED, INPUT_OUTPUT = 2, 1, 4, 9, 7, 64, 65
+"""Kinds: the first five are the TCP states that were reached (net/tcp_states.h). `ESTABLISHED` is of who connected,
+`CLOSED` of who could not, and its local port is in network order; `ACCEPTED` is that a connection came in, of which
+nobody knows yet whose it will be."""
 
 AF_INET, AF_INET6 = 2, 10
 V4_MAPPED = bytes(10) + b"\xff\xff"
@@ -45,15 +49,19 @@ class OwnerEvent:
     local_port: int
     peer: bytes
     peer_port: int
+    user: int
+    group: int
+    """Number of the process's control group (version 2)."""
 
 
 def parse_event(raw: bytes) -> OwnerEvent | None:
     """The event; None for a socket of another family than IPv4 and IPv6, or of bytes that are none."""
     if len(raw) < RECORD.size:
         return None
-    time_ns, socket, both, name, kind, namespace, protocol, common = RECORD.unpack_from(raw)
+    time_ns, socket, both, name, kind, namespace, protocol, user, group, common = RECORD.unpack_from(raw)
     (family,) = struct.unpack_from("<H", common, 16)
-    (peer_port,), (local_port,) = struct.unpack_from(">H", common, 12), struct.unpack_from("<H", common, 14)
+    (peer_port,) = struct.unpack_from(">H", common, PEER_PORT_AT)
+    (local_port,) = struct.unpack_from(">H" if kind == CLOSED else "<H", common, LOCAL_PORT_AT)
     if family == AF_INET:
         peer, local = mapped(common[0:4]), mapped(common[4:8])
     elif family == AF_INET6:
@@ -63,7 +71,7 @@ def parse_event(raw: bytes) -> OwnerEvent | None:
     text = name.partition(b"\0")[0].decode("utf-8", "replace")
     return OwnerEvent(
         time_ns, socket, both >> 32, both & 0xFFFF_FFFF, text, kind, namespace, protocol,
-        normal(local), local_port, normal(peer), peer_port,
+        normal(local), local_port, normal(peer), peer_port, user, group,
     )  # fmt: skip
 
 

@@ -158,14 +158,19 @@ class Lines:
     length: Rows
     info: NDArray[np.object_]
 
-    def texts(self, times: Sequence[str], which: Rows | slice = slice(None)) -> list[str]:
-        """A line each of the packets `which`, given the texts of their times, in tshark's layout."""
+    def texts(
+        self, times: Sequence[str], which: Rows | slice = slice(None), before_info: Sequence[str] | None = None
+    ) -> list[str]:
+        """A line each of the packets `which`, given the texts of their times, in tshark's layout; `before_info` is a
+        column that tshark has not.
+        """
         every = (self.number, self.source, self.destination, self.protocol, self.length, self.info)
         columns = [column[which] for column in every]
         rows = zip(*(column.tolist() for column in columns), strict=True)
+        more = [""] * len(times) if before_info is None else [f"{one} " for one in before_info]
         return [
-            f"{number:>5} {time} {source:>{ADDRESS_WIDTH}} → {destination:<{ADDRESS_WIDTH}} {protocol} {length} {info}"
-            for time, (number, source, destination, protocol, length, info) in zip(times, rows, strict=True)
+            f"{number:>5} {time} {source:>{ADDRESS_WIDTH}} → {to:<{ADDRESS_WIDTH}} {protocol} {length} {one}{info}"
+            for time, one, (number, source, to, protocol, length, info) in zip(times, more, rows, strict=True)
         ]
 
 

@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -48,6 +48,11 @@ class Owner(NamedTuple):
         return f"{self.name}[{self.pid}]" + (f" ({self.of})" if self.of else "")
 
 
+OwnerPair: TypeAlias = tuple[Owner | None, Owner | None]
+"""Sender and receiver."""
+
+
+@lru_cache(4096)
 def note(sender: Owner | None, receiver: Owner | None) -> bytes:
     """The options for a packet between these, of whom one is known: padded, without opt_endofopt."""
     first = sender or receiver
@@ -65,7 +70,7 @@ def _comment(sender: Owner | None, receiver: Owner | None) -> bytes:
 
 
 @lru_cache(4096)
-def sides(comment: str) -> tuple[Owner | None, Owner | None] | None:
+def sides(comment: str) -> OwnerPair | None:
     """Sender and receiver that a comment names; None of any other comment."""
     found = _COMMENT.fullmatch(comment)
     if not found:
@@ -75,6 +80,11 @@ def sides(comment: str) -> tuple[Owner | None, Owner | None] | None:
         Owner(int(pid), name, of or "") if pid else None,
         Owner(int(peer_pid), peer, peer_of or "") if peer_pid else None,
     )
+
+
+def owners_of(layer: Layer) -> dict[int, OwnerPair]:
+    """Sender and receiver of the packets that have any, by row, given the layer of all."""
+    return {row: (sender, receiver) for row, sender, receiver in _owners(layer)}
 
 
 def _owners(layer: Layer) -> list[tuple[int, Owner | None, Owner | None]]:

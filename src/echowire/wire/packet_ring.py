@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from echowire.wire.records import PAD, Bytes, Interface, Records, Rows, Section, gather_words, scatter_words
 from echowire.wire.ticks import SECOND_NS
 
-BLOCK_STATUS, BLOCK_PACKETS, BLOCK_FIRST = 8, 12, 16
-"""Offsets in a block of its status, of how many packets it has, and of where the first is."""
+BLOCK_STATUS, BLOCK_PACKETS, BLOCK_FIRST, BLOCK_USED = 8, 12, 16, 20
+"""Offsets in a block of its status, of how many packets it has, of where the first is, and of how many bytes are
+used."""
 BLOCK_FIRST_S, BLOCK_LAST_S = 32, 40
 """Of the seconds of its first and last packet."""
 
@@ -122,6 +123,7 @@ def read_block(block: Bytes) -> Frames:
     """The packets of a block that is ours, as the kernel left them."""
     words = block.view("<u4")
     count, first = int(words[BLOCK_PACKETS // 4]), int(words[BLOCK_FIRST // 4])
+    words = words[: int(words[BLOCK_USED // 4]) // 4]
     head = _heads(words, count, first)
     header = gather_words(block, head, HEADER_WORDS)
     return Frames(
@@ -142,12 +144,13 @@ def _heads(words: NDArray[np.uint32], count: int, first: int) -> Rows:
     to the next, from the first on, and they are as many as the block says, they are the headers; a packet whose bytes
     look like one makes it go step by step.
     """
+    # All words are compared, though every other one will do: what lies side by side is compared by the dozen.
     low, high = int(words[BLOCK_FIRST_S // 4]), int(words[BLOCK_LAST_S // 4])
-    seconds = words[SECONDS :: ALIGNMENT // 4]
     found = np.flatnonzero(
-        seconds == low if low == high else seconds - np.uint32(low) <= np.uint32(high - low & 0xFFFF_FFFF)
+        words == low if low == high else words - np.uint32(low) <= np.uint32(high - low & 0xFFFF_FFFF)
     )
-    at: Rows = found[found >= first // ALIGNMENT] * ALIGNMENT
+    found = (found - SECONDS) * 4
+    at: Rows = found[(found >= first) & (found % ALIGNMENT == 0)]
     if len(at) == count and count and at[0] == first:
         size = words[at // 4]
         if (at[:-1] + size[:-1] == at[1:]).all():

@@ -68,13 +68,10 @@ class Notes:
 
 def pcapng_pieces(frames: Frames, interface: int, *, with_flags: bool, notes: Notes | None = None) -> Pieces:
     """The packets as enhanced packet blocks of `interface`, times in nanoseconds; destroys the ring's headers."""
-    padded = frames.cap_len + (-frames.cap_len & 3)
-    option_size = np.full(len(frames), FLAGS_BYTES if with_flags else 0, np.int64)
-    if notes is not None:
-        option_size += np.array([*map(len, notes.options), 0], np.int64)[notes.which]
-    option_size[option_size > 0] += END_BYTES
+    block, padded = frames.block, frames.cap_len + 3 & ~3
+    options, option_size = _options(frames, with_flags, notes)
     size = padded + option_size + (HEADER_BYTES + 4)
-    begin, behind, block = frames.start - HEADER_BYTES, frames.start + padded, frames.block
+    begin, behind = frames.start - HEADER_BYTES, frames.start + padded
     header = np.empty((len(frames), HEADER_WORDS), np.uint32)
     header[:, 0], header[:, 2] = ENHANCED_PACKET, interface
     header[:, 1] = size
@@ -83,26 +80,33 @@ def pcapng_pieces(frames: Frames, interface: int, *, with_flags: bool, notes: No
     scatter_words(block, begin, header)
     # All but the last: what is behind that one may be another block. The padding first, then what is over its end.
     scatter_words(block, (frames.start + frames.cap_len)[:-1], np.zeros((len(frames) - 1, 1), np.uint32))
-    flags = np.full((len(frames), FLAGS_BYTES // 4), EPB_FLAGS | 4 << 16, np.uint32)
-    at = behind
-    if with_flags:
-        flags[:, 1] = FLAGS[frames.packet_type & np.uint32(7)]
-        scatter_words(block, behind[:-1], flags[:-1])
-        at = behind + FLAGS_BYTES
-    last_note = b""
-    if notes is not None:
-        last_note = notes.options[notes.which[-1]] if notes.which[-1] >= 0 else b""
-        for number, option in enumerate(notes.options):
-            rows = np.flatnonzero(notes.which[:-1] == number)
-            words = np.broadcast_to(np.frombuffer(option, "<u4"), (len(rows), len(option) // 4))
-            scatter_words(block, at[rows], words)
-    end = begin + size - 4
-    with_options = option_size[:-1] > 0
-    scatter_words(block, end[:-1][with_options] - END_BYTES, np.zeros((np.count_nonzero(with_options), 1), np.uint32))
-    scatter_words(block, end[:-1], size[:-1, None].astype(np.uint32))
-    tail = bytes(int(padded[-1] - frames.cap_len[-1])) + (flags[-1].tobytes() if with_flags else b"") + last_note
-    tail += bytes(END_BYTES) if option_size[-1] else b""
+    if options.shape[1]:
+        scatter_words(block, behind[:-1], options[:-1])
+    scatter_words(block, (begin + size - 4)[:-1], size[:-1, None].astype(np.uint32))
+    tail = bytes(int(padded[-1] - frames.cap_len[-1])) + options[-1].tobytes()[: option_size[-1]]
     return Pieces(block, begin, size, tail + int(size[-1]).to_bytes(4, "little"), option_size)
+
+
+def _options(frames: Frames, with_flags: bool, notes: Notes | None) -> tuple[NDArray[np.uint32], Rows]:
+    """The options of each packet, as words, with zeros behind them up to the longest; and their bytes.
+
+    They may be written as they are: there is room for the longest behind every packet.
+    """
+    count = len(frames)
+    noted, sizes = np.zeros((count, 0), np.uint32), np.zeros(count, np.int64)
+    if notes is not None:
+        width = max(map(len, notes.options)) + END_BYTES
+        table = np.frombuffer(b"".join(option.ljust(width, b"\0") for option in (*notes.options, b"")), np.uint32)
+        table = table.reshape(-1, width // 4)
+        table_sizes = np.array([*(len(option) + END_BYTES for option in notes.options), 0], np.int64)
+        noted, sizes = table[notes.which], table_sizes[notes.which]
+    if not with_flags:
+        return noted, sizes
+    words = np.zeros((count, FLAGS_BYTES // 4 + max(noted.shape[1], 1)), np.uint32)
+    words[:, 0] = EPB_FLAGS | 4 << 16
+    words[:, 1] = FLAGS[frames.packet_type & np.uint32(7)]
+    words[:, 2 : 2 + noted.shape[1]] = noted
+    return words, np.maximum(sizes, END_BYTES) + FLAGS_BYTES
 
 
 def pcap_pieces(frames: Frames) -> Pieces:
