@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from echowire.analysis.tcp_record import TcpRecord
+from echowire.analysis.tcp_record import ACK, SYN, Segment, TcpRecord
+from echowire.analysis.tcp_waits import Waits
 from echowire.analysis.verdict import Verdict, judge
 from echowire.wire.dissect import Dissector
 from echowire.wire.records import Records
@@ -17,6 +18,8 @@ from tests.netns import why_not
 from tests.recorded import Hosts, Talk, pause, read_all, two_hosts
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
+
+MS = 1_000_000
 
 MEGABYTE = bytes(1 << 20)
 EXPLAINED = 0.9
@@ -66,6 +69,23 @@ def reads(connection: socket.socket) -> None:
 def test_a_transfer_without_trouble_is_clean(hosts: Hosts) -> None:
     found = verdict_of(hosts.recorded(sends(MEGABYTE * 2), reads))
     assert found.name == "clean", found
+
+
+def segment(
+    end: int, at_ms: float, flags: int, seq: int, ack: int, length: int = 0, told_twice: int | None = None
+) -> Segment:
+    return Segment(end, 1, int(at_ms * MS), seq, ack, flags, length, 100_000, told_twice is not None, told_twice)
+
+
+@pytest.mark.parametrize("told_twice", [2001, None])
+def test_what_a_probe_sends_again_is_no_loss_if_it_had_come(told_twice: int | None) -> None:
+    shake = [segment(0, 0, SYN, 0, 0), segment(1, 0.1, SYN | ACK, 0, 1), segment(0, 0.2, ACK, 1, 1)]
+    sent = [segment(0, 0.3, ACK, 1, 1, 1000), segment(0, 0.4, ACK, 1001, 1, 1000), segment(0, 9, ACK, 1001, 1, 1000)]
+    end = segment(1, 15, ACK, 1, 2001, told_twice=told_twice)
+    waits = Waits([*shake, *sent, end])
+    (sender, _), causes = waits.sides, [one.cause for one in waits.waits]
+    assert (sender.sent_again, sender.for_nothing) == ((0, 1) if told_twice else (1, 0))
+    assert ("timeout" in causes) == (told_twice is None)
 
 
 def test_a_slow_reader_closes_its_window(hosts: Hosts) -> None:

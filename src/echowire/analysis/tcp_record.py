@@ -40,6 +40,8 @@ class Segment(NamedTuple):
     window: int
     """Bytes, scaled."""
     has_sack: bool
+    told_twice: int | None = None
+    """The number after bytes that it says came twice (D-SACK, RFC 2883): they were sent again for nothing."""
 
     @property
     def stop(self) -> int:
@@ -67,9 +69,13 @@ class _Side:
         if self.base is None:
             self.base = number if syn else (number - 1) & SEQUENCE_MASK
             self.last = 0
-        wrapped = (number - self.base) & SEQUENCE_MASK
-        self.last += ((wrapped - self.last + HALF) & SEQUENCE_MASK) - HALF
+        self.last = self.near(number)
         return self.last
+
+    def near(self, number: int) -> int:
+        """The number nearest to the last one that was met; 0 before any was."""
+        wrapped = (number - (self.base or 0)) & SEQUENCE_MASK
+        return self.last + ((wrapped - self.last + HALF) & SEQUENCE_MASK) - HALF
 
 
 @dataclass(slots=True)
@@ -136,8 +142,10 @@ class TcpRecord:
             window = int.from_bytes(raw.head[14:16], "big")
             if not flags & SYN and mine.scale is not None and other.scale is not None:
                 window <<= mine.scale
-            has_sack = KIND_SACK in options
-            out.append(Segment(end, raw.frame, raw.time_ns, seq, ack, flags, raw.length, window, has_sack))
+            sack = options.get(KIND_SACK, b"")
+            twice = _told_twice(sack, raw.head[8:12])
+            told = None if twice is None else other.near(twice)
+            out.append(Segment(end, raw.frame, raw.time_ns, seq, ack, flags, raw.length, window, bool(sack), told))
         return out
 
 
@@ -170,3 +178,21 @@ def _options(data: bytes) -> dict[int, bytes]:
         found[data[at]] = data[at + 2 : at + size]
         at += size
     return found
+
+
+def _told_twice(sack: bytes, acknowledged: bytes) -> int | None:
+    """Where the bytes end that a SACK option says came twice: its first block, if that lies below the acknowledgment,
+    or within the second block (RFC 2883, section 4).
+    """
+    numbers = [int.from_bytes(sack[at : at + 4], "big") for at in range(0, len(sack) - len(sack) % 8, 4)]
+    if not numbers:
+        return None
+    begin, end = numbers[:2]
+    if _is_up_to(end, int.from_bytes(acknowledged, "big")):
+        return end
+    return end if len(numbers) >= 4 and _is_up_to(numbers[2], begin) and _is_up_to(end, numbers[3]) else None
+
+
+def _is_up_to(one: int, other: int) -> bool:
+    """Whether a sequence number is before another, or the same."""
+    return (other - one) & SEQUENCE_MASK < HALF

@@ -18,7 +18,7 @@ came then, and by who spoke next. The rules are tried in this order:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
@@ -47,6 +47,9 @@ PROMPT_NS = 5 * MS
 
 REORDERED_NS = 3 * MS
 """What fills a hole within this was overtaken, not lost (as Wireshark has it)."""
+
+USUAL_MSS = 1460
+"""Of Ethernet, where the handshake was not seen."""
 
 FULL_SHARE = 0.9
 BULK_BYTES = 1300
@@ -83,7 +86,9 @@ class Side:
     edge: int | None = None
     """The first sequence number that the receiver's window does not take; None before it was told."""
     full: int = 0
-    """Bytes of the longest segment."""
+    """Bytes of the longest segment; of several, if the network card cuts them."""
+    most: int = USUAL_MSS
+    """Bytes that a segment may have on the way."""
     duplicates: int = 0
     since: int | None = None
     """Index of the first sign of the present loss."""
@@ -93,6 +98,13 @@ class Side:
     began: int = 0
     hole_ns: int | None = None
     sent_again: int = 0
+    for_nothing: int = 0
+    """Segments that were sent again, by a probe of the tail (RFC 8985, section 7), and had come."""
+    probes: set[int] = field(default_factory=set)
+    """Where the segments end that the present or the last recovery sent again untold and early, as probes are."""
+    recovered: tuple[int, int] = (0, 0)
+    """Indexes of the last recovery's first segment, and the one after its last."""
+    recovered_by: str = ""
     unseen: int = 0
     """Bytes that were acknowledged and never seen: the capture lost them."""
     has_fin: bool = False
@@ -107,6 +119,11 @@ class Side:
         return FULL_SHARE * min(self.full, BULK_BYTES)
 
     @property
+    def segment(self) -> int:
+        """Bytes of a full segment on the way."""
+        return min(self.full, self.most)
+
+    @property
     def outstanding(self) -> int:
         """Bytes that were seen and not acknowledged."""
         return self.next - self.acked
@@ -115,7 +132,8 @@ class Side:
 class Waits:
     """All waits of a conversation; `waits` has one a segment but for the first."""
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
+    def __init__(self, segments: Sequence[Segment], mss: Sequence[int] = (0, 0)) -> None:
+        """`mss`: what each end said that it takes; 0 where that is not known."""
         self._segments = segments
         self.sides = (Side(), Side())
         """Of the client's bytes, and the server's."""
@@ -128,6 +146,7 @@ class Waits:
         for side, end in zip(self.sides, (0, 1), strict=True):
             mine = [one for one in segments if one.end == end and one.length]
             side.full = max((one.length for one in mine), default=0)
+            side.most = mss[1 - end] or USUAL_MSS
             full = [one for one in mine if one.length >= side.bulk]
             gaps = [later.time_ns - earlier.time_ns for earlier, later in pairwise(full)]
             unpushed = sum(not one.flags & PSH for one in full)
@@ -183,7 +202,7 @@ class Waits:
     def _is_closed(self, side: Side) -> bool:
         """The window takes no full segment more, of which there are more than it takes."""
         assert side.edge is not None
-        return side.edge - side.next < side.full and (side.outstanding > 0 or side.edge <= side.next)
+        return side.edge - side.next < side.segment and (side.outstanding > 0 or side.edge <= side.next)
 
     def _is_prompt(self, index: int, speaker: int) -> bool:
         """The sender went on as soon as this segment, an acknowledgment, had come."""
@@ -203,7 +222,7 @@ class Waits:
         """What held a sender that had bytes in flight and went on when they were acknowledged."""
         sent = self._sent[1 - one.end].get(one.ack)
         took = one.time_ns - sent if sent is not None else waited
-        small = side.outstanding < max(side.full, 536) or side.outstanding <= side.full
+        small = side.outstanding <= max(side.segment, 536)
         if took >= max(MIN_DELAYED_ACK_NS, self.round_trip_ns + MIN_DELAYED_ACK_NS) and small:
             return DELAYED_ACK
         if took > 2 * self.round_trip_ns + 2 * MS or self.round_trip_ns < MS:
@@ -250,6 +269,10 @@ class Waits:
         waited = one.time_ns - self._segments[index - 1].time_ns
         told = mine.duplicates > 0 or mine.since is not None
         kind = FAST if told and waited < MIN_TIMEOUT_NS else TIMEOUT
+        if not mine.recovery:
+            mine.probes.clear()
+        if kind == TIMEOUT and waited < MIN_TIMEOUT_NS:
+            mine.probes.add(one.stop)
         if mine.recovery and kind != mine.recovery and kind == TIMEOUT:
             self._recovered(mine, index - 1)
         if not mine.recovery:
@@ -265,6 +288,8 @@ class Waits:
                 side.unseen += one.ack - side.next
             side.next = one.ack
         window = one.window
+        if one.told_twice in side.probes:
+            self._sent_for_nothing(one.told_twice, side)
         if one.ack > side.acked:
             side.acked, side.duplicates = one.ack, 0
             if not side.recovery:
@@ -279,11 +304,24 @@ class Waits:
         if not one.flags & RST:
             side.edge = max(side.edge or 0, one.ack + window)
 
+    def _sent_for_nothing(self, stop: int, side: Side) -> None:
+        """What a probe sent again had come, and its acknowledgment been late: nothing was lost."""
+        side.probes.discard(stop)
+        side.sent_again -= 1
+        side.for_nothing += 1
+        if side.probes or (side.recovery or side.recovered_by) != TIMEOUT:
+            return
+        begin, end = (side.began, side.began) if side.recovery else side.recovered
+        for at in range(begin, end):
+            self._recovering.pop(at, None)
+        side.recovery, side.since, side.hole_ns, side.duplicates = "", None, None, 0
+
     def _recovered(self, side: Side, index: int) -> None:
         """A recovery ends with the segment `index`."""
         for at in range(side.began, index + 1):
             if self._recovering.get(at) != TIMEOUT:
                 self._recovering[at] = side.recovery
+        side.recovered, side.recovered_by = (side.began, index + 1), side.recovery
         side.recovery, side.since, side.hole_ns, side.duplicates = "", None, None, 0
 
 

@@ -35,8 +35,12 @@ TROUBLES = (WINDOW, FAST, TIMEOUT, DELAYED_ACK, CLIENT, SERVER, BANDWIDTH, CONGE
 takes most of the time."""
 
 MIN_SHARE = 0.25
-MIN_TROUBLE_NS = 50 * MS
-"""A cause below this is not what anybody waits for."""
+MIN_TROUBLE_NS = 100 * MS
+"""A cause below this is not what anybody waits for: it is what people notice at all, and a process that was not run for
+some turns of a busy host's scheduler is no fault of the conversation."""
+
+MIN_STALL_NS = 30 * MS
+"""Of a delayed acknowledgment, which is a fault each time, with a known remedy."""
 
 MIN_REPEATS = 3
 """Segments sent again in a row without any answer, after which the path is taken for silent."""
@@ -96,7 +100,7 @@ def judge(record: TcpRecord) -> Verdict | None:
     segments = record.segments()
     if not segments:
         return None
-    waits = Waits(segments)
+    waits = Waits(segments, record.mss)
     spans = _spans(waits.waits)
     totals = dict.fromkeys(CAUSES, 0)
     for span in spans:
@@ -141,16 +145,21 @@ def _named(segments: Sequence[Segment], waits: Waits, spans: Sequence[Span], tot
         )
     repeated = sum(side.sent_again for side in waits.sides)
     recovering = totals.get(FAST, 0) + totals.get(TIMEOUT, 0)
-    if repeated and (recovering >= MIN_SHARE * whole or took < MIN_TROUBLE_NS or loudest in (BANDWIDTH, CONGESTION)):
+    is_trouble = _is_trouble(loudest, took, whole)
+    if repeated and (recovering >= MIN_SHARE * whole or not is_trouble or loudest in (BANDWIDTH, CONGESTION)):
         loudest = max((FAST, TIMEOUT), key=lambda cause: totals.get(cause, 0))
         took = totals.get(loudest, 0)
-    elif took < MIN_TROUBLE_NS or took < MIN_SHARE * whole:
+    elif not is_trouble:
         return CLEAN, f"nothing was lost, and nobody waited long: {_seconds(whole)} in all"
     longest = max(
         (one for one in spans if one.cause == loudest), key=lambda one: one.end_ns - one.start_ns, default=None
     )
     where = f"; the longest time before frame {longest.last_frame}" if longest else ""
     return loudest, f"{_share(took, whole)} of {_seconds(whole)}: {ADVICE[loudest]}{where}"
+
+
+def _is_trouble(cause: str, took: int, whole: int) -> bool:
+    return took >= (MIN_STALL_NS if cause == DELAYED_ACK else MIN_TROUBLE_NS) and took >= MIN_SHARE * whole
 
 
 def _accepted(segments: Sequence[Segment]) -> bool:
@@ -182,6 +191,11 @@ def _notes(record: TcpRecord, segments: Sequence[Segment], waits: Waits) -> Iter
         side = waits.sides[end]
         if side.sent_again:
             yield f"{side.sent_again} segments of the {who} were sent again"
+        if side.for_nothing:
+            yield (
+                f"{side.for_nothing} segments of the {who} were sent again as their acknowledgment was late, and had "
+                "come: nothing was lost there"
+            )
         if side.unseen:
             yield (
                 f"{side.unseen} bytes of the {who} were acknowledged and never seen: the capture lost them, not the "
@@ -200,7 +214,7 @@ def _notes(record: TcpRecord, segments: Sequence[Segment], waits: Waits) -> Iter
 
 
 def _also(cause: str, took: int, whole: int) -> str:
-    if took < MIN_TROUBLE_NS or took < MIN_SHARE * whole:
+    if not _is_trouble(cause, took, whole):
         return ""
     return f"; before that, {_share(took, whole)} of {_seconds(whole)}: {ADVICE[cause]}"
 
