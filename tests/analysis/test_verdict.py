@@ -9,61 +9,21 @@ from contextlib import suppress
 
 import pytest
 
-from echowire.analysis.tcp_record import ACK, SYN, Segment, TcpRecord
+from echowire.analysis.tcp_record import ACK, SYN, Segment
 from echowire.analysis.tcp_waits import Waits
-from echowire.analysis.verdict import Verdict, judge
-from echowire.wire.dissect import Dissector
-from echowire.wire.records import Records
+from tests.analysis.judged import EXPLAINED, MEGABYTE, reads, segments_of, sends, share, verdict_of, without_offload
 from tests.netns import why_not
-from tests.recorded import Hosts, Talk, pause, read_all, two_hosts
+from tests.recorded import Hosts, pause, read_all, two_hosts
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
 
 MS = 1_000_000
-
-MEGABYTE = bytes(1 << 20)
-EXPLAINED = 0.9
 
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
     with two_hosts() as made:
         yield made
-
-
-def verdict_of(records: Records) -> Verdict:
-    record = TcpRecord(0)
-    record.add(Dissector(record.fields).dissect(records))
-    found = judge(record)
-    assert found is not None
-    segments = record.segments()
-    assert sum(found.totals.values()) == segments[-1].time_ns - segments[0].time_ns
-    for before, after in zip(found.spans, found.spans[1:], strict=False):
-        assert before.end_ns == after.start_ns
-    assert found.explained >= EXPLAINED
-    return found
-
-
-def share(found: Verdict, *causes: str) -> float:
-    return sum(found.totals.get(cause, 0) for cause in causes) / sum(found.totals.values())
-
-
-def without_offload(hosts: Hosts) -> None:
-    """Segments as they are on a wire, one a packet: what is dropped is one of them."""
-    for host in (hosts.client, hosts.server):
-        host.ip(f"link set dev {hosts.device} gso_max_segs 1")
-
-
-def sends(*parts: bytes) -> Talk:
-    def talk(connection: socket.socket) -> None:
-        for part in parts:
-            connection.sendall(part)
-
-    return talk
-
-
-def reads(connection: socket.socket) -> None:
-    read_all(connection)
 
 
 def test_a_transfer_without_trouble_is_clean(hosts: Hosts) -> None:
@@ -96,9 +56,16 @@ def test_a_slow_reader_closes_its_window(hosts: Hosts) -> None:
     def small(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
 
-    found = verdict_of(hosts.recorded(sends(MEGABYTE), slow, prepare=small))
+    records = hosts.recorded(sends(MEGABYTE), slow, prepare=small)
+    found = verdict_of(records)
     assert found.name == "receiver's window", found
     assert share(found, "receiver's window") > EXPLAINED
+    acked = 0
+    probes = 0
+    for one in segments_of(records):
+        acked = max(acked, one.ack) if one.end else acked
+        probes += not one.end and one.seq == acked - 1 > 0
+    assert probes, "a closed window was never probed"
 
 
 @pytest.mark.parametrize("at", ["client", "server"])

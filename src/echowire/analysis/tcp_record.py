@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, endpoints_of, entries_of
 from echowire.wire.dissect import Packets
+from echowire.wire.icmp import KINDS
 from echowire.wire.layers import Layer
+from echowire.wire.streams import outer_layers
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
 MAX_SEGMENTS = 2_000_000
 """Of one conversation that are kept, some hundred bytes each; what comes after is counted."""
+
+MAX_REFUSALS = 100
 
 MIN_HEADER = 20
 MAX_SCALE = 14
@@ -47,6 +51,30 @@ class Segment(NamedTuple):
     def stop(self) -> int:
         """The sequence number after its last; SYN and FIN count one each."""
         return self.seq + self.length + bool(self.flags & SYN) + bool(self.flags & FIN)
+
+
+class Refusal(NamedTuple):
+    """An ICMP error about a segment of the conversation."""
+
+    frame: int
+    time_ns: int
+    version: int
+    """Of IP."""
+    type: int
+    code: int
+    source: str
+    """Who sent it."""
+
+    @property
+    def kind(self) -> str:
+        """What it is about, as `echowire.wire.icmp` names it; nothing where that is not known."""
+        return KINDS.get((self.version, self.type, self.code), ("", ""))[0]
+
+    @property
+    def said(self) -> str:
+        """In the RFC's words."""
+        known = KINDS.get((self.version, self.type, self.code))
+        return known[1] if known else f"type {self.type}, code {self.code}"
 
 
 class _Raw(NamedTuple):
@@ -89,12 +117,14 @@ class TcpRecord:
     """The client and the server."""
     mss: list[int] = field(default_factory=lambda: [0, 0])
     """What each end said in its SYN that it takes; 0 where that was not seen."""
+    refusals: list[Refusal] = field(default_factory=list)
+    """ICMP errors that quote its segments, the first `MAX_REFUSALS`."""
     _raw: list[_Raw] = field(default_factory=list)
 
     @property
     def fields(self) -> Sequence[str]:
         """The fields that a reading needs."""
-        return ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
+        return ("tcp.stream", "tcp.len", "ip.src", "ipv6.src", "icmp.type", "icmpv6.type")
 
     def add(self, packets: Packets) -> None:
         """Take the conversation's segments of a chunk."""
@@ -105,6 +135,18 @@ class TcpRecord:
                 self.left_out += 1
             else:
                 self._take(layer, entry)
+        if self.ends:
+            self._add_refusals(packets)
+
+    def _add_refusals(self, packets: Packets) -> None:
+        """Take the ICMP errors of a chunk that quote the conversation."""
+        for quoted in packets.layers_of("tcp"):
+            if not quoted.is_quoted:
+                continue
+            errors, index = next(one for one in outer_layers(quoted) if one[0].protocol.is_quoting)
+            for entry in range(len(quoted)):
+                if len(self.refusals) < MAX_REFUSALS and sorted(endpoints_of(quoted, entry)) == sorted(self.ends):
+                    self.refusals.append(_refusal(errors, int(index[entry])))
 
     def _take(self, layer: Layer, entry: int) -> None:
         source, destination = endpoints_of(layer, entry)
@@ -163,6 +205,14 @@ class TcpReport:
     def add(self, packets: Packets) -> None:
         """Take a chunk."""
         self._record.add(packets)
+
+
+def _refusal(errors: Layer, entry: int) -> Refusal:
+    begin, row = int(errors.start[entry]), int(errors.rows[entry])
+    kind, code = errors.data[begin : begin + 2].tolist()
+    (source, _), _ = endpoints_of(errors, entry)
+    version = 4 if errors.protocol.name == "icmp" else 6
+    return Refusal(errors.records.first + row, int(errors.records.time_ns[row]), version, kind, code, source)
 
 
 def _options(data: bytes) -> dict[int, bytes]:

@@ -23,6 +23,7 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
+from echowire.analysis.tcp_bulk import Bulk, round_trip
 from echowire.analysis.tcp_record import ACK, FIN, PSH, RST, SYN, Segment
 
 HANDSHAKE, CLIENT, SERVER = "handshake", "client thinking", "server thinking"
@@ -35,6 +36,8 @@ CAUSES = (
     UNKNOWN,
 )  # fmt: skip
 
+ON_THE_WAY = (CONGESTION, BANDWIDTH, ROUND_TRIP)
+
 MS = 1_000_000
 MIN_TIMEOUT_NS = 180 * MS
 """Linux's shortest retransmission timeout is 200 ms (TCP_RTO_MIN), less what a capture's clock may be off."""
@@ -44,6 +47,9 @@ MIN_DELAYED_ACK_NS = 30 * MS
 
 PROMPT_NS = 5 * MS
 """Within which a sender that had more to send does so, once it may."""
+
+MIN_LONG_NS = MS
+"""A round trip from which its pauses show beside what a host's scheduler does."""
 
 REORDERED_NS = 3 * MS
 """What fills a hole within this was overtaken, not lost (as Wireshark has it)."""
@@ -97,6 +103,8 @@ class Side:
     """What must be acknowledged for the recovery to end."""
     began: int = 0
     hole_ns: int | None = None
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    """First number and the one after the last of what was passed over, and not acknowledged."""
     sent_again: int = 0
     for_nothing: int = 0
     """Segments that were sent again, by a probe of the tail (RFC 8985, section 7), and had come."""
@@ -152,7 +160,7 @@ class Waits:
             unpushed = sum(not one.flags & PSH for one in full)
             if len(gaps) >= STEADY_GAPS and unpushed >= MIN_UNPUSHED_SHARE * len(full):
                 side.usual_gap_ns = median(gaps)
-        self.waits = self._overlaid([*self._walked()])
+        self.waits = self._overlaid(self._in_bulk([*self._walked()]))
 
     def _walked(self) -> Iterator[Wait]:
         before: Segment | None = None
@@ -165,6 +173,18 @@ class Waits:
         for side in self.sides:
             if side.recovery:
                 self._recovered(side, len(self._segments) - 1)
+
+    def _in_bulk(self, waits: list[Wait]) -> list[Wait]:
+        """With what held a sender in bulk, where the path is long enough for it to show."""
+        trip = round_trip(self._segments)
+        if trip.whole < MIN_LONG_NS:
+            return waits
+        for end, side in enumerate(self.sides):
+            for at, fills, is_full in Bulk(self._segments, end, side.bulk, side.segment, trip).held():
+                if waits[at - 1].cause in ON_THE_WAY:
+                    cause = WINDOW if fills else BANDWIDTH if is_full else CONGESTION
+                    waits[at - 1] = waits[at - 1]._replace(cause=cause, end=end)
+        return waits
 
     def _overlaid(self, waits: list[Wait]) -> list[Wait]:
         """With the recoveries, which are known only once they are over."""
@@ -216,7 +236,8 @@ class Waits:
 
     def _is_steady(self, side: Side, one: Segment, waited: int) -> bool:
         is_full = one.length >= side.bulk and side.usual_gap_ns > 0
-        return side.had_more or waited <= PROMPT_NS // 5 or (is_full and waited <= STEADY_GAPS * side.usual_gap_ns)
+        gaps = max(STEADY_GAPS, 2 * one.length // max(side.segment, 1))  # what a network card cuts or joins is several
+        return side.had_more or waited <= PROMPT_NS // 5 or (is_full and waited <= gaps * side.usual_gap_ns)
 
     def _held(self, one: Segment, side: Side, waited: int) -> str:
         """What held a sender that had bytes in flight and went on when they were acknowledged."""
@@ -252,11 +273,13 @@ class Waits:
             return
         is_probe = one.length <= 1 and mine.edge is not None and one.seq >= mine.edge - 1
         if one.seq < mine.next and not is_probe and not (one.length <= 1 and one.stop <= mine.acked):
+            mine.holes = [*_without(mine.holes, one.seq, one.stop)]
             overtaken = mine.hole_ns is not None and one.time_ns - mine.hole_ns <= REORDERED_NS
             if not overtaken:
                 self._repeat(index, one, mine)
         elif one.seq > mine.next and mine.next:
             mine.hole_ns = one.time_ns
+            mine.holes.append((mine.next, one.seq))
             mine.since = index if mine.since is None else mine.since
         mine.next = max(mine.next, one.stop)
         self._sent[one.end].setdefault(one.stop, one.time_ns)
@@ -287,6 +310,9 @@ class Waits:
             if side.next:
                 side.unseen += one.ack - side.next
             side.next = one.ack
+        while side.holes and side.holes[0][1] <= one.ack:
+            begin, end = side.holes.pop(0)
+            side.unseen += end - begin
         window = one.window
         if one.told_twice in side.probes:
             self._sent_for_nothing(one.told_twice, side)
@@ -323,6 +349,12 @@ class Waits:
                 self._recovering[at] = side.recovery
         side.recovered, side.recovered_by = (side.began, index + 1), side.recovery
         side.recovery, side.since, side.hole_ns, side.duplicates = "", None, None, 0
+
+
+def _without(holes: Sequence[tuple[int, int]], begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """What the bytes from `begin` to `end` leave of the holes."""
+    for first, last in holes:
+        yield from (part for part in ((first, min(last, begin)), (max(first, end), last)) if part[0] < part[1])
 
 
 def _next_speakers(segments: Sequence[Segment]) -> list[int | None]:

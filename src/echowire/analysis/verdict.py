@@ -18,6 +18,7 @@ from echowire.analysis.tcp_waits import (
     FAST,
     HANDSHAKE,
     IDLE,
+    MIN_LONG_NS,
     MS,
     ROUND_TRIP,
     SERVER,
@@ -45,6 +46,10 @@ MIN_STALL_NS = 30 * MS
 MIN_REPEATS = 3
 """Segments sent again in a row without any answer, after which the path is taken for silent."""
 
+OVERRUN = 2
+"""A path that was used up for so many times as long as losses were made good for was overrun: they are how TCP finds
+out how much it takes (RFC 5681, section 3.1)."""
+
 SHOWN_SPANS = 20
 
 ADVICE = {
@@ -63,6 +68,18 @@ ADVICE = {
     CLOSING: "the connection was being closed",
     UNKNOWN: "the capture does not tell",
 }
+
+
+REFUSING = {
+    "net": "there is no route to it",
+    "host": "it does not answer there",
+    "forbidden": "a firewall rejects it",
+    "port": "a firewall rejects it, as a host itself refuses with RST",
+    "protocol": "it does not speak TCP, or a firewall rejects it",
+    "hops": "the way goes in circles, or is too long",
+    "": "something on the way does not pass it on",
+}
+"""What an ICMP error means for a connection."""
 
 
 @dataclass(slots=True)
@@ -106,7 +123,7 @@ def judge(record: TcpRecord) -> Verdict | None:
     for span in spans:
         totals[span.cause] += span.end_ns - span.start_ns
     totals = {cause: took for cause, took in totals.items() if took}
-    name, sentence = _named(segments, waits, spans, totals)
+    name, sentence = _unconnected(record, segments) or _named(segments, waits, spans, totals)
     return Verdict(name, sentence, spans, totals, [*_notes(record, segments, waits)])
 
 
@@ -120,19 +137,36 @@ def _spans(waits: Sequence[Wait]) -> list[Span]:
     return spans
 
 
+def _unconnected(record: TcpRecord, segments: Sequence[Segment]) -> tuple[str, str] | None:
+    """Name and sentence where no connection came about; None where one did, or it was there before."""
+    syns = [one for one in segments if one.flags & SYN and not one.flags & ACK]
+    if not syns or any(one.end == 1 and one.flags & SYN for one in segments):
+        return None
+    reset = next((one for one in segments if one.end == 1 and one.flags & RST), None)
+    if reset is not None:
+        return REFUSED, (
+            f"the server refused the connection (RST in frame {reset.frame}): nothing listens there, or a firewall "
+            "rejects in its name"
+        )
+    if any(one.end == 1 for one in segments):
+        return None
+    refusal = next((one for one in record.refusals if one.kind != "size"), None)
+    if refusal is not None:
+        return REFUSED, (
+            f"{refusal.source} refused the connection to {record.ends[1][0]} (ICMP {refusal.said} in frame "
+            f"{refusal.frame}): {REFUSING[refusal.kind]}"
+        )
+    often = f"{len(syns)} times" if len(syns) > 1 else "once"
+    where = f"frames {syns[0].frame} to {syns[-1].frame}" if len(syns) > 1 else f"frame {syns[0].frame}"
+    return UNANSWERED, (
+        f"{often} the client asked for a connection ({where}), and nothing came back: the server is not there, or a "
+        "firewall drops"
+    )
+
+
 def _named(segments: Sequence[Segment], waits: Waits, spans: Sequence[Span], totals: dict[str, int]) -> tuple[str, str]:
     """The main cause, and the sentence."""
     resets = [one for one in segments if one.flags & RST]
-    syns = [one for one in segments if one.flags & SYN and not one.flags & ACK]
-    answered = any(one.end == 1 for one in segments)
-    if syns and not answered:
-        return UNANSWERED, (
-            f"{len(syns)} times the client asked for a connection (frames {syns[0].frame} to {syns[-1].frame}), and "
-            "nothing came back: the server is not there, or a firewall drops"
-        )
-    has_data = any(one.length for one in segments)
-    if resets and syns and not has_data and resets[0].end == 1 and not _accepted(segments):
-        return REFUSED, f"the server refused the connection (RST in frame {resets[0].frame}): nothing listens there"
     if (silent := _silence(segments)) is not None:
         return SILENCE, silent
     loudest = max(TROUBLES, key=lambda cause: totals.get(cause, 0))
@@ -146,24 +180,41 @@ def _named(segments: Sequence[Segment], waits: Waits, spans: Sequence[Span], tot
     repeated = sum(side.sent_again for side in waits.sides)
     recovering = totals.get(FAST, 0) + totals.get(TIMEOUT, 0)
     is_trouble = _is_trouble(loudest, took, whole)
-    if repeated and (recovering >= MIN_SHARE * whole or not is_trouble or loudest in (BANDWIDTH, CONGESTION)):
+    overran = loudest == BANDWIDTH and is_trouble and took >= OVERRUN * recovering
+    hides_loss = not is_trouble or loudest in (BANDWIDTH, CONGESTION)
+    if repeated and not overran and (recovering >= MIN_SHARE * whole or hides_loss):
         loudest = max((FAST, TIMEOUT), key=lambda cause: totals.get(cause, 0))
         took = totals.get(loudest, 0)
     elif not is_trouble:
-        return CLEAN, f"nothing was lost, and nobody waited long: {_seconds(whole)} in all"
+        most = max(totals, key=lambda cause: totals[cause], default=UNKNOWN)
+        mostly = f", most of it {most}" if totals.get(most, 0) > whole / 2 else ""
+        return CLEAN, f"nothing was lost, and nobody waited long: {_seconds(whole)} in all{mostly}"
     longest = max(
         (one for one in spans if one.cause == loudest), key=lambda one: one.end_ns - one.start_ns, default=None
     )
     where = f"; the longest time before frame {longest.last_frame}" if longest else ""
-    return loudest, f"{_share(took, whole)} of {_seconds(whole)}: {ADVICE[loudest]}{where}"
+    if overran and repeated:
+        where += f"; it was overrun at times, and {repeated} segments were sent again"
+    advice = _window_advice(segments, waits) if loudest == WINDOW else ADVICE[loudest]
+    return loudest, f"{_share(took, whole)} of {_seconds(whole)}: {advice}{where}"
+
+
+def _window_advice(segments: Sequence[Segment], waits: Waits) -> str:
+    """Whether the receiver did not read, or has too little room for a path as long as this."""
+    trip = waits.round_trip_ns
+    end = max((0, 1), key=lambda end: waits.sides[end].next)
+    windows = [one.window for one in segments if one.end != end and not one.flags & (SYN | RST)]
+    if trip < MIN_LONG_NS or not windows or min(windows) < waits.sides[end].segment:
+        return ADVICE[WINDOW]
+    most = max(windows)
+    return (
+        f"the receiver's window, {most} bytes at most, is too small for a round trip of {_seconds(trip)}: no more than "
+        f"{8 * most * SECOND_NS / trip / 1e6:.3g} Mbit/s fit through (a larger SO_RCVBUF, or none, which grows)"
+    )
 
 
 def _is_trouble(cause: str, took: int, whole: int) -> bool:
     return took >= (MIN_STALL_NS if cause == DELAYED_ACK else MIN_TROUBLE_NS) and took >= MIN_SHARE * whole
-
-
-def _accepted(segments: Sequence[Segment]) -> bool:
-    return any(one.end == 1 and one.flags & SYN for one in segments)
 
 
 def _silence(segments: Sequence[Segment]) -> str | None:
@@ -209,6 +260,9 @@ def _notes(record: TcpRecord, segments: Sequence[Segment], waits: Waits) -> Iter
             )
     if not any(one.flags & SYN for one in segments):
         yield "the handshake is not in the capture: windows are shown unscaled, and who is the client is a guess"
+    said = {(one.source, one.said): one for one in reversed(record.refusals)}
+    for one in said.values():
+        yield f"{one.source} answered with an ICMP error in frame {one.frame}: {one.said}"
     if record.left_out:
         yield f"{record.left_out} segments more were not looked at"
 
