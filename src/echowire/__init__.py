@@ -71,6 +71,7 @@ _HOME = {
     "field_texts": "wire.field_lines",
     "ListLines": "wire.list_lines",
     "LiveCapture": "verbs.live_capture",
+    "LiveLadder": "analysis.live_ladder",
     "LivePackets": "verbs.capture",
     "NetworkInterface": "model",
     "Rotation": "model",
@@ -108,6 +109,7 @@ _HOME = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from echowire.analysis.live_ladder import LiveLadder
     from echowire.analysis.packet_view import ViewForm
     from echowire.analysis.socket_changes import SocketChange, SocketTracker
     from echowire.analysis.socket_lines import SocketLines, SocketShow
@@ -189,6 +191,7 @@ __all__ = [
     "ListLines",
     "Listening",
     "LiveCapture",
+    "LiveLadder",
     "LivePackets",
     "Measurement",
     "NameResolutionError",

@@ -24,7 +24,7 @@ from tests.analysis.judged import (
 )
 from tests.long_path import LongHosts, long_path
 from tests.netns import chain, why_not
-from tests.recorded import Hosts, Talk, pause, records_of, two_hosts
+from tests.recorded import SO_RCVBUFFORCE, Hosts, Talk, pause, records_of, two_hosts
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
 
@@ -55,6 +55,11 @@ def everywhere(hosts: LongHosts, client: Talk, server: Talk, *, prepare: Talk | 
     return [*ends, records_of(hosts.middle)]
 
 
+def roomy(listener: socket.socket) -> None:
+    """A buffer that takes all, whether it is read or not."""
+    listener.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
+
+
 def control(hosts: Hosts, name: str) -> None:
     for host in (hosts.client, hosts.server):
         try:
@@ -66,7 +71,7 @@ def control(hosts: Hosts, name: str) -> None:
 @pytest.mark.parametrize("name", ["reno", "bbr"])
 def test_a_transfer_that_slow_start_takes_waits_for_its_congestion_window(far: LongHosts, name: str) -> None:
     control(far, name)
-    for records in everywhere(far, sends(BULK), reads):
+    for records in everywhere(far, sends(BULK), reads, prepare=roomy):
         found = verdict_of(records)
         assert found.name == "congestion window", found
         assert share(found, "congestion window", *OPENING_AND_END) > EXPLAINED, found
@@ -84,7 +89,7 @@ def test_a_clamped_congestion_window_is_named(far: LongHosts) -> None:
     control(far, "reno")
     far.client.ip(f"route replace 10.0.0.0/24 dev {far.device} initcwnd 10 cwnd lock 10")
     far.recorded(sends(b"the kernel takes the clamp over with what it learns of a host"), reads)
-    for records in everywhere(far, sends(BULK), reads):
+    for records in everywhere(far, sends(BULK), reads, prepare=roomy):
         found = verdict_of(records)
         assert found.name == "congestion window", found
         assert share(found, "congestion window") > 0.75, found
@@ -193,7 +198,7 @@ def test_a_request_that_is_lost_waits_for_its_timer(hosts: Hosts) -> None:
     for records in hosts.recorded_at([hosts.client, hosts.server], ask, serve):
         found = verdict_of(records)
         assert found.name == "timeout", found
-        assert share(found, "timeout") > EXPLAINED
+        assert found.totals["timeout"] > 180_000_000
 
 
 def test_a_single_delayed_acknowledgment_is_named(hosts: Hosts) -> None:
@@ -261,9 +266,8 @@ def test_what_only_the_capture_lost_is_no_loss(hosts: Hosts) -> None:
     found = verdict_of(without(records, [one.frame - base for one in lost]))
     assert found.name == "clean", found
     missing = sum(one.length for one in lost)
-    assert found.notes == [
-        f"{missing} bytes of the client were acknowledged and never seen: the capture lost them, not the network"
-    ]
+    said = f"{missing} bytes of the client were acknowledged and never seen: the capture lost them, not the network"
+    assert said in found.notes
 
 
 @pytest.mark.parametrize("at", ["client", "server"])

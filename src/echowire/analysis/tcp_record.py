@@ -23,6 +23,9 @@ MAX_SEGMENTS = 2_000_000
 
 MAX_REFUSALS = 100
 
+SEGMENT_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
+"""The fields that make the layers which segments are taken of."""
+
 MIN_HEADER = 20
 MAX_SCALE = 14
 """RFC 7323, section 2.3."""
@@ -77,12 +80,24 @@ class Refusal(NamedTuple):
         return known[1] if known else f"type {self.type}, code {self.code}"
 
 
-class _Raw(NamedTuple):
+class Raw(NamedTuple):
+    """A segment as it was captured."""
+
     source: Endpoint
+    destination: Endpoint
     frame: int
     time_ns: int
     head: bytes
+    """Its TCP header with options, as much as was captured."""
     length: int
+    """Bytes of data."""
+
+    @property
+    def client(self) -> Endpoint:
+        """The end that is the client by what this segment alone tells."""
+        if self.head[13] & SYN:
+            return self.destination if self.head[13] & ACK else self.source
+        return max(self.source, self.destination, key=lambda end: end[1])
 
 
 @dataclass(slots=True)
@@ -107,6 +122,46 @@ class _Side:
 
 
 @dataclass(slots=True)
+class Numbering:
+    """Makes the segments of one conversation, in the order of the capture."""
+
+    client: Endpoint
+    mss: list[int] = field(default_factory=lambda: [0, 0])
+    """What each end said in its SYN that it takes; 0 where that was not seen."""
+    _sides: tuple[_Side, _Side] = field(default_factory=lambda: (_Side(), _Side()))
+
+    def segment(self, raw: Raw) -> Segment:
+        """The next one."""
+        end = 0 if raw.source == self.client else 1
+        mine, other = self._sides[end], self._sides[1 - end]
+        flags, options = raw.head[13], _options(raw.head[20:])
+        if flags & SYN:
+            scale = options.get(KIND_SCALE, b"")
+            mine.scale = min(scale[0], MAX_SCALE) if scale else None
+            mss = options.get(KIND_MSS, b"")
+            self.mss[end] = int.from_bytes(mss, "big") if len(mss) == 2 else 0
+        seq = mine.relative(int.from_bytes(raw.head[4:8], "big"), syn=bool(flags & SYN))
+        ack = other.relative(int.from_bytes(raw.head[8:12], "big")) if flags & ACK else 0
+        window = int.from_bytes(raw.head[14:16], "big")
+        if not flags & SYN and mine.scale is not None and other.scale is not None:
+            window <<= mine.scale
+        sack = options.get(KIND_SACK, b"")
+        twice = _told_twice(sack, raw.head[8:12])
+        told = None if twice is None else other.near(twice)
+        return Segment(end, raw.frame, raw.time_ns, seq, ack, flags, raw.length, window, bool(sack), told)
+
+
+def raw_of(layer: Layer, entry: int) -> Raw:
+    """A segment of a TCP layer that has `MIN_HEADER` bytes at least."""
+    source, destination = endpoints_of(layer, entry)
+    begin, stop, row = int(layer.start[entry]), int(layer.end[entry]), int(layer.rows[entry])
+    size = max(MIN_HEADER, (int(layer.data[begin + 12]) >> 4) * 4)
+    head = layer.data[begin : min(begin + size, stop)].tobytes()
+    length = max(0, int(layer.wire_end[entry]) - begin - size)
+    return Raw(source, destination, layer.records.first + row, int(layer.records.time_ns[row]), head, length)
+
+
+@dataclass(slots=True)
 class TcpRecord:
     """Collects a conversation, chunk by chunk; `segments` are there when all were fed."""
 
@@ -119,12 +174,12 @@ class TcpRecord:
     """What each end said in its SYN that it takes; 0 where that was not seen."""
     refusals: list[Refusal] = field(default_factory=list)
     """ICMP errors that quote its segments, the first `MAX_REFUSALS`."""
-    _raw: list[_Raw] = field(default_factory=list)
+    _raw: list[Raw] = field(default_factory=list)
 
     @property
     def fields(self) -> Sequence[str]:
         """The fields that a reading needs."""
-        return ("tcp.stream", "tcp.len", "ip.src", "ipv6.src", "icmp.type", "icmpv6.type")
+        return (*SEGMENT_FIELDS, "icmp.type", "icmpv6.type")
 
     def add(self, packets: Packets) -> None:
         """Take the conversation's segments of a chunk."""
@@ -149,46 +204,21 @@ class TcpRecord:
                     self.refusals.append(_refusal(errors, int(index[entry])))
 
     def _take(self, layer: Layer, entry: int) -> None:
-        source, destination = endpoints_of(layer, entry)
-        begin, stop, row = int(layer.start[entry]), int(layer.end[entry]), int(layer.rows[entry])
-        size = max(MIN_HEADER, (int(layer.data[begin + 12]) >> 4) * 4)
-        head = layer.data[begin : min(begin + size, stop)].tobytes()
-        flags = head[13]
-        if not self.ends or (flags & SYN and not self._has_syn()):
-            client = destination if flags & SYN and flags & ACK else source
-            if not flags & SYN:
-                client = max(source, destination, key=lambda end: end[1])
-            self.ends = [client, destination if client == source else source]
-        length = max(0, int(layer.wire_end[entry]) - begin - size)
-        frame = layer.records.first + row
-        self._raw.append(_Raw(source, frame, int(layer.records.time_ns[row]), head, length))
+        raw = raw_of(layer, entry)
+        if not self.ends or (raw.head[13] & SYN and not self._has_syn()):
+            client = raw.client
+            self.ends = [client, raw.destination if client == raw.source else raw.source]
+        self._raw.append(raw)
 
     def _has_syn(self) -> bool:
         return any(one.head[13] & SYN for one in self._raw)
 
     def segments(self) -> list[Segment]:
         """All segments, in the order of the capture."""
-        sides = (_Side(), _Side())
-        out = []
-        for raw in self._raw:
-            end = 0 if raw.source == self.ends[0] else 1
-            mine, other = sides[end], sides[1 - end]
-            flags, options = raw.head[13], _options(raw.head[20:])
-            if flags & SYN:
-                scale = options.get(KIND_SCALE, b"")
-                mine.scale = min(scale[0], MAX_SCALE) if scale else None
-                mss = options.get(KIND_MSS, b"")
-                self.mss[end] = int.from_bytes(mss, "big") if len(mss) == 2 else 0
-            seq = mine.relative(int.from_bytes(raw.head[4:8], "big"), syn=bool(flags & SYN))
-            ack = other.relative(int.from_bytes(raw.head[8:12], "big")) if flags & ACK else 0
-            window = int.from_bytes(raw.head[14:16], "big")
-            if not flags & SYN and mine.scale is not None and other.scale is not None:
-                window <<= mine.scale
-            sack = options.get(KIND_SACK, b"")
-            twice = _told_twice(sack, raw.head[8:12])
-            told = None if twice is None else other.near(twice)
-            out.append(Segment(end, raw.frame, raw.time_ns, seq, ack, flags, raw.length, window, bool(sack), told))
-        return out
+        if not self.ends:
+            return []
+        numbering = Numbering(self.ends[0], self.mss)
+        return [numbering.segment(raw) for raw in self._raw]
 
 
 class TcpReport:

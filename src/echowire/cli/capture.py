@@ -14,6 +14,7 @@ import echowire
 from echowire import CaptureLimits, LiveCapture, Rotation, UsageError, parse_duration
 from echowire.cli.capture_report import JsonLines, LiveList, PlainFields, PlainList, Report, interface_lines, summary
 from echowire.cli.common import Environment, pass_environment, printable
+from echowire.cli.live_ladder import GrowingLadder, pins_tcp_port
 from echowire.cli.read import line_format
 
 KILO = 1000
@@ -57,6 +58,7 @@ MAX_SNAP_LEN = 262_144
 @click.option("-t", "time_form", type=click.Choice(["r", "d", "dd", "e", "u", "ud", "a", "ad"]), default="r")
 @click.option("--jsonl", is_flag=True, help="Print packets, drops and the summary as lines of JSON.")
 @click.option("--processes/--no-processes", default=None, help="Say whose each packet is; see below.")
+@click.option("--ladder/--no-ladder", default=None, help="Draw conversations, not the packet list; see below.")
 @click.option("-n", "numeric", is_flag=True, help="As in tcpdump; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -66,7 +68,8 @@ def command(env: Environment, /, **options: Any) -> int:
     \b
     echowire capture -D                                     the interfaces
     echowire capture -i eth0 -w a.pcapng                    to a file; Ctrl-C ends it
-    echowire capture -i lo tcp port 12345                   the packet list, live
+    echowire capture -i any                                 the packet list, live
+    echowire capture -i lo tcp port 12345                   one TCP port: its conversations drawn as they happen
     echowire capture -i any -Y 'dns' -T fields -e dns.qry.name
     echowire capture -i eth0 -w a.pcapng -b filesize:100000 -b files:10   the last gigabyte
     echowire capture -i eth0 -w - | tshark -r -
@@ -75,6 +78,9 @@ def command(env: Environment, /, **options: Any) -> int:
     duration:TIME, filesize:KB, packets:N, files:N end the capture. -Y and -c never change what a file gets of what
     was taken: -Y chooses what is printed. Printing gives way to writing: where packets come too fast for both, rows are
     passed over, and counted.
+
+    On a terminal, a filter for one TCP port draws the conversation as it happens: an arrow a segment or a run of them,
+    the socket calls and the states of both ends; --no-ladder shows the packet list, --ladder draws for any filter.
 
     Each packet of a socket of this host bears the processes of its ends, sender first: proc.pid, proc.name and proc.of
     (user, and unit or container), or of one end proc.srcpid, proc.dstname and so on, as fields of -e and -Y; in pcapng
@@ -111,6 +117,11 @@ class Capturing:
             raise UsageError("-e names fields of -T fields or --jsonl; give one of them")
         if options["ring_buffer"] and options["write"] in (None, "-"):
             raise UsageError("-b makes files in turn; name the first with -w FILE")
+        if options["ladder"]:
+            if options["jsonl"] or options["form"] == "fields" or options["display_filter"] or options["write"] == "-":
+                raise UsageError("--ladder draws all segments on a terminal; leave out --jsonl, -T fields, -Y and -w -")
+            if not self._env.has_colour:
+                raise UsageError("--ladder needs a terminal; `echowire read FILE -q -z ladder,0` draws that of a file")
         if options["write"] == "-" and self._prints:
             raise UsageError("standard output has the packets already (-w -); print nothing more to it")
 
@@ -119,6 +130,19 @@ class Capturing:
         options = self._options
         asked = options["also_print"] or options["fields"] or options["jsonl"] or options["display_filter"]
         return not options["quiet"] and bool(asked or not options["write"])
+
+    @property
+    def _draws_ladder(self) -> bool:
+        """On a terminal, if it was asked for, or one TCP port is looked at and nothing else was asked for."""
+        options = self._options
+        if not self._env.has_colour or options["quiet"] or options["ladder"] is False:
+            return False
+        other = options["jsonl"] or options["form"] == "fields" or options["display_filter"] or options["write"] == "-"
+        return bool(options["ladder"] or (not other and pins_tcp_port(self._capture_filter)))
+
+    @property
+    def _capture_filter(self) -> str:
+        return self._options["capture_filter"] or " ".join(self._options["expression"])
 
     @property
     def _wants_processes(self) -> bool:
@@ -160,7 +184,7 @@ class Capturing:
             live.run()
             return
         chunks = live.chunks(
-            *options["fields"],
+            *(report.fields or options["fields"]),
             display_filter=options["display_filter"] or "",
             may_skip=bool(options["write"]) or report.may_skip,
         )
@@ -174,7 +198,7 @@ class Capturing:
         names = [_named(name, [*listed, "any"]) for name in asked]
         return LiveCapture(
             names,
-            filter=options["capture_filter"] or " ".join(options["expression"]),
+            filter=self._capture_filter,
             snap_len=options["snap_len"] or MAX_SNAP_LEN,
             promiscuous=not options["not_promiscuous"],
             buffer_bytes=options["buffer_mib"] * MIB,
@@ -190,6 +214,8 @@ class Capturing:
             return JsonLines(env, live, options["fields"])
         if options["form"] == "fields":
             return PlainFields(env, live, options["fields"], line_format(options["settings"]))
+        if self._draws_ladder:
+            return GrowingLadder(env, live)
         if env.has_colour and not options["quiet"] and options["write"] != "-":
             return LiveList(env, live, options["time_form"])
         if self._prints:
