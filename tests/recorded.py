@@ -20,7 +20,8 @@ from echowire.wire.records import Interface, Records
 from tests.netns import Namespace, link, namespaces
 
 ETH_P_ALL = 3  # linux/if_ether.h
-SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+SO_SNDBUFFORCE = 32  # asm-generic/socket.h
+SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35
 BUFFER = 256 * 1024 * 1024
 SILENCE_S = 0.1

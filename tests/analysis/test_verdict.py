@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from echowire.analysis.tcp_record import ACK, SYN, Segment
+from echowire.analysis.tcp_record import ACK, FIN, SYN, Segment
 from echowire.analysis.tcp_waits import Waits
 from tests.analysis.judged import EXPLAINED, MEGABYTE, reads, segments_of, sends, share, verdict_of, without_offload
 from tests.netns import why_not
@@ -46,6 +46,15 @@ def test_what_a_probe_sends_again_is_no_loss_if_it_had_come(told_twice: int | No
     (sender, _), causes = waits.sides, [one.cause for one in waits.waits]
     assert (sender.sent_again, sender.for_nothing) == ((0, 1) if told_twice else (1, 0))
     assert ("timeout" in causes) == (told_twice is None)
+
+
+def test_a_fin_that_is_said_again_as_both_close_is_no_loss() -> None:
+    shake = [segment(0, 0, SYN, 0, 0), segment(1, 0.1, SYN | ACK, 0, 1), segment(0, 0.2, ACK, 1, 1)]
+    both = [segment(0, 1, FIN | ACK, 1, 1), segment(1, 1.1, FIN | ACK, 1, 1), segment(0, 1.2, FIN | ACK, 1, 2)]
+    waits = Waits([*shake, *both, segment(1, 20, ACK, 2, 2)])
+    assert [side.sent_again for side in waits.sides] == [0, 0]
+    lost = [segment(0, 1, FIN | ACK, 1, 1), segment(0, 220, FIN | ACK, 1, 1), segment(1, 221, ACK, 1, 2)]
+    assert Waits([*shake, *lost]).sides[0].sent_again == 1
 
 
 def test_a_slow_reader_closes_its_window(hosts: Hosts) -> None:

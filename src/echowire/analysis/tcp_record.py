@@ -14,7 +14,7 @@ from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, endpoints_of
 from echowire.wire.dissect import Packets
 from echowire.wire.icmp import KINDS
 from echowire.wire.layers import Layer
-from echowire.wire.streams import outer_layers
+from echowire.wire.streams import internet_layer, outer_layers
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
@@ -22,6 +22,9 @@ MAX_SEGMENTS = 2_000_000
 """Of one conversation that are kept, some hundred bytes each; what comes after is counted."""
 
 MAX_REFUSALS = 100
+
+COPY_SEGMENTS, COPY_NS = 16, 10_000_000
+"""Within which a second copy of a packet is looked for."""
 
 SEGMENT_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
 """The fields that make the layers which segments are taken of."""
@@ -91,6 +94,8 @@ class Raw(NamedTuple):
     """Its TCP header with options, as much as was captured."""
     length: int
     """Bytes of data."""
+    identification: int = 0
+    """Of its IPv4 header; 0 where it has none that tells packets apart."""
 
     @property
     def client(self) -> Endpoint:
@@ -158,7 +163,17 @@ def raw_of(layer: Layer, entry: int) -> Raw:
     size = max(MIN_HEADER, (int(layer.data[begin + 12]) >> 4) * 4)
     head = layer.data[begin : min(begin + size, stop)].tobytes()
     length = max(0, int(layer.wire_end[entry]) - begin - size)
-    return Raw(source, destination, layer.records.first + row, int(layer.records.time_ns[row]), head, length)
+    frame, time_ns = layer.records.first + row, int(layer.records.time_ns[row])
+    return Raw(source, destination, frame, time_ns, head, length, _identification(layer, entry))
+
+
+def _identification(layer: Layer, entry: int) -> int:
+    around = internet_layer(layer)
+    if around is None or around[0].protocol.name != "ip":
+        return 0
+    outer, index = around
+    begin = int(outer.start[index[entry]])
+    return int.from_bytes(outer.data[begin + 4 : begin + 6].tobytes(), "big")
 
 
 @dataclass(slots=True)
@@ -168,6 +183,8 @@ class TcpRecord:
     stream: int
     left_out: int = 0
     """Segments beyond `MAX_SEGMENTS`."""
+    copies: int = 0
+    """Packets that the capture has twice; they are looked at once."""
     ends: list[Endpoint] = field(default_factory=list)
     """The client and the server."""
     mss: list[int] = field(default_factory=lambda: [0, 0])
@@ -205,10 +222,26 @@ class TcpRecord:
 
     def _take(self, layer: Layer, entry: int) -> None:
         raw = raw_of(layer, entry)
+        if raw.identification and self._is_copy(raw):
+            self.copies += 1
+            return
         if not self.ends or (raw.head[13] & SYN and not self._has_syn()):
             client = raw.client
             self.ends = [client, raw.destination if client == raw.source else raw.source]
         self._raw.append(raw)
+
+    def _is_copy(self, raw: Raw) -> bool:
+        """Whether the capture has this packet twice, as one on several interfaces or of a mirror port may: the same to
+        the last bit of its headers, while what is sent again is a packet of its own.
+        """
+        for one in reversed(self._raw[-COPY_SEGMENTS:]):
+            if raw.time_ns - one.time_ns > COPY_NS:
+                return False
+            if (one.head, one.source, one.length, one.identification) == (
+                raw.head, raw.source, raw.length, raw.identification,
+            ):  # fmt: skip
+                return True
+        return False
 
     def _has_syn(self) -> bool:
         return any(one.head[13] & SYN for one in self._raw)

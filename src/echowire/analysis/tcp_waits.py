@@ -252,6 +252,7 @@ class Waits:
 
     def _take(self, index: int, one: Segment) -> None:
         mine, other = self.sides[one.end], self.sides[1 - one.end]
+        says_more = bool(one.flags & ACK) and one.ack > other.acked
         if one.flags & ACK:
             self._acknowledge(index, one, other)
         if one.flags & SYN:
@@ -264,7 +265,8 @@ class Waits:
             return
         if not mine.next and one.length:
             mine.next = one.seq
-        self._send(index, one, mine)
+        if not (mine.has_fin and says_more and not one.length):  # both close at once: the FIN is said again, with ACK
+            self._send(index, one, mine)
         mine.has_fin |= bool(one.flags & FIN)
 
     def _send(self, index: int, one: Segment, mine: Side) -> None:

@@ -263,6 +263,8 @@ def _notes(record: TcpRecord, segments: Sequence[Segment], waits: Waits) -> Iter
     said = {(one.source, one.said): one for one in reversed(record.refusals)}
     for one in said.values():
         yield f"{one.source} answered with an ICMP error in frame {one.frame}: {one.said}"
+    if record.copies:
+        yield f"{record.copies} packets are in the capture twice, and were looked at once"
     if record.left_out:
         yield f"{record.left_out} segments more were not looked at"
 
