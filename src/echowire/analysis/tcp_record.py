@@ -23,8 +23,8 @@ MAX_SEGMENTS = 2_000_000
 
 MAX_REFUSALS = 100
 
-COPY_SEGMENTS, COPY_NS = 16, 10_000_000
-"""Within which a second copy of a packet is looked for."""
+COPY_NS = 10_000_000
+"""Within which a second copy of a packet comes."""
 
 SEGMENT_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
 """The fields that make the layers which segments are taken of."""
@@ -192,6 +192,8 @@ class TcpRecord:
     refusals: list[Refusal] = field(default_factory=list)
     """ICMP errors that quote its segments, the first `MAX_REFUSALS`."""
     _raw: list[Raw] = field(default_factory=list)
+    _identified: dict[tuple[Endpoint, int], Raw] = field(default_factory=dict)
+    """The last packet of each end with each identification, of which there are 65,535."""
 
     @property
     def fields(self) -> Sequence[str]:
@@ -234,14 +236,12 @@ class TcpRecord:
         """Whether the capture has this packet twice, as one on several interfaces or of a mirror port may: the same to
         the last bit of its headers, while what is sent again is a packet of its own.
         """
-        for one in reversed(self._raw[-COPY_SEGMENTS:]):
-            if raw.time_ns - one.time_ns > COPY_NS:
-                return False
-            if (one.head, one.source, one.length, one.identification) == (
-                raw.head, raw.source, raw.length, raw.identification,
-            ):  # fmt: skip
-                return True
-        return False
+        key = (raw.source, raw.identification)
+        one = self._identified.get(key)
+        self._identified[key] = raw
+        if one is None or raw.time_ns - one.time_ns > COPY_NS:
+            return False
+        return (one.head, one.length) == (raw.head, raw.length)
 
     def _has_syn(self) -> bool:
         return any(one.head[13] & SYN for one in self._raw)
