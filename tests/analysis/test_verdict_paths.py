@@ -11,12 +11,14 @@ from contextlib import suppress
 import pytest
 import trustme
 
+from echowire.analysis.verdict import judge
 from echowire.wire.dissect import Dissector
 from echowire.wire.records import Records
 from tests.analysis.judged import (
     EXPLAINED,
     MEGABYTE,
     reads,
+    record_of,
     segments_of,
     sends,
     share,
@@ -289,6 +291,28 @@ def test_what_only_the_capture_lost_is_no_loss(hosts: Hosts) -> None:
     missing = sum(one.length for one in lost)
     said = f"{missing} bytes of the client were acknowledged and never seen: the capture lost them, not the network"
     assert said in found.notes
+
+
+def test_what_went_on_while_the_capture_lost_all_is_unknown(hosts: Hosts) -> None:
+    def serve(connection: socket.socket) -> None:
+        for _ in range(3):
+            connection.recv(100)
+            pause(0.1)
+            connection.sendall(b"answer")
+
+    def ask(connection: socket.socket) -> None:
+        for _ in range(3):
+            connection.sendall(b"request")
+            connection.recv(100)
+
+    records = hosts.recorded(ask, serve)
+    second = [one for one in segments_of(records) if one.length][1:4]  # first answer, second request and answer
+    gone = range(second[0].frame - records.first, second[-1].frame - records.first + 1)
+    found = judge(record_of(without(records, gone)))
+    assert found is not None
+    assert found.name == "unknown"
+    assert found.totals["unknown"] > 150_000_000
+    assert 0.2 < found.explained < 0.6
 
 
 @pytest.mark.parametrize("at", ["client", "server"])

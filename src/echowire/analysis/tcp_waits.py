@@ -13,6 +13,7 @@ came then, and by who spoke next. The rules are tried in this order:
 5. Full segments that follow one without PSH, or each other at a steady pace: the path's bandwidth.
 6. An end that speaks after all it waited for is there was thinking; for no longer than a round trip, it may be the way.
 7. Before an end of the connection or a keep-alive: idle. After the first FIN: closing.
+8. Where the capture lost segments, longer waits are unknown.
 """
 
 from __future__ import annotations
@@ -103,8 +104,9 @@ class Side:
     """What must be acknowledged for the recovery to end."""
     began: int = 0
     hole_ns: int | None = None
-    holes: list[tuple[int, int]] = field(default_factory=list)
-    """First number and the one after the last of what was passed over, and not acknowledged."""
+    holes: list[tuple[int, int, int]] = field(default_factory=list)
+    """First number and the one after the last of what was passed over, and not acknowledged; index of the segment that
+    showed it."""
     sent_again: int = 0
     for_nothing: int = 0
     """Segments that were sent again, by a probe of the tail (RFC 8985, section 7), and had come."""
@@ -151,6 +153,8 @@ class Waits:
         """The handshake was done, or was not seen."""
         self._sent: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._recovering: dict[int, str] = {}
+        self._blind: set[int] = set()
+        """Indexes of segments before which the capture lost others."""
         for side, end in zip(self.sides, (0, 1), strict=True):
             mine = [one for one in segments if one.end == end and one.length]
             side.full = max((one.length for one in mine), default=0)
@@ -187,11 +191,14 @@ class Waits:
         return waits
 
     def _overlaid(self, waits: list[Wait]) -> list[Wait]:
-        """With the recoveries, which are known only once they are over."""
-        return [
-            one._replace(cause=self._recovering[at]) if at in self._recovering else one
-            for at, one in enumerate(waits, 1)
-        ]
+        """With what is known only later: the recoveries, and where the capture lost what may have come meanwhile."""
+        out = []
+        for at, one in enumerate(waits, 1):
+            cause = self._recovering.get(at, one.cause)
+            if at in self._blind and at not in self._recovering and one.end_ns - one.start_ns > PROMPT_NS:
+                cause = UNKNOWN
+            out.append(one._replace(cause=cause) if cause != one.cause else one)
+        return out
 
     def _cause(self, index: int, one: Segment) -> tuple[str, int]:
         """Why nothing came before this segment, and whom that held up."""
@@ -281,7 +288,7 @@ class Waits:
                 self._repeat(index, one, mine)
         elif one.seq > mine.next and mine.next:
             mine.hole_ns = one.time_ns
-            mine.holes.append((mine.next, one.seq))
+            mine.holes.append((mine.next, one.seq, index))
             mine.since = index if mine.since is None else mine.since
         mine.next = max(mine.next, one.stop)
         self._sent[one.end].setdefault(one.stop, one.time_ns)
@@ -311,10 +318,12 @@ class Waits:
         if one.ack > side.next:
             if side.next:
                 side.unseen += one.ack - side.next
+                self._blind.add(index)
             side.next = one.ack
         while side.holes and side.holes[0][1] <= one.ack:
-            begin, end = side.holes.pop(0)
+            begin, end, shown = side.holes.pop(0)
             side.unseen += end - begin
+            self._blind.add(shown)
         window = one.window
         if one.told_twice in side.probes:
             self._sent_for_nothing(one.told_twice, side)
@@ -353,10 +362,11 @@ class Waits:
         side.recovery, side.since, side.hole_ns, side.duplicates = "", None, None, 0
 
 
-def _without(holes: Sequence[tuple[int, int]], begin: int, end: int) -> Iterator[tuple[int, int]]:
+def _without(holes: Sequence[tuple[int, int, int]], begin: int, end: int) -> Iterator[tuple[int, int, int]]:
     """What the bytes from `begin` to `end` leave of the holes."""
-    for first, last in holes:
-        yield from (part for part in ((first, min(last, begin)), (max(first, end), last)) if part[0] < part[1])
+    for first, last, shown in holes:
+        parts = ((first, min(last, begin), shown), (max(first, end), last, shown))
+        yield from (part for part in parts if part[0] < part[1])
 
 
 def _next_speakers(segments: Sequence[Segment]) -> list[int | None]:

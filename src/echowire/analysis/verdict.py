@@ -66,7 +66,7 @@ ADVICE = {
     ROUND_TRIP: "bytes were on their way",
     IDLE: "nobody had anything to say",
     CLOSING: "the connection was being closed",
-    UNKNOWN: "the capture does not tell",
+    UNKNOWN: "the capture does not tell, as it lost segments",
 }
 
 
@@ -180,6 +180,9 @@ def _named(segments: Sequence[Segment], waits: Waits, spans: Sequence[Span], tot
     repeated = sum(side.sent_again for side in waits.sides)
     recovering = totals.get(FAST, 0) + totals.get(TIMEOUT, 0)
     is_trouble = _is_trouble(loudest, took, whole)
+    unknown = totals.get(UNKNOWN, 0)
+    if unknown > took and _is_trouble(UNKNOWN, unknown, whole):
+        return UNKNOWN, f"{_share(unknown, whole)} of {_seconds(whole)}: {ADVICE[UNKNOWN]}"
     overran = loudest == BANDWIDTH and is_trouble and took >= OVERRUN * recovering
     hides_loss = not is_trouble or loudest in (BANDWIDTH, CONGESTION)
     if repeated and not overran and (recovering >= MIN_SHARE * whole or hides_loss):
