@@ -48,6 +48,15 @@ def test_what_a_probe_sends_again_is_no_loss_if_it_had_come(told_twice: int | No
     assert ("timeout" in causes) == (told_twice is None)
 
 
+def test_what_a_probe_sends_again_is_no_loss_if_all_acknowledgments_were_late() -> None:
+    shake = [segment(0, 0, SYN, 0, 0), segment(1, 0.1, SYN | ACK, 0, 1), segment(0, 0.2, ACK, 1, 1)]
+    sent = [segment(0, 0.3 + at, ACK, 1 + 1000 * at, 1, 1000) for at in range(3)]
+    late = [segment(0, 12, ACK, 2001, 1, 1000), segment(1, 30, ACK, 1, 1001), segment(1, 30.1, ACK, 1, 3001)]
+    waits = Waits([*shake, *sent, *late])
+    assert (waits.sides[0].sent_again, waits.sides[0].for_nothing) == (0, 1)
+    assert "timeout" not in [one.cause for one in waits.waits]
+
+
 def test_a_fin_that_is_said_again_as_both_close_is_no_loss() -> None:
     shake = [segment(0, 0, SYN, 0, 0), segment(1, 0.1, SYN | ACK, 0, 1), segment(0, 0.2, ACK, 1, 1)]
     both = [segment(0, 1, FIN | ACK, 1, 1), segment(1, 1.1, FIN | ACK, 1, 1), segment(0, 1.2, FIN | ACK, 1, 2)]

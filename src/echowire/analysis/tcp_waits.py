@@ -327,6 +327,9 @@ class Waits:
         window = one.window
         if one.told_twice in side.probes:
             self._sent_for_nothing(one.told_twice, side)
+        elif side.probes and side.acked < one.ack <= min(side.probes) - side.segment and not one.has_sack:
+            for stop in sorted(side.probes):  # what was sent before is acknowledged only now: all was late
+                self._sent_for_nothing(stop, side)
         if one.ack > side.acked:
             side.acked, side.duplicates = one.ack, 0
             if not side.recovery:
