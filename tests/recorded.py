@@ -12,15 +12,16 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from echowire.wire.records import Interface, Records
 from tests.netns import Namespace, link, namespaces
 
 ETH_P_ALL = 3  # linux/if_ether.h
-SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+SO_SNDBUFFORCE = 32  # asm-generic/socket.h
+SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35
 BUFFER = 256 * 1024 * 1024
 SILENCE_S = 0.1
@@ -65,6 +66,12 @@ class Hosts:
         self, client: Talk, server: Talk, *, at: Namespace | None = None, prepare: Talk | None = None
     ) -> Records:
         """The packets of one conversation. `prepare` is given the listening socket before anybody connects."""
+        return self.recorded_at([at or self.client], client, server, prepare=prepare)[0]
+
+    def recorded_at(
+        self, places: Sequence[Namespace], client: Talk, server: Talk, *, prepare: Talk | None = None
+    ) -> list[Records]:
+        """The packets of one conversation, as they passed the device of each of `places`."""
         failures: list[BaseException] = []
         with self.server.socket() as listener, self.client.socket() as socket_:
             if prepare:
@@ -73,7 +80,8 @@ class Hosts:
             listener.listen(1)
             listener.settimeout(10)
             socket_.settimeout(10)
-            with self.recording(at) as packets:
+            with ExitStack() as stack:
+                captured = [stack.enter_context(self.recording(place)) for place in places]
 
                 def serve() -> None:
                     try:
@@ -93,10 +101,15 @@ class Hosts:
                 finally:
                     thread.join()
         assert not failures, failures
-        packets.sort(key=lambda one: one[0])
-        return Records.of(
-            [data for _, data in packets], [time for time, _ in packets], interfaces=[Interface(1, resolution=9)]
-        )
+        return [records_of(packets) for packets in captured]
+
+
+def records_of(packets: Sequence[tuple[int, bytes]]) -> Records:
+    """Packets with their times as a capture has them."""
+    packets = sorted(packets, key=lambda one: one[0])
+    return Records.of(
+        [data for _, data in packets], [time for time, _ in packets], interfaces=[Interface(1, resolution=9)]
+    )
 
 
 @contextmanager

@@ -76,6 +76,7 @@ _HOME = {
     "ListLines": "wire.list_lines",
     "LiveRows": "analysis.live_rows",
     "LiveCapture": "verbs.live_capture",
+    "LiveLadder": "analysis.live_ladder",
     "LivePackets": "verbs.capture",
     "NetworkInterface": "model",
     "Rotation": "model",
@@ -114,6 +115,7 @@ _HOME = {
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.analysis.http_objects import HttpObject
+    from echowire.analysis.live_ladder import LiveLadder
     from echowire.analysis.live_rows import LiveRows
     from echowire.analysis.packet_view import ViewForm
     from echowire.analysis.socket_changes import SocketChange, SocketTracker
@@ -198,6 +200,7 @@ __all__ = [
     "ListLines",
     "Listening",
     "LiveCapture",
+    "LiveLadder",
     "LivePackets",
     "LiveRows",
     "Measurement",

@@ -9,17 +9,15 @@ from contextlib import suppress
 
 import pytest
 
-from echowire.analysis.tcp_record import TcpRecord
-from echowire.analysis.verdict import Verdict, judge
-from echowire.wire.dissect import Dissector
-from echowire.wire.records import Records
+from echowire.analysis.tcp_record import ACK, FIN, SYN, Segment
+from echowire.analysis.tcp_waits import Waits
+from tests.analysis.judged import EXPLAINED, MEGABYTE, reads, segments_of, sends, share, verdict_of, without_offload
 from tests.netns import why_not
-from tests.recorded import Hosts, Talk, pause, read_all, two_hosts
+from tests.recorded import Hosts, pause, read_all, two_hosts
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "")
 
-MEGABYTE = bytes(1 << 20)
-EXPLAINED = 0.9
+MS = 1_000_000
 
 
 @pytest.fixture
@@ -28,44 +26,44 @@ def hosts() -> Iterator[Hosts]:
         yield made
 
 
-def verdict_of(records: Records) -> Verdict:
-    record = TcpRecord(0)
-    record.add(Dissector(record.fields).dissect(records))
-    found = judge(record)
-    assert found is not None
-    segments = record.segments()
-    assert sum(found.totals.values()) == segments[-1].time_ns - segments[0].time_ns
-    for before, after in zip(found.spans, found.spans[1:], strict=False):
-        assert before.end_ns == after.start_ns
-    assert found.explained >= EXPLAINED
-    return found
-
-
-def share(found: Verdict, *causes: str) -> float:
-    return sum(found.totals.get(cause, 0) for cause in causes) / sum(found.totals.values())
-
-
-def without_offload(hosts: Hosts) -> None:
-    """Segments as they are on a wire, one a packet: what is dropped is one of them."""
-    for host in (hosts.client, hosts.server):
-        host.ip(f"link set dev {hosts.device} gso_max_segs 1")
-
-
-def sends(*parts: bytes) -> Talk:
-    def talk(connection: socket.socket) -> None:
-        for part in parts:
-            connection.sendall(part)
-
-    return talk
-
-
-def reads(connection: socket.socket) -> None:
-    read_all(connection)
-
-
 def test_a_transfer_without_trouble_is_clean(hosts: Hosts) -> None:
     found = verdict_of(hosts.recorded(sends(MEGABYTE * 2), reads))
     assert found.name == "clean", found
+
+
+def segment(
+    end: int, at_ms: float, flags: int, seq: int, ack: int, length: int = 0, told_twice: int | None = None
+) -> Segment:
+    return Segment(end, 1, int(at_ms * MS), seq, ack, flags, length, 100_000, told_twice is not None, told_twice)
+
+
+@pytest.mark.parametrize("told_twice", [2001, None])
+def test_what_a_probe_sends_again_is_no_loss_if_it_had_come(told_twice: int | None) -> None:
+    shake = [segment(0, 0, SYN, 0, 0), segment(1, 0.1, SYN | ACK, 0, 1), segment(0, 0.2, ACK, 1, 1)]
+    sent = [segment(0, 0.3, ACK, 1, 1, 1000), segment(0, 0.4, ACK, 1001, 1, 1000), segment(0, 9, ACK, 1001, 1, 1000)]
+    end = segment(1, 15, ACK, 1, 2001, told_twice=told_twice)
+    waits = Waits([*shake, *sent, end])
+    (sender, _), causes = waits.sides, [one.cause for one in waits.waits]
+    assert (sender.sent_again, sender.for_nothing) == ((0, 1) if told_twice else (1, 0))
+    assert ("timeout" in causes) == (told_twice is None)
+
+
+def test_what_a_probe_sends_again_is_no_loss_if_all_acknowledgments_were_late() -> None:
+    shake = [segment(0, 0, SYN, 0, 0), segment(1, 0.1, SYN | ACK, 0, 1), segment(0, 0.2, ACK, 1, 1)]
+    sent = [segment(0, 0.3 + at, ACK, 1 + 1000 * at, 1, 1000) for at in range(3)]
+    late = [segment(0, 12, ACK, 2001, 1, 1000), segment(1, 30, ACK, 1, 1001), segment(1, 30.1, ACK, 1, 3001)]
+    waits = Waits([*shake, *sent, *late])
+    assert (waits.sides[0].sent_again, waits.sides[0].for_nothing) == (0, 1)
+    assert "timeout" not in [one.cause for one in waits.waits]
+
+
+def test_a_fin_that_is_said_again_as_both_close_is_no_loss() -> None:
+    shake = [segment(0, 0, SYN, 0, 0), segment(1, 0.1, SYN | ACK, 0, 1), segment(0, 0.2, ACK, 1, 1)]
+    both = [segment(0, 1, FIN | ACK, 1, 1), segment(1, 1.1, FIN | ACK, 1, 1), segment(0, 1.2, FIN | ACK, 1, 2)]
+    waits = Waits([*shake, *both, segment(1, 20, ACK, 2, 2)])
+    assert [side.sent_again for side in waits.sides] == [0, 0]
+    lost = [segment(0, 1, FIN | ACK, 1, 1), segment(0, 220, FIN | ACK, 1, 1), segment(1, 221, ACK, 1, 2)]
+    assert Waits([*shake, *lost]).sides[0].sent_again == 1
 
 
 def test_a_slow_reader_closes_its_window(hosts: Hosts) -> None:
@@ -76,9 +74,16 @@ def test_a_slow_reader_closes_its_window(hosts: Hosts) -> None:
     def small(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
 
-    found = verdict_of(hosts.recorded(sends(MEGABYTE), slow, prepare=small))
+    records = hosts.recorded(sends(MEGABYTE), slow, prepare=small)
+    found = verdict_of(records)
     assert found.name == "receiver's window", found
     assert share(found, "receiver's window") > EXPLAINED
+    acked = 0
+    probes = 0
+    for one in segments_of(records):
+        acked = max(acked, one.ack) if one.end else acked
+        probes += not one.end and one.seq == acked - 1 > 0
+    assert probes, "a closed window was never probed"
 
 
 @pytest.mark.parametrize("at", ["client", "server"])

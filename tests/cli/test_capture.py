@@ -7,18 +7,20 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import struct
 import subprocess
 import termios
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import echowire
+from echowire.cli.live_ladder import pins_tcp_port
 from tests.peers import needs, needs_root
 from tests.processes import COMMAND, PATIENCE_S
 
@@ -336,6 +338,8 @@ def test_without_the_capability_it_says_what_to_do() -> None:
         (("-i", "lo", "-e", "ip.src"), "-e names fields of -T fields or --jsonl"),
         (("-i", "lo", "-a", "time:3"), "-a time:3: one of duration:N"),
         (("-i", "lo", "-b", "files:3"), "-b makes files in turn"),
+        (("-i", "lo", "--ladder"), "--ladder needs a terminal; `echowire read FILE -q -z ladder,0`"),
+        (("-i", "lo", "--ladder", "-Y", "tcp"), "--ladder draws all segments on a terminal"),
         (("-i", "lo", "-w", "-", "-P"), "standard output has the packets already"),
         (("-i", "lo", "-w", "/nowhere/a.pcapng"), "write /nowhere/a.pcapng: no such file or directory (ENOENT 2)."),
     ],
@@ -345,6 +349,92 @@ def test_what_cannot_be_is_one_line(words: Sequence[str], said: str) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("echowire: ") and said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def on_a_terminal(*words: str) -> Iterator[Callable[[str], str]]:
+    """The command on a terminal, and a function that waits until it shows something, and gives all up to there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 200, 0, 0))  # wide enough for all of a row
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(
+        [*COMMAND, "capture", "-i", "lo", *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        seen = ""
+
+        def until(text: str) -> str:
+            nonlocal seen
+            while text not in seen:
+                ready, _, _ = select.select([ours], [], [], PATIENCE_S)
+                assert ready, f"{text!r} was not shown, but: {seen!r}"
+                seen += os.read(ours, 1 << 16).decode()
+            shown, _, seen = seen.partition(text)
+            return shown
+
+        try:
+            until(" packets")  # the line beneath is drawn, so packets are taken
+            yield until
+            process.send_signal(signal.SIGINT)
+            until("packets captured")
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def talk(listener: socket.socket) -> None:
+    """A connection in which each end says something."""
+    with socket.create_connection(listener.getsockname()) as caller:
+        called, _ = listener.accept()
+        with called:
+            caller.sendall(b"question")
+            called.recv(100)
+            called.sendall(b"answer")
+            caller.recv(100)
+
+
+def test_on_a_terminal_one_port_is_a_ladder_that_grows(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with on_a_terminal("-w", str(path), f"tcp port {port}") as until:
+            for stream in range(2):
+                talk(listener)
+                shown = until("TIME-WAIT") + until("CLOSED")
+                assert f"tcp.stream {stream}: client 127.0.0.1:" in shown
+                assert f"server 127.0.0.1:{port}" in shown
+                assert "connect returns" in shown and "ESTAB" in shown and "8 bytes seq 1" in shown
+    with echowire.read(path).chunks("tcp.stream") as reading:
+        assert sum(map(len, reading)) >= 2 * 8
+
+
+@pytest.mark.parametrize("words", [("--no-ladder", "tcp port {}"), ("tcp port {} or udp port 9",)])
+def test_else_it_is_the_packet_list(words: Sequence[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with on_a_terminal(*(word.format(listener.getsockname()[1]) for word in words)) as until:
+            talk(listener)
+            assert "Seq=0" in until("[FIN, ACK]")
+
+
+@pytest.mark.parametrize(
+    ("expression", "pins"),
+    [
+        ("tcp port 12345", True),
+        ("TCP dst port http and host 10.0.0.1", True),
+        ("host ::1 and (tcp port 80)", True),
+        ("tcp port 80 or tcp port 81", False),
+        ("tcp port 80 || icmp", False),
+        ("not tcp port 80", False),
+        ("tcp and !port 80", False),
+        ("udp port 53", False),
+        ("port 12345", False),
+        ("tcp portrange 1-5", False),
+        ("tcp", False),
+        ("", False),
+    ],
+)
+def test_which_filters_look_at_one_port(expression: str, pins: bool) -> None:
+    assert pins_tcp_port(expression) == pins
 
 
 def test_an_interface_by_its_number() -> None:

@@ -29,6 +29,9 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Of early segments that wait for what belongs before them, each direction: a thousand times the largest window that
 is usual. Beyond it the oldest gap is given up, as if it had been acknowledged."""
 
+MAX_ADDRESSES = 10_000
+"""Pairs of addresses whose texts are kept, each chunk."""
+
 Endpoint: TypeAlias = tuple[str, int]
 """An address as text, and a port."""
 
@@ -249,12 +252,32 @@ def endpoints_of(layer: Layer, entry: int) -> list[Endpoint]:
     """Address and port that a segment or datagram came from, and those that it went to."""
     begin = int(layer.start[entry])
     ports = layer.data[begin : begin + 4].tobytes()
-    texts = ["", ""]
-    around = internet_layer(layer)
+    texts = ("", "")
+    around = layer.once("internet", lambda: internet_layer(layer))
     if around is not None:
         outer, index = around
-        texts = [_address(outer, int(index[entry]), name) for name in outer.protocol.addresses or ("", "")]
+        texts = _addresses(outer, int(index[entry]))
     return [(texts[0], int.from_bytes(ports[:2], "big")), (texts[1], int.from_bytes(ports[2:], "big"))]
+
+
+PLAIN_HEADERS = {"ip": (0, 0x45, slice(12, 20)), "ipv6": (6, 6, slice(8, 40))}
+"""A byte that tells that no option or extension header changes where a packet goes, and where the addresses are."""
+
+
+def _addresses(layer: Layer, entry: int) -> tuple[str, str]:
+    """Source and destination of an IP packet. Those of a chunk have few addresses, whose texts are made once."""
+    at, value, place = PLAIN_HEADERS[layer.protocol.name]
+    begin = int(layer.start[entry])
+    head = layer.data[begin : min(begin + place.stop, int(layer.end[entry]))].tobytes()
+    made: dict[bytes, tuple[str, str]] = layer.once("addresses", dict)
+    is_plain = len(head) == place.stop and head[at] == value
+    if is_plain and (known := made.get(head[place])):
+        return known
+    source, destination = layer.protocol.addresses or ("", "")
+    texts = _address(layer, entry, source), _address(layer, entry, destination)
+    if is_plain and len(made) < MAX_ADDRESSES:
+        made[head[place]] = texts
+    return texts
 
 
 def _address(layer: Layer, entry: int, name: str) -> str:

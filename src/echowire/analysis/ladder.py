@@ -55,20 +55,42 @@ class Arrow:
 
 
 class Ladder:
-    """The arrows of a conversation."""
+    """The arrows of a conversation: of all its segments, or of those that are added as they come."""
 
-    def __init__(self, segments: Sequence[Segment], *, joined: bool = True) -> None:
-        started = any(one.flags & SYN for one in segments)
+    def __init__(self, segments: Sequence[Segment] = (), *, joined: bool = True, started: bool | None = None) -> None:
+        """`started`: its handshake is among the segments; None if `segments` show that."""
+        if started is None:
+            started = any(one.flags & SYN for one in segments)
         self.states = [CLOSED, LISTEN] if started else [ESTAB, ESTAB]
+        self._joined = joined
         self._next = [0, 0]
         self._fin: list[int | None] = [None, None]
         self._unread = [False, False]
         """Whether an end was sent something that it has not been seen to read."""
         self.arrows: list[Arrow] = []
         for one in segments:
-            arrow = self._arrow(one)
-            if not (joined and self._joins(arrow)):
-                self.arrows.append(arrow)
+            self.add(one)
+
+    def add(self, one: Segment) -> None:
+        """The next segment: one more arrow, or one more of the last arrow's run."""
+        arrow = self._arrow(one)
+        if not (self._joined and self._joins(arrow)):
+            self.arrows.append(arrow)
+
+    def settled(self) -> list[Arrow]:
+        """The arrows which do not change any more, all but the last; they are forgotten here."""
+        done = self.arrows[:-1]
+        del self.arrows[:-1]
+        return done
+
+    def settle(self) -> list[Arrow]:
+        """All arrows, forgotten here: the next segment begins a new one."""
+        done, self.arrows = self.arrows, []
+        return done
+
+    def skip(self) -> None:
+        """Some segments were not seen: what is missing then is no gap."""
+        self._next = [0, 0]
 
     def _arrow(self, one: Segment) -> Arrow:
         mark = self._mark(one)
@@ -158,29 +180,53 @@ class Ladder:
         return True
 
 
-def lines(arrows: Sequence[Arrow], width: int) -> Iterator[str]:
-    """The ladder for a terminal: time, the client's calls and state, the arrow, the server's state and calls.
-
-    On fewer than `MIN_WIDTH` columns, without calls.
-    """
-    wide = width >= MIN_WIDTH
-    side = max(14, (width - TIME_WIDTH) // 5) if wide else 12
-    middle = max(20, width - TIME_WIDTH - 2 * side - 2)
-    yield f"{'seconds':>{TIME_WIDTH - 2}}  {'client':>{side}} {'':{middle}} server"
-    begin = arrows[0].time_ns if arrows else 0
-    before = ("", "")
-    for one in arrows:
-        seconds = f"{(one.time_ns - begin) / 1_000_000_000:{TIME_WIDTH - 2}.6f}"
-        states = [state if state != was else "" for state, was in zip(one.states, before, strict=True)]
-        calls = [", ".join(names) for names in one.calls] if wide else ["", ""]
-        yield f"{seconds}  {calls[0][:side]:>{side}} {_centred(one, middle)} {calls[1]}"[:width].rstrip()
-        shaft = _shaft(one, middle)
-        yield f"{'':{TIME_WIDTH}}{states[0]:>{side}} {shaft} {states[1]}"[:width].rstrip()
-        before = one.states
-
-
 TIME_WIDTH = 14
 MIN_WIDTH = 80
+"""Columns from which calls are shown."""
+
+
+class LadderText:
+    """The ladder for a terminal, two lines an arrow: time, the client's calls and state, the arrow, the server's state
+    and calls. On fewer than `MIN_WIDTH` columns, without calls.
+    """
+
+    def __init__(self) -> None:
+        self._begin_ns: int | None = None
+        self._states = ("", "")
+
+    def head(self, width: int) -> str:
+        """The line above."""
+        side, middle = _widths(width)
+        return f"{'seconds':>{TIME_WIDTH - 2}}  {'client':>{side}} {'':{middle}} server"[: max(width, 1)]
+
+    def rows(self, one: Arrow, width: int, *, settled: bool = True) -> tuple[str, str]:
+        """What the next arrow is, and the states that it leaves the ends in, where they change. One that is not
+        `settled` may be asked for again.
+        """
+        side, middle = _widths(width)
+        begin = one.time_ns if self._begin_ns is None else self._begin_ns
+        seconds = f"{(one.time_ns - begin) / 1_000_000_000:{TIME_WIDTH - 2}.6f}"
+        states = [state if state != was else "" for state, was in zip(one.states, self._states, strict=True)]
+        calls = [", ".join(names) for names in one.calls] if width >= MIN_WIDTH else ["", ""]
+        if settled:
+            self._begin_ns, self._states = begin, one.states
+        said = f"{seconds}  {calls[0][:side]:>{side}} {_centred(one, middle)} {calls[1]}"
+        drawn = f"{'':{TIME_WIDTH}}{states[0]:>{side}} {_shaft(one, middle)} {states[1]}"
+        return said[:width].rstrip(), drawn[:width].rstrip()
+
+
+def lines(arrows: Sequence[Arrow], width: int) -> Iterator[str]:
+    """The ladder of all arrows."""
+    text = LadderText()
+    yield text.head(width)
+    for one in arrows:
+        yield from text.rows(one, width)
+
+
+def _widths(width: int) -> tuple[int, int]:
+    """Columns at the client's side, and of the arrow."""
+    side = max(len("connect returns"), (width - TIME_WIDTH) // 5) if width >= MIN_WIDTH else 12
+    return side, max(20, width - TIME_WIDTH - 2 * side - 2)
 
 
 def _centred(one: Arrow, width: int) -> str:

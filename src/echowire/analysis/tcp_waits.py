@@ -13,16 +13,18 @@ came then, and by who spoke next. The rules are tried in this order:
 5. Full segments that follow one without PSH, or each other at a steady pace: the path's bandwidth.
 6. An end that speaks after all it waited for is there was thinking; for no longer than a round trip, it may be the way.
 7. Before an end of the connection or a keep-alive: idle. After the first FIN: closing.
+8. Where the capture lost segments, longer waits are unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
+from echowire.analysis.tcp_bulk import Bulk, round_trip
 from echowire.analysis.tcp_record import ACK, FIN, PSH, RST, SYN, Segment
 
 HANDSHAKE, CLIENT, SERVER = "handshake", "client thinking", "server thinking"
@@ -35,6 +37,8 @@ CAUSES = (
     UNKNOWN,
 )  # fmt: skip
 
+ON_THE_WAY = (CONGESTION, BANDWIDTH, ROUND_TRIP)
+
 MS = 1_000_000
 MIN_TIMEOUT_NS = 180 * MS
 """Linux's shortest retransmission timeout is 200 ms (TCP_RTO_MIN), less what a capture's clock may be off."""
@@ -45,8 +49,14 @@ MIN_DELAYED_ACK_NS = 30 * MS
 PROMPT_NS = 5 * MS
 """Within which a sender that had more to send does so, once it may."""
 
+MIN_LONG_NS = MS
+"""A round trip from which its pauses show beside what a host's scheduler does."""
+
 REORDERED_NS = 3 * MS
 """What fills a hole within this was overtaken, not lost (as Wireshark has it)."""
+
+USUAL_MSS = 1460
+"""Of Ethernet, where the handshake was not seen."""
 
 FULL_SHARE = 0.9
 BULK_BYTES = 1300
@@ -83,7 +93,9 @@ class Side:
     edge: int | None = None
     """The first sequence number that the receiver's window does not take; None before it was told."""
     full: int = 0
-    """Bytes of the longest segment."""
+    """Bytes of the longest segment; of several, if the network card cuts them."""
+    most: int = USUAL_MSS
+    """Bytes that a segment may have on the way."""
     duplicates: int = 0
     since: int | None = None
     """Index of the first sign of the present loss."""
@@ -92,7 +104,17 @@ class Side:
     """What must be acknowledged for the recovery to end."""
     began: int = 0
     hole_ns: int | None = None
+    holes: list[tuple[int, int, int]] = field(default_factory=list)
+    """First number and the one after the last of what was passed over, and not acknowledged; index of the segment that
+    showed it."""
     sent_again: int = 0
+    for_nothing: int = 0
+    """Segments that were sent again, by a probe of the tail (RFC 8985, section 7), and had come."""
+    probes: set[int] = field(default_factory=set)
+    """Where the segments end that the present or the last recovery sent again untold and early, as probes are."""
+    recovered: tuple[int, int] = (0, 0)
+    """Indexes of the last recovery's first segment, and the one after its last."""
+    recovered_by: str = ""
     unseen: int = 0
     """Bytes that were acknowledged and never seen: the capture lost them."""
     has_fin: bool = False
@@ -107,6 +129,11 @@ class Side:
         return FULL_SHARE * min(self.full, BULK_BYTES)
 
     @property
+    def segment(self) -> int:
+        """Bytes of a full segment on the way."""
+        return min(self.full, self.most)
+
+    @property
     def outstanding(self) -> int:
         """Bytes that were seen and not acknowledged."""
         return self.next - self.acked
@@ -115,7 +142,8 @@ class Side:
 class Waits:
     """All waits of a conversation; `waits` has one a segment but for the first."""
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
+    def __init__(self, segments: Sequence[Segment], mss: Sequence[int] = (0, 0)) -> None:
+        """`mss`: what each end said that it takes; 0 where that is not known."""
         self._segments = segments
         self.sides = (Side(), Side())
         """Of the client's bytes, and the server's."""
@@ -125,15 +153,18 @@ class Waits:
         """The handshake was done, or was not seen."""
         self._sent: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._recovering: dict[int, str] = {}
+        self._blind: set[int] = set()
+        """Indexes of segments before which the capture lost others."""
         for side, end in zip(self.sides, (0, 1), strict=True):
             mine = [one for one in segments if one.end == end and one.length]
             side.full = max((one.length for one in mine), default=0)
+            side.most = mss[1 - end] or USUAL_MSS
             full = [one for one in mine if one.length >= side.bulk]
             gaps = [later.time_ns - earlier.time_ns for earlier, later in pairwise(full)]
             unpushed = sum(not one.flags & PSH for one in full)
             if len(gaps) >= STEADY_GAPS and unpushed >= MIN_UNPUSHED_SHARE * len(full):
                 side.usual_gap_ns = median(gaps)
-        self.waits = self._overlaid([*self._walked()])
+        self.waits = self._overlaid(self._in_bulk([*self._walked()]))
 
     def _walked(self) -> Iterator[Wait]:
         before: Segment | None = None
@@ -147,12 +178,27 @@ class Waits:
             if side.recovery:
                 self._recovered(side, len(self._segments) - 1)
 
+    def _in_bulk(self, waits: list[Wait]) -> list[Wait]:
+        """With what held a sender in bulk, where the path is long enough for it to show."""
+        trip = round_trip(self._segments)
+        if trip.whole < MIN_LONG_NS:
+            return waits
+        for end, side in enumerate(self.sides):
+            for at, fills, is_full in Bulk(self._segments, end, side.bulk, side.segment, trip).held():
+                if waits[at - 1].cause in ON_THE_WAY:
+                    cause = WINDOW if fills else BANDWIDTH if is_full else CONGESTION
+                    waits[at - 1] = waits[at - 1]._replace(cause=cause, end=end)
+        return waits
+
     def _overlaid(self, waits: list[Wait]) -> list[Wait]:
-        """With the recoveries, which are known only once they are over."""
-        return [
-            one._replace(cause=self._recovering[at]) if at in self._recovering else one
-            for at, one in enumerate(waits, 1)
-        ]
+        """With what is known only later: the recoveries, and where the capture lost what may have come meanwhile."""
+        out = []
+        for at, one in enumerate(waits, 1):
+            cause = self._recovering.get(at, one.cause)
+            if at in self._blind and at not in self._recovering and one.end_ns - one.start_ns > PROMPT_NS:
+                cause = UNKNOWN
+            out.append(one._replace(cause=cause) if cause != one.cause else one)
+        return out
 
     def _cause(self, index: int, one: Segment) -> tuple[str, int]:
         """Why nothing came before this segment, and whom that held up."""
@@ -183,7 +229,7 @@ class Waits:
     def _is_closed(self, side: Side) -> bool:
         """The window takes no full segment more, of which there are more than it takes."""
         assert side.edge is not None
-        return side.edge - side.next < side.full and (side.outstanding > 0 or side.edge <= side.next)
+        return side.edge - side.next < side.segment and (side.outstanding > 0 or side.edge <= side.next)
 
     def _is_prompt(self, index: int, speaker: int) -> bool:
         """The sender went on as soon as this segment, an acknowledgment, had come."""
@@ -197,13 +243,14 @@ class Waits:
 
     def _is_steady(self, side: Side, one: Segment, waited: int) -> bool:
         is_full = one.length >= side.bulk and side.usual_gap_ns > 0
-        return side.had_more or waited <= PROMPT_NS // 5 or (is_full and waited <= STEADY_GAPS * side.usual_gap_ns)
+        gaps = max(STEADY_GAPS, 2 * one.length // max(side.segment, 1))  # what a network card cuts or joins is several
+        return side.had_more or waited <= PROMPT_NS // 5 or (is_full and waited <= gaps * side.usual_gap_ns)
 
     def _held(self, one: Segment, side: Side, waited: int) -> str:
         """What held a sender that had bytes in flight and went on when they were acknowledged."""
         sent = self._sent[1 - one.end].get(one.ack)
         took = one.time_ns - sent if sent is not None else waited
-        small = side.outstanding < max(side.full, 536) or side.outstanding <= side.full
+        small = side.outstanding <= max(side.segment, 536)
         if took >= max(MIN_DELAYED_ACK_NS, self.round_trip_ns + MIN_DELAYED_ACK_NS) and small:
             return DELAYED_ACK
         if took > 2 * self.round_trip_ns + 2 * MS or self.round_trip_ns < MS:
@@ -212,6 +259,7 @@ class Waits:
 
     def _take(self, index: int, one: Segment) -> None:
         mine, other = self.sides[one.end], self.sides[1 - one.end]
+        says_more = bool(one.flags & ACK) and one.ack > other.acked
         if one.flags & ACK:
             self._acknowledge(index, one, other)
         if one.flags & SYN:
@@ -224,7 +272,8 @@ class Waits:
             return
         if not mine.next and one.length:
             mine.next = one.seq
-        self._send(index, one, mine)
+        if not (mine.has_fin and says_more and not one.length):  # both close at once: the FIN is said again, with ACK
+            self._send(index, one, mine)
         mine.has_fin |= bool(one.flags & FIN)
 
     def _send(self, index: int, one: Segment, mine: Side) -> None:
@@ -233,11 +282,13 @@ class Waits:
             return
         is_probe = one.length <= 1 and mine.edge is not None and one.seq >= mine.edge - 1
         if one.seq < mine.next and not is_probe and not (one.length <= 1 and one.stop <= mine.acked):
+            mine.holes = [*_without(mine.holes, one.seq, one.stop)]
             overtaken = mine.hole_ns is not None and one.time_ns - mine.hole_ns <= REORDERED_NS
             if not overtaken:
                 self._repeat(index, one, mine)
         elif one.seq > mine.next and mine.next:
             mine.hole_ns = one.time_ns
+            mine.holes.append((mine.next, one.seq, index))
             mine.since = index if mine.since is None else mine.since
         mine.next = max(mine.next, one.stop)
         self._sent[one.end].setdefault(one.stop, one.time_ns)
@@ -250,6 +301,10 @@ class Waits:
         waited = one.time_ns - self._segments[index - 1].time_ns
         told = mine.duplicates > 0 or mine.since is not None
         kind = FAST if told and waited < MIN_TIMEOUT_NS else TIMEOUT
+        if not mine.recovery:
+            mine.probes.clear()
+        if kind == TIMEOUT and waited < MIN_TIMEOUT_NS:
+            mine.probes.add(one.stop)
         if mine.recovery and kind != mine.recovery and kind == TIMEOUT:
             self._recovered(mine, index - 1)
         if not mine.recovery:
@@ -263,8 +318,18 @@ class Waits:
         if one.ack > side.next:
             if side.next:
                 side.unseen += one.ack - side.next
+                self._blind.add(index)
             side.next = one.ack
+        while side.holes and side.holes[0][1] <= one.ack:
+            begin, end, shown = side.holes.pop(0)
+            side.unseen += end - begin
+            self._blind.add(shown)
         window = one.window
+        if one.told_twice in side.probes:
+            self._sent_for_nothing(one.told_twice, side)
+        elif side.probes and side.acked < one.ack <= min(side.probes) - side.segment and not one.has_sack:
+            for stop in sorted(side.probes):  # what was sent before is acknowledged only now: all was late
+                self._sent_for_nothing(stop, side)
         if one.ack > side.acked:
             side.acked, side.duplicates = one.ack, 0
             if not side.recovery:
@@ -279,12 +344,32 @@ class Waits:
         if not one.flags & RST:
             side.edge = max(side.edge or 0, one.ack + window)
 
+    def _sent_for_nothing(self, stop: int, side: Side) -> None:
+        """What a probe sent again had come, and its acknowledgment been late: nothing was lost."""
+        side.probes.discard(stop)
+        side.sent_again -= 1
+        side.for_nothing += 1
+        if side.probes or (side.recovery or side.recovered_by) != TIMEOUT:
+            return
+        begin, end = (side.began, side.began) if side.recovery else side.recovered
+        for at in range(begin, end):
+            self._recovering.pop(at, None)
+        side.recovery, side.since, side.hole_ns, side.duplicates = "", None, None, 0
+
     def _recovered(self, side: Side, index: int) -> None:
         """A recovery ends with the segment `index`."""
         for at in range(side.began, index + 1):
             if self._recovering.get(at) != TIMEOUT:
                 self._recovering[at] = side.recovery
+        side.recovered, side.recovered_by = (side.began, index + 1), side.recovery
         side.recovery, side.since, side.hole_ns, side.duplicates = "", None, None, 0
+
+
+def _without(holes: Sequence[tuple[int, int, int]], begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """What the bytes from `begin` to `end` leave of the holes."""
+    for first, last, shown in holes:
+        parts = ((first, min(last, begin), shown), (max(first, end), last, shown))
+        yield from (part for part in parts if part[0] < part[1])
 
 
 def _next_speakers(segments: Sequence[Segment]) -> list[int | None]:

@@ -18,6 +18,7 @@ from echowire.analysis.tcp_waits import (
     FAST,
     HANDSHAKE,
     IDLE,
+    MIN_LONG_NS,
     MS,
     ROUND_TRIP,
     SERVER,
@@ -35,11 +36,19 @@ TROUBLES = (WINDOW, FAST, TIMEOUT, DELAYED_ACK, CLIENT, SERVER, BANDWIDTH, CONGE
 takes most of the time."""
 
 MIN_SHARE = 0.25
-MIN_TROUBLE_NS = 50 * MS
-"""A cause below this is not what anybody waits for."""
+MIN_TROUBLE_NS = 100 * MS
+"""A cause below this is not what anybody waits for: it is what people notice at all, and a process that was not run for
+some turns of a busy host's scheduler is no fault of the conversation."""
+
+MIN_STALL_NS = 30 * MS
+"""Of a delayed acknowledgment, which is a fault each time, with a known remedy."""
 
 MIN_REPEATS = 3
 """Segments sent again in a row without any answer, after which the path is taken for silent."""
+
+OVERRUN = 2
+"""A path that was used up for so many times as long as losses were made good for was overrun: they are how TCP finds
+out how much it takes (RFC 5681, section 3.1)."""
 
 SHOWN_SPANS = 20
 
@@ -57,8 +66,20 @@ ADVICE = {
     ROUND_TRIP: "bytes were on their way",
     IDLE: "nobody had anything to say",
     CLOSING: "the connection was being closed",
-    UNKNOWN: "the capture does not tell",
+    UNKNOWN: "the capture does not tell, as it lost segments",
 }
+
+
+REFUSING = {
+    "net": "there is no route to it",
+    "host": "it does not answer there",
+    "forbidden": "a firewall rejects it",
+    "port": "a firewall rejects it, as a host itself refuses with RST",
+    "protocol": "it does not speak TCP, or a firewall rejects it",
+    "hops": "the way goes in circles, or is too long",
+    "": "something on the way does not pass it on",
+}
+"""What an ICMP error means for a connection."""
 
 
 @dataclass(slots=True)
@@ -96,13 +117,13 @@ def judge(record: TcpRecord) -> Verdict | None:
     segments = record.segments()
     if not segments:
         return None
-    waits = Waits(segments)
+    waits = Waits(segments, record.mss)
     spans = _spans(waits.waits)
     totals = dict.fromkeys(CAUSES, 0)
     for span in spans:
         totals[span.cause] += span.end_ns - span.start_ns
     totals = {cause: took for cause, took in totals.items() if took}
-    name, sentence = _named(segments, waits, spans, totals)
+    name, sentence = _unconnected(record, segments) or _named(segments, waits, spans, totals)
     return Verdict(name, sentence, spans, totals, [*_notes(record, segments, waits)])
 
 
@@ -116,19 +137,36 @@ def _spans(waits: Sequence[Wait]) -> list[Span]:
     return spans
 
 
+def _unconnected(record: TcpRecord, segments: Sequence[Segment]) -> tuple[str, str] | None:
+    """Name and sentence where no connection came about; None where one did, or it was there before."""
+    syns = [one for one in segments if one.flags & SYN and not one.flags & ACK]
+    if not syns or any(one.end == 1 and one.flags & SYN for one in segments):
+        return None
+    reset = next((one for one in segments if one.end == 1 and one.flags & RST), None)
+    if reset is not None:
+        return REFUSED, (
+            f"the server refused the connection (RST in frame {reset.frame}): nothing listens there, or a firewall "
+            "rejects in its name"
+        )
+    if any(one.end == 1 for one in segments):
+        return None
+    refusal = next((one for one in record.refusals if one.kind != "size"), None)
+    if refusal is not None:
+        return REFUSED, (
+            f"{refusal.source} refused the connection to {record.ends[1][0]} (ICMP {refusal.said} in frame "
+            f"{refusal.frame}): {REFUSING[refusal.kind]}"
+        )
+    often = f"{len(syns)} times" if len(syns) > 1 else "once"
+    where = f"frames {syns[0].frame} to {syns[-1].frame}" if len(syns) > 1 else f"frame {syns[0].frame}"
+    return UNANSWERED, (
+        f"{often} the client asked for a connection ({where}), and nothing came back: the server is not there, or a "
+        "firewall drops"
+    )
+
+
 def _named(segments: Sequence[Segment], waits: Waits, spans: Sequence[Span], totals: dict[str, int]) -> tuple[str, str]:
     """The main cause, and the sentence."""
     resets = [one for one in segments if one.flags & RST]
-    syns = [one for one in segments if one.flags & SYN and not one.flags & ACK]
-    answered = any(one.end == 1 for one in segments)
-    if syns and not answered:
-        return UNANSWERED, (
-            f"{len(syns)} times the client asked for a connection (frames {syns[0].frame} to {syns[-1].frame}), and "
-            "nothing came back: the server is not there, or a firewall drops"
-        )
-    has_data = any(one.length for one in segments)
-    if resets and syns and not has_data and resets[0].end == 1 and not _accepted(segments):
-        return REFUSED, f"the server refused the connection (RST in frame {resets[0].frame}): nothing listens there"
     if (silent := _silence(segments)) is not None:
         return SILENCE, silent
     loudest = max(TROUBLES, key=lambda cause: totals.get(cause, 0))
@@ -141,20 +179,45 @@ def _named(segments: Sequence[Segment], waits: Waits, spans: Sequence[Span], tot
         )
     repeated = sum(side.sent_again for side in waits.sides)
     recovering = totals.get(FAST, 0) + totals.get(TIMEOUT, 0)
-    if repeated and (recovering >= MIN_SHARE * whole or took < MIN_TROUBLE_NS or loudest in (BANDWIDTH, CONGESTION)):
+    is_trouble = _is_trouble(loudest, took, whole)
+    unknown = totals.get(UNKNOWN, 0)
+    if unknown > took and _is_trouble(UNKNOWN, unknown, whole):
+        return UNKNOWN, f"{_share(unknown, whole)} of {_seconds(whole)}: {ADVICE[UNKNOWN]}"
+    overran = loudest == BANDWIDTH and is_trouble and took >= OVERRUN * recovering
+    hides_loss = not is_trouble or loudest in (BANDWIDTH, CONGESTION)
+    if repeated and not overran and (recovering >= MIN_SHARE * whole or hides_loss):
         loudest = max((FAST, TIMEOUT), key=lambda cause: totals.get(cause, 0))
         took = totals.get(loudest, 0)
-    elif took < MIN_TROUBLE_NS or took < MIN_SHARE * whole:
-        return CLEAN, f"nothing was lost, and nobody waited long: {_seconds(whole)} in all"
+    elif not is_trouble:
+        most = max(totals, key=lambda cause: totals[cause], default=UNKNOWN)
+        mostly = f", most of it {most}" if totals.get(most, 0) > whole / 2 else ""
+        return CLEAN, f"nothing was lost, and nobody waited long: {_seconds(whole)} in all{mostly}"
     longest = max(
         (one for one in spans if one.cause == loudest), key=lambda one: one.end_ns - one.start_ns, default=None
     )
     where = f"; the longest time before frame {longest.last_frame}" if longest else ""
-    return loudest, f"{_share(took, whole)} of {_seconds(whole)}: {ADVICE[loudest]}{where}"
+    if overran and repeated:
+        where += f"; it was overrun at times, and {repeated} segments were sent again"
+    advice = _window_advice(segments, waits) if loudest == WINDOW else ADVICE[loudest]
+    return loudest, f"{_share(took, whole)} of {_seconds(whole)}: {advice}{where}"
 
 
-def _accepted(segments: Sequence[Segment]) -> bool:
-    return any(one.end == 1 and one.flags & SYN for one in segments)
+def _window_advice(segments: Sequence[Segment], waits: Waits) -> str:
+    """Whether the receiver did not read, or has too little room for a path as long as this."""
+    trip = waits.round_trip_ns
+    end = max((0, 1), key=lambda end: waits.sides[end].next)
+    windows = [one.window for one in segments if one.end != end and not one.flags & (SYN | RST)]
+    if trip < MIN_LONG_NS or not windows or min(windows) < waits.sides[end].segment:
+        return ADVICE[WINDOW]
+    most = max(windows)
+    return (
+        f"the receiver's window, {most} bytes at most, is too small for a round trip of {_seconds(trip)}: no more than "
+        f"{8 * most * SECOND_NS / trip / 1e6:.3g} Mbit/s fit through (a larger SO_RCVBUF, or none, which grows)"
+    )
+
+
+def _is_trouble(cause: str, took: int, whole: int) -> bool:
+    return took >= (MIN_STALL_NS if cause == DELAYED_ACK else MIN_TROUBLE_NS) and took >= MIN_SHARE * whole
 
 
 def _silence(segments: Sequence[Segment]) -> str | None:
@@ -182,6 +245,11 @@ def _notes(record: TcpRecord, segments: Sequence[Segment], waits: Waits) -> Iter
         side = waits.sides[end]
         if side.sent_again:
             yield f"{side.sent_again} segments of the {who} were sent again"
+        if side.for_nothing:
+            yield (
+                f"{side.for_nothing} segments of the {who} were sent again as their acknowledgment was late, and had "
+                "come: nothing was lost there"
+            )
         if side.unseen:
             yield (
                 f"{side.unseen} bytes of the {who} were acknowledged and never seen: the capture lost them, not the "
@@ -195,12 +263,17 @@ def _notes(record: TcpRecord, segments: Sequence[Segment], waits: Waits) -> Iter
             )
     if not any(one.flags & SYN for one in segments):
         yield "the handshake is not in the capture: windows are shown unscaled, and who is the client is a guess"
+    said = {(one.source, one.said): one for one in reversed(record.refusals)}
+    for one in said.values():
+        yield f"{one.source} answered with an ICMP error in frame {one.frame}: {one.said}"
+    if record.copies:
+        yield f"{record.copies} packets are in the capture twice, and were looked at once"
     if record.left_out:
         yield f"{record.left_out} segments more were not looked at"
 
 
 def _also(cause: str, took: int, whole: int) -> str:
-    if took < MIN_TROUBLE_NS or took < MIN_SHARE * whole:
+    if not _is_trouble(cause, took, whole):
         return ""
     return f"; before that, {_share(took, whole)} of {_seconds(whole)}: {ADVICE[cause]}"
 

@@ -24,6 +24,7 @@ from echowire.cli.capture_report import (
     summary,
 )
 from echowire.cli.common import Environment, pass_environment, printable
+from echowire.cli.live_ladder import GrowingLadder, pins_tcp_port
 from echowire.cli.read import line_format
 
 KILO = 1000
@@ -72,6 +73,7 @@ of them costs is half a millisecond, however few they are: at 20,000 a second it
 @click.option("-t", "time_form", type=click.Choice(["r", "d", "dd", "e", "u", "ud", "a", "ad"]), default="r")
 @click.option("--jsonl", is_flag=True, help="Print packets, drops and the summary as lines of JSON.")
 @click.option("--processes/--no-processes", default=None, help="Say whose each packet is; see below.")
+@click.option("--ladder/--no-ladder", default=None, help="Draw conversations, not the packet list; see below.")
 @click.option("-n", "numeric", is_flag=True, help="As in tcpdump; names are never looked up here.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no packets.")
 @pass_environment
@@ -81,7 +83,8 @@ def command(env: Environment, /, **options: Any) -> int:
     \b
     echowire capture -D                                     the interfaces
     echowire capture -i eth0 -w a.pcapng                    to a file; Ctrl-C ends it
-    echowire capture -i lo tcp port 12345                   the packet list, live
+    echowire capture -i any                                 the packet list, live
+    echowire capture -i lo tcp port 12345                   one TCP port: its conversations drawn as they happen
     echowire capture -i any -Y 'dns' -T fields -e dns.qry.name
     echowire capture -i eth0 -w a.pcapng -b filesize:100000 -b files:10   the last gigabyte
     echowire capture -i eth0 -w - | tshark -r -
@@ -90,6 +93,9 @@ def command(env: Environment, /, **options: Any) -> int:
     duration:TIME, filesize:KB, packets:N, files:N end the capture. -Y and -c never change what a file gets of what
     was taken: -Y chooses what is printed. Printing gives way to writing: where packets come too fast for both, rows are
     passed over, and counted.
+
+    On a terminal, a filter for one TCP port draws the conversation as it happens: an arrow a segment or a run of them,
+    the socket calls and the states of both ends; --no-ladder shows the packet list, --ladder draws for any filter.
 
     Each packet of a socket of this host bears the processes of its ends, sender first: proc.pid, proc.name and proc.of
     (user, and unit or container), or of one end proc.srcpid, proc.dstname and so on, as fields of -e and -Y; in pcapng
@@ -130,6 +136,11 @@ class Capturing:
             raise UsageError("-e names fields of -T fields or --jsonl; give one of them")
         if options["ring_buffer"] and options["write"] in (None, "-"):
             raise UsageError("-b makes files in turn; name the first with -w FILE")
+        if options["ladder"]:
+            if options["jsonl"] or options["form"] == "fields" or options["display_filter"] or options["write"] == "-":
+                raise UsageError("--ladder draws all segments on a terminal; leave out --jsonl, -T fields, -Y and -w -")
+            if not self._env.has_colour:
+                raise UsageError("--ladder needs a terminal; `echowire read FILE -q -z ladder,0` draws that of a file")
         if options["write"] == "-" and self._prints:
             raise UsageError("standard output has the packets already (-w -); print nothing more to it")
 
@@ -140,13 +151,26 @@ class Capturing:
         return not options["quiet"] and bool(asked or not options["write"])
 
     @property
-    def _is_list(self) -> bool:
-        """Whether the packet list is shown as it happens, on a terminal."""
+    def _is_shown(self) -> bool:
+        """Whether packets are shown as they happen, on a terminal: as the list, or the ladder."""
         return self._env.has_colour and not self._options["quiet"] and self._options["write"] != "-"
 
     @property
+    def _draws_ladder(self) -> bool:
+        """If it was asked for, or one TCP port is looked at and nothing else was asked for."""
+        options = self._options
+        if not self._is_shown or options["ladder"] is False:
+            return False
+        other = options["jsonl"] or options["form"] == "fields" or options["display_filter"]
+        return bool(options["ladder"] or (not other and pins_tcp_port(self._capture_filter)))
+
+    @property
     def _only_writes(self) -> bool:
-        return self._options["write"] not in (None, "-") and not self._prints and not self._is_list
+        return self._options["write"] not in (None, "-") and not self._prints and not self._is_shown
+
+    @property
+    def _capture_filter(self) -> str:
+        return self._options["capture_filter"] or " ".join(self._options["expression"])
 
     @property
     def _wants_processes(self) -> bool:
@@ -154,7 +178,7 @@ class Capturing:
         options = self._options
         asked: bool | None = options["processes"]
         if asked is None:
-            return not (options["write"] and self._kind() == "pcap" and not self._prints and not self._is_list)
+            return not (options["write"] and self._kind() == "pcap" and not self._prints and not self._is_shown)
         return asked
 
     def run(self) -> int:
@@ -193,7 +217,7 @@ class Capturing:
             live.run()
             return
         chunks = live.chunks(
-            *options["fields"],
+            *(report.fields or options["fields"]),
             display_filter=options["display_filter"] or "",
             may_skip=bool(options["write"]) or report.may_skip,
         )
@@ -207,7 +231,7 @@ class Capturing:
         names = [_named(name, [*listed, "any"]) for name in asked]
         return LiveCapture(
             names,
-            filter=options["capture_filter"] or " ".join(options["expression"]),
+            filter=self._capture_filter,
             snap_len=options["snap_len"] or MAX_SNAP_LEN,
             promiscuous=not options["not_promiscuous"],
             buffer_bytes=options["buffer_mib"] * MIB,
@@ -224,7 +248,9 @@ class Capturing:
             return JsonLines(env, live, options["fields"])
         if options["form"] == "fields":
             return PlainFields(env, live, options["fields"], line_format(options["settings"]))
-        if self._is_list:
+        if self._draws_ladder:
+            return GrowingLadder(env, live)
+        if self._is_shown:
             return LiveList(env, live, options["time_form"])
         if self._prints:
             return PlainList(env, live, options["time_form"])

@@ -27,6 +27,8 @@ class Report:
 
     shows = False
     may_skip = False
+    fields: Sequence[str] = ()
+    """That it needs of the packets; none is all."""
 
     def __init__(self, env: Environment, live: LiveCapture) -> None:
         self.env, self.live = env, live
@@ -133,22 +135,29 @@ class LiveList(Report):
         self.env.flush()
 
     def _draw_status(self) -> None:
+        if self._is_due():
+            said = self._said()[: shutil.get_terminal_size().columns - 1]
+            self.env.write(f"\r\x1b[K\x1b[7m{said}\x1b[m".encode())
+        self.env.flush()
+
+    def _is_due(self) -> bool:
+        """Whether the line beneath is to be drawn again."""
         now = time.monotonic()
-        if now - self._drawn < STATUS_S:
-            self.env.flush()
-            return
-        self._drawn = now
-        counters, (before, captured) = self.live.counters(), self._last
+        due = now - self._drawn >= STATUS_S
+        self._drawn = now if due else self._drawn
+        return due
+
+    def _said(self) -> str:
+        """The line beneath."""
+        now, counters, (before, captured) = time.monotonic(), self.live.counters(), self._last
         if now - before >= 1:
             self._rate, self._last = (counters.captured - captured) / (now - before), (now, counters.captured)
         hidden = self._passed_over + self.live.skipped
-        said = (
+        return (
             f"{printable(', '.join(self.live.names))}: {counters.captured:,} packets, {self._rate:,.0f}/s, "
             f"{counters.dropped:,} dropped by the ring, {counters.interface_dropped:,} by the interface"
             + (f", {hidden:,} rows passed over" if hidden else "")
         )
-        self.env.write(f"\r\x1b[K\x1b[7m{said[: shutil.get_terminal_size().columns - 1]}\x1b[m".encode())
-        self.env.flush()
 
 
 def list_objects(chosen: Any, live: LiveCapture) -> Iterator[dict[str, Any]]:

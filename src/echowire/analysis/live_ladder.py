@@ -1,0 +1,167 @@
+"""The ladder of what is being captured: arrows as their segments come, of the conversation that speaks.
+
+Its memory does not grow: of each of the last `MAX_CONVERSATIONS` it keeps the state and the arrow that may still get
+longer. Where arrows come faster than anybody reads, some are passed over: first those that tell nothing but that it
+goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from echowire.analysis.ladder import Arrow, Ladder, LadderText
+from echowire.analysis.tcp_record import FIN, MIN_HEADER, RST, SEGMENT_FIELDS, SYN, Numbering, Raw, raw_of
+from echowire.wire.dissect import Packets
+from echowire.wire.layers import Layer
+from echowire.wire.streams import stream_numbers
+
+MAX_CONVERSATIONS = 64
+"""Whose states are kept; one that has not spoken for so many others begins anew, as if met in the middle."""
+
+MAX_WAITING = 10_000
+"""Arrows that wait to be drawn; beyond that the oldest are passed over."""
+
+
+@dataclass(slots=True, eq=False)
+class Pictured:
+    """A conversation, as far as it was met."""
+
+    stream: int
+    client: str
+    server: str
+    numbering: Numbering
+    ladder: Ladder
+    text: LadderText = field(default_factory=LadderText)
+
+    @property
+    def title(self) -> str:
+        """Who talks to whom."""
+        return f"tcp.stream {self.stream}: client {self.client}, server {self.server}"
+
+
+class LiveLadder:
+    """Feed it packets as they come, and ask it for lines."""
+
+    fields: Sequence[str] = SEGMENT_FIELDS
+    """The fields that a capture needs for it."""
+
+    def __init__(self) -> None:
+        self.passed_over = 0
+        """Arrows that were not drawn."""
+        self._known: dict[int, Pictured] = {}
+        self._speaking: Pictured | None = None
+        self._drawn: Pictured | None = None
+        self._waiting: list[tuple[Pictured, Arrow]] = []
+        self._unseen = 0
+
+    def feed(self, packets: Packets) -> None:
+        """The packets of a chunk."""
+        for stream, layer, entry in _entries(packets):
+            raw = raw_of(layer, entry)
+            one = self._conversation(stream, raw)
+            if one is not self._speaking:
+                self._settle()
+                self._speaking = one
+            one.ladder.add(one.numbering.segment(raw))
+            self._waiting += [(one, arrow) for arrow in one.ladder.settled()]
+        if len(self._waiting) > MAX_WAITING:
+            self.passed_over += len(self._waiting) - MAX_WAITING
+            del self._waiting[:-MAX_WAITING]
+
+    def skip(self, count: int) -> None:
+        """So many packets were not looked at: nothing is known to be missing that may be among them."""
+        self._settle()
+        self._unseen += count
+        for one in self._known.values():
+            one.ladder.skip()
+
+    def end(self) -> None:
+        """No more come: the last arrow does not change any more."""
+        self._settle()
+        self._speaking = None
+
+    def lines(self, width: int, most: int) -> list[str]:
+        """The lines of the arrows that are finished, each once; of no more than `most` arrows."""
+        waiting, self._waiting = self._waiting, []
+        chosen = _telling([arrow for _, arrow in waiting], most)
+        out = [f"[{self._unseen} packets not looked at]"[:width]] if self._unseen else []
+        hidden = self._unseen = 0
+        for at, (one, arrow) in enumerate(waiting):
+            if at not in chosen:
+                hidden += 1
+                continue
+            if hidden:
+                out.append(f"[{hidden} arrows passed over]"[:width])
+                self.passed_over += hidden
+                hidden = 0
+            out += self._above(one, width)
+            self._drawn = one
+            out += one.text.rows(arrow, width)
+        if hidden:
+            out.append(f"[{hidden} arrows passed over]"[:width])
+            self.passed_over += hidden
+        return out
+
+    def growing(self, width: int) -> list[str]:
+        """The lines of the arrow that may get longer; nothing before the first."""
+        one = self._speaking
+        if one is None or not one.ladder.arrows:
+            return []
+        return [*self._above(one, width), *one.text.rows(one.ladder.arrows[-1], width, settled=False)]
+
+    def _above(self, one: Pictured, width: int) -> list[str]:
+        """The lines above a conversation's arrows, if it was not its arrow that was drawn last."""
+        if one is self._drawn:
+            return []
+        return [*([""] if self._drawn else []), one.title[:width], one.text.head(width)]
+
+    def _settle(self) -> None:
+        """Let the arrow of who spoke last be finished."""
+        if self._speaking is not None:
+            self._waiting += [(self._speaking, arrow) for arrow in self._speaking.ladder.settle()]
+
+    def _conversation(self, stream: int, raw: Raw) -> Pictured:
+        one = self._known.pop(stream, None)
+        if one is None:
+            client = raw.client
+            server = raw.destination if client == raw.source else raw.source
+            ladder = Ladder(started=bool(raw.head[13] & SYN))
+            one = Pictured(stream, _shown(client), _shown(server), Numbering(client), ladder)
+            if len(self._known) >= MAX_CONVERSATIONS:
+                del self._known[next(iter(self._known))]
+        self._known[stream] = one  # the last is who spoke last
+        return one
+
+
+def _entries(packets: Packets) -> Iterator[tuple[int, Layer, int]]:
+    """Stream, layer and entry of each segment, in the order of the packets."""
+    found = []
+    for layer in packets.layers_of("tcp"):
+        if not layer.is_quoted:
+            streams = stream_numbers(layer, "tcp.stream")
+            whole = np.flatnonzero((streams >= 0) & (layer.end - layer.start >= MIN_HEADER))
+            rows = layer.rows[whole].tolist()
+            found += [
+                (row, stream, layer, entry)
+                for row, stream, entry in zip(rows, streams[whole].tolist(), whole.tolist(), strict=True)
+            ]
+    for _, stream, layer, entry in sorted(found, key=lambda one: one[0]):
+        yield stream, layer, entry
+
+
+def _telling(arrows: Sequence[Arrow], most: int) -> set[int]:
+    """Which arrows are drawn if not all can be: a connection's begin and end, what is marked, and the newest."""
+    if len(arrows) <= most:
+        return set(range(len(arrows)))
+    telling = [at for at, one in enumerate(arrows) if one.mark or one.flags & (SYN | FIN | RST)]
+    telling = telling[-(most // 2) :]
+    newest = [at for at in range(len(arrows) - most, len(arrows)) if at not in telling]
+    return {*telling, *newest[len(telling) - most :]}
+
+
+def _shown(end: tuple[str, int]) -> str:
+    host, port = end
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
