@@ -92,11 +92,13 @@ def _conversation(layer: Layer) -> tuple[Keys, Mask]:
     else:
         ip, index = around
         halves = [ip.uint(at, 8)[index] for at in (8, 16, 24, 32)]
-        return _ordered((halves[0], halves[1], ports[0]), (halves[2], halves[3], ports[1]))
-    return _ordered(ends[0], ends[1])
+        return key_of_ends((halves[0], halves[1], ports[0]), (halves[2], halves[3], ports[1]))
+    return key_of_ends(ends[0], ends[1])
 
 
-def _ordered(source: tuple[Keys, ...], destination: tuple[Keys, ...]) -> tuple[Keys, Mask]:
+def key_of_ends(source: tuple[Keys, ...], destination: tuple[Keys, ...]) -> tuple[Keys, Mask]:
+    """The key of what goes between two ends, equal for both directions, and whether it goes from the higher to the
+    lower. An end is some numbers, the most significant first."""
     higher = source[-1] > destination[-1]
     for here, there in zip(source[-2::-1], destination[-2::-1], strict=True):
         higher = (here > there) | ((here == there) & higher)

@@ -119,7 +119,8 @@ def _next(layer: Layer) -> Iterator[Next]:
     first = (layer.uint(6, 2) & 0x1FFF) == 0
     end = ends(layer)
     if layer.memory.defragment:
-        first &= ~is_fragment(layer)
+        # A first fragment that was cut completes nothing: what there is of it is read, as in Wireshark.
+        first &= ~(is_fragment(layer) & layer.has(np.maximum(layer.uint(2, 2), end - layer.start)))
     which = sound & first & ((layer.start + header) < end)
     index = layer.every if which.all() else np.flatnonzero(which)
     yield Next("ip.proto", (layer.uint(9, 1)[index],), index, (layer.start + header)[index], end[index])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echowire.wire.assigned import IP_PROTOCOLS
 from echowire.wire.columns import Type, gather_bytes
@@ -79,6 +80,18 @@ def _fragment_next(layer: Layer) -> Iterator[Next]:
         yield Next("ip.proto", (kind,), joined.index, joined.start, joined.end, data=joined.data)
         later = np.setdiff1d(later, joined.index)
     yield Next("", (), later, start[later], layer.wire_end[later])
+
+
+def leads_on(layer: Layer) -> NDArray[np.bool_]:
+    """Which extension headers are whole, and have the next header behind them: of fragments, those that complete a
+    datagram."""
+    if layer.protocol.name != "ipv6.fraghdr":
+        return layer.has(2) & layer.has(_bytes(layer))
+    found = np.zeros(len(layer), np.bool_)
+    for one in _fragment_next(layer):
+        if one.table:
+            found[one.index] = True
+    return found
 
 
 def _joined(layer: Layer, index: Rows) -> Joined:
