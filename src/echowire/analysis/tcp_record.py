@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, endpoints_of, entries_of
+from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, StreamPacket, packets_of
 from echowire.wire.dissect import Packets
-from echowire.wire.layers import Layer
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
@@ -92,16 +91,14 @@ class TcpRecord:
 
     def add(self, packets: Packets) -> None:
         """Take the conversation's segments of a chunk."""
-        for layer, entry in entries_of(packets, "tcp", self.stream):
-            if int(layer.end[entry]) - int(layer.start[entry]) < MIN_HEADER:
-                continue
+        for one in packets_of(packets, "tcp", self.stream):
             if len(self._raw) >= MAX_SEGMENTS:
                 self.left_out += 1
             else:
-                self._take(layer, entry)
+                self._take(one)
 
-    def _take(self, layer: Layer, entry: int) -> None:
-        source, destination = endpoints_of(layer, entry)
+    def _take(self, packet: StreamPacket) -> None:
+        layer, entry, source, destination = packet.layer, packet.entry, packet.source, packet.destination
         begin, stop, row = int(layer.start[entry]), int(layer.end[entry]), int(layer.rows[entry])
         size = max(MIN_HEADER, (int(layer.data[begin + 12]) >> 4) * 4)
         head = layer.data[begin : min(begin + size, stop)].tobytes()
