@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from echowire.analysis.conversation_ends import address_text, counted, ends_of
+from echowire.analysis.conversation_ends import TCP_BYTES, address_text, counted, ends_of
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
 from echowire.wire.streams import stream_numbers
@@ -27,6 +27,7 @@ HALF = 1 << 31
 circle behind."""
 
 SYN, ACK = 0x02, 0x10
+UDP_BYTES = 8
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Of early segments that wait for what belongs before them, each direction: a thousand times the largest window that
@@ -172,34 +173,35 @@ class Following:
             yield from self._feed_one(one)
 
     def _feed_one(self, one: StreamPacket) -> Iterator[Piece]:
-        layer, entry = one.layer, one.entry
-        if not one.has_length:
+        data = _datagram(one) if self.protocol == "udp" else b""
+        if not (one.has_length if self.protocol == "tcp" else data):
             return
         if not self.ends:
             self.ends = [one.source, one.destination]
         end = 0 if one.source == self.ends[0] else 1
-        row = int(layer.rows[entry])
-        frame, time_ns = layer.records.first + row, int(layer.records.time_ns[row])
-        begin, stop, wire_end = int(layer.start[entry]), int(layer.end[entry]), int(layer.wire_end[entry])
+        records, row = one.layer.records, int(one.layer.rows[one.entry])
+        place = (end, records.first + row, int(records.time_ns[row]))
         if self.protocol == "udp":
-            length = int.from_bytes(layer.data[begin + 4 : begin + 6].tobytes(), "big")
-            data = layer.data[begin + 8 : min(stop, begin + max(length, 8))].tobytes()
-            if data:
-                yield Piece(end, frame, time_ns, data)
-            return
-        head = layer.data[begin : begin + 20].tobytes()
-        header = (head[12] >> 4) * 4
-        segment = Segment(
-            end,
-            frame,
-            time_ns,
-            int.from_bytes(head[4:8], "big"),
-            int.from_bytes(head[8:12], "big"),
-            head[13],
-            max(0, wire_end - begin - header),
-            layer.data[min(begin + header, stop) : stop].tobytes(),
-        )
-        yield from self._reassembly.feed(segment)
+            yield Piece(*place, data)
+        else:
+            yield from self._reassembly.feed(_segment(one, *place))
+
+
+def _datagram(one: StreamPacket) -> bytes:
+    """What was captured of its payload."""
+    begin, stop = int(one.layer.start[one.entry]), int(one.layer.end[one.entry])
+    length = int.from_bytes(one.layer.data[begin + 4 : begin + 6].tobytes(), "big")
+    return one.layer.data[begin + UDP_BYTES : min(stop, begin + max(length, UDP_BYTES))].tobytes()
+
+
+def _segment(one: StreamPacket, end: int, frame: int, time_ns: int) -> Segment:
+    begin, stop = int(one.layer.start[one.entry]), int(one.layer.end[one.entry])
+    head = one.layer.data[begin : begin + TCP_BYTES].tobytes()
+    payload = begin + (head[12] >> 4) * 4
+    sequence, acknowledgment = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
+    length = max(0, int(one.layer.wire_end[one.entry]) - payload)
+    data = one.layer.data[min(payload, stop) : stop].tobytes()
+    return Segment(end, frame, time_ns, sequence, acknowledgment, head[13], length, data)
 
 
 class StreamPacket(NamedTuple):
