@@ -16,21 +16,19 @@ from numpy.typing import NDArray
 from echowire.wire.cells import ipv6_text
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
-from echowire.wire.protocols.ipv6_extensions import (
-    HOME_ADDRESS,
-    MOBILE_ROUTE,
-    PAD1,
-    SEGMENT_ROUTE,
-    SOURCE_ROUTE,
-    leads_on,
-)
+from echowire.wire.protocols.ipv4 import header_bytes, is_sound
+from echowire.wire.protocols.ipv6_extensions import leads_on
 from echowire.wire.records import Rows
+from echowire.wire.routes import destinations, reroute
 from echowire.wire.streams import Mask, conversation, internet_layer, key_of_ends, outer_layers, stream_numbers
 
 ETHERNET_BYTES = 14
 TCP_BYTES = 20
 IPV6_BYTES = 40
 PORTS_BYTES = 4
+SCTP_BYTES, CHUNK_BYTES = 12, 4
+"""Its common header, and the head of the chunk without which tshark counts no packet of SCTP."""
+
 MOBILITY = 135
 """The next header of a mobility header (RFC 6275, section 6.1.1), in which nothing else is."""
 
@@ -89,12 +87,10 @@ def _ethernet(layer: Layer) -> Counted:
 
 
 def _ipv4(layer: Layer) -> Counted:
-    picked = layer.pick(layer.protocol.field("ip.dst"))
-    source, destination = layer.uint(12, 4)[picked.index].astype(np.uint64), picked.values.astype(np.uint64)
+    source, destination = layer.uint(12, 4).astype(np.uint64), destinations(layer).astype(np.uint64)
     key = (np.minimum(source, destination) << np.uint64(32)) | np.maximum(source, destination)
-    header = (layer.uint(0, 1) & 0xF).astype(np.int64) * 4
-    found = Counted(layer, picked.index, key ^ NOT_A_PAIR, source > destination)
-    return found.only(layer.has(header)[picked.index])
+    found = Counted(layer, layer.every, key ^ NOT_A_PAIR, source > destination)
+    return found.only(is_sound(layer) & layer.has(header_bytes(layer)))
 
 
 def _ipv6(layer: Layer) -> Counted:
@@ -122,7 +118,7 @@ def _udp(layer: Layer) -> Counted | None:
 
 
 def _sctp(layer: Layer) -> Counted | None:
-    return _transport(layer, layer.has(PORTS_BYTES), None)
+    return _transport(layer, layer.has(SCTP_BYTES + CHUNK_BYTES), None)
 
 
 def _transport(layer: Layer, counts: Mask, stream: str | None) -> Counted | None:
@@ -163,8 +159,7 @@ def ends_of(layer: Layer, entries: Rows) -> Ends:
                 sides[side, :, half] = holder.number(holder.start[index] + at + 8 * half, 8)
     elif name == "ip":
         sides[0, :, 1] = holder.number(holder.start[index] + 12, 4)
-        picked = holder.pick(holder.protocol.field("ip.dst"))
-        sides[1, :, 1] = picked.values[np.searchsorted(picked.index, index)]
+        sides[1, :, 1] = destinations(holder)[index]
     else:
         for side, at in enumerate((6, 0)):
             sides[side, :, 1] = holder.number(holder.start[index] + at, 6)
@@ -173,45 +168,8 @@ def ends_of(layer: Layer, entries: Rows) -> Ends:
         for side in range(2):
             ports[:, side] = layer.number(layer.start[entries] + 2 * side, 2)
         if name == "ipv6":
-            _reroute(layer, entries, sides)
+            reroute(outer_layers(layer), entries, sides)
     return Ends(np.full(len(entries), SIZES[name], np.uint8), sides[0], sides[1], ports)
-
-
-def _reroute(layer: Layer, entries: Rows, sides: NDArray[np.uint64]) -> None:
-    """Put the end of a route, and a home address, into the place of the addresses that IPv6's header has."""
-    for outer, index in outer_layers(layer):
-        name = outer.protocol.name
-        if name == "ipv6":
-            return
-        if name in ("ipv6.routing", "ipv6.dstopts"):
-            for place, entry in enumerate(index[entries].tolist()):
-                header = outer.payload(entry)
-                found = _last_hop(header) if name == "ipv6.routing" else _home(header)
-                if found is not None:
-                    side = 1 if name == "ipv6.routing" else 0
-                    sides[side, place] = int.from_bytes(found[:8], "big"), int.from_bytes(found[8:], "big")
-
-
-def _last_hop(header: bytes) -> bytes | None:
-    """The address where a routing header leads in the end; None where that is the packet's destination by now."""
-    size, kind, left = 8 + header[1] * 8, header[2], header[3]
-    if kind == SEGMENT_ROUTE:
-        at = 8  # its list is the way back (RFC 8754, section 2)
-    elif kind in (SOURCE_ROUTE, MOBILE_ROUTE):
-        at = size - 16
-    else:
-        return None
-    return header[at : at + 16] if left and 8 <= at <= size - 16 and len(header) >= at + 16 else None
-
-
-def _home(header: bytes) -> bytes | None:
-    """The home address that destination options give (RFC 6275, section 6.3)."""
-    at, end = 2, min(8 + header[1] * 8, len(header))
-    while at + 1 < end:
-        if header[at] == HOME_ADDRESS and header[at + 1] == 16 and at + 18 <= end:
-            return header[at + 2 : at + 18]
-        at += 1 if header[at] == PAD1 else 2 + header[at + 1]
-    return None
 
 
 def address_text(family: int, high: int, low: int) -> str:

@@ -12,13 +12,14 @@ from echowire.wire.columns import Type, gather_bytes
 from echowire.wire.fragments import Fragments, Joined, join, joined_fields
 from echowire.wire.layers import Field, Layer, Next, Protocol
 from echowire.wire.records import Rows
+from echowire.wire.routes import HOME_ADDRESS, MOBILE_ROUTE, PAD1, SEGMENT_ROUTE, SOURCE_ROUTE
 from echowire.wire.walk import MalformedError, Walk
 
 UNIT_BYTES = 8
 """Extension headers are multiples of this."""
 
 FRAGMENT_BYTES = 8
-PAD1, PADN, TUNNEL_LIMIT, ROUTER_ALERT, JUMBO, HOME_ADDRESS = 0x00, 0x01, 0x04, 0x05, 0xC2, 0xC9
+PADN, TUNNEL_LIMIT, ROUTER_ALERT, JUMBO = 0x01, 0x04, 0x05, 0xC2
 
 OPTIONS = {
     0x00: "Pad1",
@@ -53,7 +54,6 @@ ROUTING_TYPES = {
     253: "RFC3692-style Experiment 1",
     254: "RFC3692-style Experiment 2",
 }
-SOURCE_ROUTE, MOBILE_ROUTE, SEGMENT_ROUTE = 0, 2, 4
 
 
 def _bytes(layer: Layer) -> Rows:
