@@ -224,6 +224,7 @@ PACKETS = [
     *(ip(tcp(b"data", words=words), TCP) for words in (5, 6, 15)),
     ip(udp(), UDP),
     ip(sctp(), SCTP),
+    ip(sctp(b"\0\3\0\x14" + bytes(16) + b"\0\3\0\x12" + bytes(16)), SCTP),
     *(ip(udp(), UDP, options=options) for options in (LOOSE_ROUTE, USED_ROUTE)),
     *(ip6(routed(left, kind), ROUTING) for left in (0, 1) for kind in (0, 4)),
     ip6(HOME, DESTINATION),

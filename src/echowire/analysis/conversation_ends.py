@@ -27,7 +27,7 @@ TCP_BYTES = 20
 IPV6_BYTES = 40
 PORTS_BYTES = 4
 SCTP_BYTES, CHUNK_BYTES = 12, 4
-"""Its common header, and the head of the chunk without which tshark counts no packet of SCTP."""
+"""SCTP's common header, and the head of a chunk, which a packet has one of at least."""
 
 MOBILITY = 135
 """The next header of a mobility header (RFC 6275, section 6.1.1), in which nothing else is."""
@@ -118,7 +118,11 @@ def _udp(layer: Layer) -> Counted | None:
 
 
 def _sctp(layer: Layer) -> Counted | None:
-    return _transport(layer, layer.has(SCTP_BYTES + CHUNK_BYTES), None)
+    """With all its chunks: Wireshark counts a packet when it is done with them."""
+    counts = layer.has(SCTP_BYTES + CHUNK_BYTES) & layer.has(layer.wire_end - layer.start)
+    if layer.walked:
+        counts[layer.walked.malformed] = False
+    return _transport(layer, counts, None)
 
 
 def _transport(layer: Layer, counts: Mask, stream: str | None) -> Counted | None:

@@ -19,6 +19,9 @@ SOURCE_ROUTE, MOBILE_ROUTE, SEGMENT_ROUTE = 0, 2, 4
 PAD1, HOME_ADDRESS = 0x00, 0xC9
 """Destination options."""
 
+MIN_BYTES = 8
+"""Of the header of IPv6 that has them."""
+
 MIN_WORDS = 5
 """Of IPv4's header, which has options only beyond it."""
 
@@ -44,18 +47,17 @@ def reroute(around: Iterable[tuple[Layer, Rows]], entries: Rows, sides: NDArray[
         name = outer.protocol.name
         if name == "ipv6":
             return
-        if name in ("ipv6.routing", "ipv6.dstopts"):
+        if name in ("ipv6.routing", "ipv6.dstopts", "ipv6.hopopts"):
             side, read = (1, _last_hop) if name == "ipv6.routing" else (0, _home)
             for place, entry in enumerate(index[entries].tolist()):
-                found = read(outer.payload(entry))
+                header = outer.payload(entry)
+                found = read(header) if len(header) >= MIN_BYTES else None
                 if found is not None:
                     sides[side, place] = int.from_bytes(found[:8], "big"), int.from_bytes(found[8:], "big")
 
 
 def _last_hop(header: bytes) -> bytes | None:
     """The address where a routing header leads in the end; None where that is the packet's destination by now."""
-    if len(header) < 8:
-        return None
     size, kind, left = 8 + header[1] * 8, header[2], header[3]
     if kind == SEGMENT_ROUTE:
         at = 8  # its list is the way back (RFC 8754, section 2)
@@ -66,13 +68,11 @@ def _last_hop(header: bytes) -> bytes | None:
     return header[at : at + 16] if left and 8 <= at <= size - 16 and len(header) >= at + 16 else None
 
 
-def _home(header: bytes) -> bytes | None:
-    """The home address that destination options give (RFC 6275, section 6.3)."""
-    if len(header) < 8:
-        return None
-    at, end = 2, min(8 + header[1] * 8, len(header))
-    while at + 1 < end:
-        if header[at] == HOME_ADDRESS and header[at + 1] == 16 and at + 18 <= end:
-            return header[at + 2 : at + 18]
-        at += 1 if header[at] == PAD1 else 2 + header[at + 1]
+def _home(options: bytes) -> bytes | None:
+    """The home address that options give (RFC 6275, section 6.3), in whatever header they are."""
+    at = 2
+    while at + 1 < min(8 + options[1] * 8, len(options)):
+        if options[at] == HOME_ADDRESS and at + 18 <= len(options):
+            return options[at + 2 : at + 18]
+        at += 1 if options[at] == PAD1 else 2 + options[at + 1]
     return None

@@ -204,7 +204,8 @@ def _route_end(options: bytes) -> int | None:
             return None
         if options[at] in SOURCE_ROUTES:
             pointer = options[at + 2] if size > 2 else size
-            return int.from_bytes(options[at + size - 4 : at + size], "big") if size >= 7 and pointer < size else None
+            is_open = size >= 7 and 4 <= pointer < size and pointer % 4 == 0
+            return int.from_bytes(options[at + size - 4 : at + size], "big") if is_open else None
         at += size
     return None
 

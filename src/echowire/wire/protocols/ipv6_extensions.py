@@ -60,9 +60,17 @@ def _bytes(layer: Layer) -> Rows:
     return (layer.uint(1, 1).astype(np.int64) + 1) * UNIT_BYTES
 
 
+def _is_sound(layer: Layer) -> NDArray[np.bool_]:
+    """Which have nothing in them that runs past their end: what follows the others is anything."""
+    found = layer.has(2) & (layer.start + _bytes(layer) <= layer.wire_end)
+    if layer.walked and layer.walked.malformed:
+        found[layer.walked.malformed] = False
+    return found
+
+
 def _next(layer: Layer) -> Iterator[Next]:
     size = _bytes(layer)
-    index = np.flatnonzero(layer.has(2) & (layer.start + size <= layer.wire_end))
+    index = np.flatnonzero(_is_sound(layer))
     yield Next("ip.proto", (layer.uint(0, 1)[index],), index, (layer.start + size)[index], layer.wire_end[index])
 
 
@@ -86,8 +94,8 @@ def leads_on(layer: Layer) -> NDArray[np.bool_]:
     """Which extension headers are whole, and have the next header behind them: of fragments, those that complete a
     datagram."""
     if layer.protocol.name != "ipv6.fraghdr":
-        return layer.has(2) & layer.has(_bytes(layer))
-    found = np.zeros(len(layer), np.bool_)
+        return _is_sound(layer) & layer.has(_bytes(layer))
+    found = layer.has(FRAGMENT_BYTES) & (layer.start + FRAGMENT_BYTES >= layer.wire_end)  # a fragment of nothing
     for one in _fragment_next(layer):
         if one.table:
             found[one.index] = True
@@ -148,8 +156,8 @@ def _walk_options(walk: Walk) -> None:
             walk.add(OPTION, kind, at, 1)
             if kind != PAD1:
                 walk.add(OPTION_LENGTH, size, at + 1, 1)
-                if at + whole > end:
-                    raise MalformedError("an option runs past its header")
+                if at + whole > walk.wire_size:
+                    raise MalformedError("an option runs past its packet")
                 _add_option(walk, kind, at + 2, size)
         at += whole
 
@@ -177,7 +185,9 @@ def _walk_routing(walk: Walk) -> None:
     if field is None:
         return
     count = walk.u8(4) + 1 if kind == SEGMENT_ROUTE else (size - UNIT_BYTES) // 16
-    for at in range(UNIT_BYTES, min(UNIT_BYTES + 16 * count, size - 15), 16):
+    for at in range(UNIT_BYTES, UNIT_BYTES + 16 * count, 16):
+        if at + 16 > size:
+            raise MalformedError("an address runs past its header")
         walk.add(field, walk.take(at, 16), at, 16)
 
 
