@@ -148,6 +148,37 @@ def test_ipv6_is_between_those_in_its_header_and_udp_between_the_ends_of_the_way
     assert (there, frames) == ("2001:db8::3" if packet[38:54] == C6 else "2001:db8::2", 1)
 
 
+@pytest.mark.parametrize("pointer", [0, 3, 5, 6, 8, 255])
+def test_a_source_route_whose_pointer_is_none_leads_nowhere(pointer: int) -> None:
+    packet = ip(udp(), UDP, options=b"\x83\x07" + bytes([pointer]) + C + b"\0")
+    assert ends("ip", packet) == [("10.0.0.1", "10.0.0.2", 1)]
+
+
+def test_ipv6_with_options_or_addresses_that_run_past_it_does_not_count() -> None:
+    option = ip6(bytes([UDP, 0, 1, 99, 0, 0, 0, 0]) + udp(), HOP_BY_HOP)
+    within = ip6(bytes([UDP, 0, 1, 9, 0, 0, 0, 0]) + udp(), HOP_BY_HOP)
+    segments = bytearray(ip6(routed(1, 4), ROUTING))
+    segments[14 + 40 + 4] = 9
+    assert ends("ipv6", option, bytes(segments)) == ends("udp", option, bytes(segments)) == []
+    assert ends("udp", within) == [("2001:db8::1", "2001:db8::2", 1)]
+
+
+def test_no_payload_length_is_a_jumbogram_only_if_an_option_says_so() -> None:
+    padded = bytearray(ip6(bytes([TCP, 0, 1, 4, 0, 0, 0, 0]) + tcp(b"x"), HOP_BY_HOP))
+    jumbo = bytearray(ip6(bytes([TCP, 0, 0xC2, 4, 0, 1, 0, 9]) + tcp(b"x"), HOP_BY_HOP))
+    padded[18:20] = jumbo[18:20] = b"\0\0"
+    assert ends("tcp", bytes(padded)) == []
+    assert ends("tcp", bytes(jumbo)) == [("2001:db8::1", "2001:db8::2", 1)]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "counts_it"),
+    [(b"\x0b\0\0\4", True), (b"", False), (b"\x0b\0\0\3", False), (b"\x0b\0\0\x09" + bytes(4), False)],
+)
+def test_sctp_counts_with_chunks_that_are_whole(chunks: bytes, counts_it: bool) -> None:
+    assert bool(counts("sctp", [ip(sctp(chunks), SCTP)])[0]) == counts_it
+
+
 def test_of_ipv6_fragments_the_one_counts_that_completes_the_datagram() -> None:
     whole = udp(bytes(16))
     parts = [fragment(0, 1, whole[:16]), fragment(16, 0, whole[16:])]
