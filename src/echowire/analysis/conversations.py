@@ -20,9 +20,9 @@ from echowire.wire.dissect import MAX_DEPTH, Packets
 from echowire.wire.records import Rows
 from echowire.wire.streams import Growing, Numbers
 
-GATHERED_ROWS = 500_000
-"""Rows that are gathered before they are added up: some tens of megabytes, and a table of a million conversations is
-not gone through for each few thousand packets."""
+GATHERED_ROWS = 1 << 16
+"""Rows that are gathered before they are added up, or twice as many as there are conversations if that is more: so a
+table of a million is not gone through for each few thousand packets."""
 
 DEPTHS = MAX_DEPTH + 2
 """More than any layer's depth."""
@@ -102,7 +102,7 @@ class Conversations:
             mine = found if chosen is None else found.only(chosen[found.layer.rows[found.entries]])
             if len(mine.entries):
                 self._take(mine)
-        if self._rows > GATHERED_ROWS:
+        if self._rows > max(GATHERED_ROWS, 2 * self._count):
             self._settle()
 
     def _take(self, mine: Counted) -> None:
