@@ -21,6 +21,10 @@ SAMPLE = (
     "PcapPlusPlus/Tests__ExamplesTest__pcap_examples__http-packets2.pcap",
     "PcapPlusPlus/Tests__Pcap++Test__PcapExamples__one_ipv6_http_stream.pcap",
     "PcapPlusPlus/Tests__Pcap++Test__PcapExamples__ip4_fragments.pcap",
+    "PcapPlusPlus/Tests__Packet++Test__PacketExamples__ipv6_opt_fragments.pcap",
+    "PcapPlusPlus/Tests__Packet++Test__PacketExamples__tcp-malformed.pcap",
+    "zeek/testing__btest__Traces__mobile-ipv6__ipv6-mobile-routing.pcap",
+    "zeek/testing__btest__Traces__cisco-fabric-path.pcap",
     "arkime/tests__pcap__tcp-reassembly-synthetic.pcap",
     "arkime/tests__pcap__tcpseq_synthetic.pcap",
 )

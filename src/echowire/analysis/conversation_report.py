@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from echowire.analysis.conversations import Conversations, Kind
-from echowire.analysis.report import SECOND_NS, Sieve, Span
+from echowire.analysis.report import Sieve, Span
 from echowire.wire.dissect import Packets
 
 RULE = "=" * 80
@@ -55,7 +55,7 @@ class ConversationReport(_Counted):
         yield from self._begin("Conversations")
         for head in CONVERSATION_HEADS:
             yield " " * (2 * size + 7) + head
-        for row in self._counts.conversations().iter_rows(named=True):
+        for row in self._counts.conversations():
             ends = (self._end(row, "a"), self._end(row, "b"))
             counts = "  ".join(
                 f"{frames:6} {amount(size):<9}"
@@ -65,7 +65,8 @@ class ConversationReport(_Counted):
                     (row["frames"], row["bytes"]),
                 )
             )
-            times = f"{self._span.since(row['start_ns']):14.9f}   {row['duration_ns'] / SECOND_NS:12.4f}"
+            start, stop = (self._span.since(row["start_ns"] + passed) for passed in (0, row["duration_ns"]))
+            times = f"{start:14.9f}   {stop - start:12.4f}"
             yield f"{ends[0]:<{size}} <-> {ends[1]:<{size}}  {counts}  {times}"
         yield RULE
 
@@ -75,7 +76,7 @@ class ConversationReport(_Counted):
     def document(self) -> dict[str, Any]:
         """As data: a row has ports and a stream where the kind has them."""
         rows = []
-        for row in self._counts.conversations().iter_rows(named=True):
+        for row in self._counts.conversations():
             if not self.kind.has_ports:
                 del row["a_port"], row["b_port"]
             if not self.kind.stream:
@@ -93,7 +94,7 @@ class EndpointReport(_Counted):
         has_ports = self.kind.has_ports
         yield from self._begin("Endpoints")
         yield " " * 23 + "|  " + ("Port  ||  " if has_ports else "") + ENDPOINT_HEAD
-        for row in self._counts.endpoints().iter_rows(named=True):
+        for row in self._counts.endpoints():
             port = f"{row['port']:>5}     " if has_ports else ""
             yield (
                 f"{row['address']:<20}      {port}{row['frames']:6}     {row['bytes']:9}     {row['frames_sent']:6}"
@@ -103,7 +104,7 @@ class EndpointReport(_Counted):
 
     def document(self) -> dict[str, Any]:
         """As data: a row has a port where the kind has them."""
-        rows = self._counts.endpoints().to_dicts()
+        rows = self._counts.endpoints()
         if not self.kind.has_ports:
             for row in rows:
                 del row["port"]

@@ -1,32 +1,33 @@
 """Who talked to whom, and how much: the conversations and the endpoints of a capture, by columns.
 
 Counted as Wireshark counts: a frame's whole length, once for each header of the kind that it has (a tunnel has two of
-IP), but not what an ICMP error quotes. Chunks of packets are gathered until there are enough for a grouping to be worth
-its cost, and only the groups are kept.
+IP). Each conversation has a number, that of its stream where there is one, so that what is to be added up of a packet
+is that number, a direction, a length and a time; who its ends are is read once, in its first packet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from echowire.wire.cells import colon_cells, ipv4_cells, ipv6_text
-from echowire.wire.dissect import Packets
-from echowire.wire.layers import Layer
+from echowire.analysis.conversation_ends import EXTENSIONS, Counted, Ends, address_text, counted, ends_of
+from echowire.analysis.report import known_times
+from echowire.wire.dissect import MAX_DEPTH, Packets
 from echowire.wire.records import Rows
-from echowire.wire.streams import internet_layer, stream_numbers
+from echowire.wire.streams import Growing, Numbers
 
-GATHERED_ROWS = 500_000
-"""Rows that are gathered before they are grouped: some tens of megabytes."""
+GATHERED_ROWS = 1 << 16
+"""Rows that are gathered before they are added up, or twice as many as there are conversations if that is more: so a
+table of a million is not gone through for each few thousand packets."""
 
-ANY_STREAM = -1
+DEPTHS = MAX_DEPTH + 2
+"""More than any layer's depth."""
 
-MIN_DATA_OFFSET = 0x50
-"""A TCP header of less than five words is none, and not counted."""
+EVER = np.iinfo(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Kind:
     title: str
     protocol: str
     """The protocol whose header is counted."""
+    needs: tuple[str, ...] = ()
+    """What a reading must have besides."""
     has_ports: bool = False
     stream: str = ""
     """The field that tells conversations of the same ends apart."""
@@ -45,30 +48,33 @@ class Kind:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields that a reading needs."""
-        ports = (f"{self.protocol}.srcport", f"{self.protocol}.dstport", "ip.src", "ipv6.src") if self.has_ports else ()
-        return (self.protocol, *ports, *([self.stream] if self.stream else []))
+        return (self.protocol, *self.needs, *([self.stream] if self.stream else []))
 
+
+INTERNET = ("ip.src", "ipv6.src")
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("eth", "Ethernet", "eth"),
         Kind("ip", "IPv4", "ip"),
-        Kind("ipv6", "IPv6", "ipv6"),
-        Kind("tcp", "TCP", "tcp", True, "tcp.stream"),
-        Kind("udp", "UDP", "udp", True, "udp.stream"),
-        Kind("sctp", "SCTP", "sctp", True),
+        Kind("ipv6", "IPv6", "ipv6", EXTENSIONS),
+        Kind("tcp", "TCP", "tcp", INTERNET, True, "tcp.stream"),
+        Kind("udp", "UDP", "udp", INTERNET, True, "udp.stream"),
+        Kind("sctp", "SCTP", "sctp", INTERNET, True),
     )
 }
 
-ADDRESS_SIZES = {"eth": 6, "ip": 4, "ipv6": 16}
-ADDRESS_AT = {"eth": (6, 0), "ip": (12, 16), "ipv6": (8, 24)}
-"""Offsets of source and destination in the header of each protocol that has addresses."""
 
-ENDS = ["family", "lower_high", "lower_low", "higher_high", "higher_low", "lower_port", "higher_port", "stream"]
-"""A conversation: its lower end and its higher, the addresses as two numbers each, and its stream."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begun:
+    """Conversations that began in some packets, the first of each."""
 
-END = ["family", "high", "low", "port"]
+    number: Rows
+    ends: Ends
+    forward: NDArray[np.bool_]
+    first: Rows
+    """Orders them as they began: by packet, and in a packet the outer before the inner."""
 
 
 class Conversations:
@@ -76,177 +82,163 @@ class Conversations:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self._gathered: list[pl.DataFrame] = []
+        self._numbers = Numbers()
+        self._count = 0
+        """Every number is below this; some may be of streams that had nothing to count."""
+        self._order = Growing(np.int64, EVER.max)
+        """Of each conversation when it began; see `_Begun.first`."""
+        self._begun: list[_Begun] = []
+        self._gathered: list[tuple[Rows, Rows, Rows]] = []
+        """Of each packet twice its conversation's number, one more for backward; its length; its time."""
         self._rows = 0
+        self._frames, self._bytes = Growing(np.int64, 0), Growing(np.int64, 0)
+        """Rows as in the first of `_gathered`."""
+        self._start, self._stop = Growing(np.int64, EVER.max), Growing(np.int64, EVER.min)
 
     def add(self, packets: Packets, rows: Rows | None = None) -> None:
         """Count a chunk, or those of its packets that are in `rows`."""
         chosen = None if rows is None else np.isin(np.arange(len(packets)), rows)
-        for layer in packets.layers_of(self.kind.protocol):
-            if layer.is_quoted:
-                continue
-            found = _ends_of(layer, self.kind)
-            if found is None:
-                continue
-            if chosen is not None:
-                found = found.filter(pl.Series(chosen[layer.rows]))
-            self._gathered.append(found)
-            self._rows += len(found)
-        if self._rows > GATHERED_ROWS:
+        for found in counted(packets, self.kind.protocol):
+            mine = found if chosen is None else found.only(chosen[found.layer.rows[found.entries]])
+            if len(mine.entries):
+                self._take(mine)
+        if self._rows > max(GATHERED_ROWS, 2 * self._count):
             self._settle()
 
-    def _settle(self) -> None:
-        """Group what was gathered."""
-        if self._gathered:
-            self._gathered = [_grouped(pl.concat(self._gathered))]
-            self._rows = 0
+    def _take(self, mine: Counted) -> None:
+        """Gather the packets of one layer."""
+        number = mine.key.view(np.int64) if self.kind.stream else self._numbers.of(mine.key.view(np.uint64))
+        records, layer = mine.layer.records, mine.layer
+        at = layer.rows if mine.entries is layer.every else layer.rows[mine.entries]
+        self._gathered.append((2 * number + ~mine.forward, records.length[at], known_times(records.time_ns)[at]))
+        self._rows += len(at)
+        self._count = max(self._count, int(number.max()) + 1)
+        order = self._order.of(self._count)
+        first = (records.first + at) * DEPTHS + layer.depth
+        # An inner header may have begun a conversation that an outer one of the same chunk goes on with.
+        new = np.flatnonzero(first < order[number])
+        if len(new):
+            number, index = np.unique(number[new], return_index=True)
+            new = new[index]
+            order[number] = first[new]
+            self._begun.append(_Begun(number, ends_of(layer, mine.entries[new]), mine.forward[new], first[new]))
 
-    def conversations(self) -> pl.DataFrame:
+    def _settle(self) -> None:
+        """Add up what was gathered."""
+        if not self._gathered:
+            return
+        way, length, time_ns = (np.concatenate(column) for column in zip(*self._gathered, strict=True))
+        self._gathered, self._rows = [], 0
+        size = 2 * self._count
+        self._frames.of(size)[:size] += np.bincount(way, minlength=size)
+        # The sums are floats, which are exact up to 8 petabytes at a time.
+        self._bytes.of(size)[:size] += np.bincount(way, length, size).astype(np.int64)
+        number = way >> 1
+        np.minimum.at(self._start.of(self._count), number, time_ns)
+        np.maximum.at(self._stop.of(self._count), number, time_ns)
+
+    def _table(self) -> _Table | None:
+        """What is known of each conversation, in the order of their numbers; None where there are none."""
+        self._settle()
+        if not self._begun:
+            return None
+        number = np.concatenate([one.number for one in self._begun])
+        last = np.full(self._count, -1, np.int64)
+        last[number] = np.arange(len(number))  # of several first packets the last that was found is the first there was
+        known = np.flatnonzero(last >= 0)
+        which = last[known]
+        forward = np.concatenate([one.forward for one in self._begun])[which]
+        ends = (
+            np.concatenate([getattr(one.ends, name) for one in self._begun])[which]
+            for name in ("family", "source", "destination", "ports")
+        )
+        ways = 2 * known + ~forward  # as the first packet went
+        frames, sizes = self._frames.of(2 * self._count), self._bytes.of(2 * self._count)
+        return _Table(
+            Ends(*ends),
+            number=known,
+            order=self._order.of(self._count)[known],
+            frames=np.stack([frames[ways], frames[ways ^ 1]], 1),
+            bytes=np.stack([sizes[ways], sizes[ways ^ 1]], 1),
+            start=self._start.of(self._count)[known],
+            stop=self._stop.of(self._count)[known],
+        )
+
+    def conversations(self) -> list[dict[str, Any]]:
         """A row each, the most frames first: `a`, which sent the first, and `b`, their ports, frames and bytes of each
         direction, the time of the first in nanoseconds since 1970, and how long it lasted, in nanoseconds."""
-        self._settle()
-        if not self._gathered:
-            return pl.DataFrame()
-        found = self._gathered[0].sort("frames", "first", descending=[True, False], maintain_order=True)
-        forward = pl.col("from_lower")
-        return found.select(
-            a=_addresses(found, forward, "lower", "higher"),
-            a_port=pl.when(forward).then("lower_port").otherwise("higher_port"),
-            b=_addresses(found, forward, "higher", "lower"),
-            b_port=pl.when(forward).then("higher_port").otherwise("lower_port"),
-            stream="stream",
-            frames_a_to_b=pl.when(forward).then("frames_up").otherwise(pl.col("frames") - pl.col("frames_up")),
-            bytes_a_to_b=pl.when(forward).then("bytes_up").otherwise(pl.col("bytes") - pl.col("bytes_up")),
-            frames_b_to_a=pl.when(forward).then(pl.col("frames") - pl.col("frames_up")).otherwise("frames_up"),
-            bytes_b_to_a=pl.when(forward).then(pl.col("bytes") - pl.col("bytes_up")).otherwise("bytes_up"),
-            frames="frames",
-            bytes="bytes",
-            start_ns="start",
-            duration_ns=pl.col("stop") - pl.col("start"),
-        )
+        table = self._table()
+        if table is None:
+            return []
+        order = np.lexsort((table.order, -table.frames.sum(1)))
+        sides = (table.ends.source, table.ends.destination)
+        columns: dict[str, Sequence[Any]] = {}
+        for side, end in enumerate("ab"):
+            columns[end] = _texts(table.ends.family[order], sides[side][order])
+            columns[f"{end}_port"] = table.ends.ports[order, side].tolist()
+        columns["stream"] = table.number[order].tolist()
+        for side, way in enumerate(("a_to_b", "b_to_a")):
+            columns[f"frames_{way}"] = table.frames[order, side].tolist()
+            columns[f"bytes_{way}"] = table.bytes[order, side].tolist()
+        columns["frames"] = table.frames.sum(1)[order].tolist()
+        columns["bytes"] = table.bytes.sum(1)[order].tolist()
+        columns["start_ns"] = table.start[order].tolist()
+        columns["duration_ns"] = (table.stop - table.start)[order].tolist()
+        return _rows(columns)
 
-    def endpoints(self) -> pl.DataFrame:
+    def endpoints(self) -> list[dict[str, Any]]:
         """A row for each end of a conversation, the most frames first, with what it sent and received."""
-        self._settle()
-        if not self._gathered:
-            return pl.DataFrame()
-        up, down = ("frames_up", "bytes_up"), ("frames_down", "bytes_down")
-        whole = self._gathered[0].with_columns(
-            frames_down=pl.col("frames") - pl.col("frames_up"), bytes_down=pl.col("bytes") - pl.col("bytes_up")
-        )
-        both = pl.concat(
-            [
-                whole.select(
-                    "family",
-                    first=2 * pl.col("first") + (pl.col("from_lower") != (end == "lower")),
-                    high=f"{end}_high",
-                    low=f"{end}_low",
-                    port=f"{end}_port",
-                    sent=frames,
-                    sent_bytes=sizes,
-                    frames="frames",
-                    bytes="bytes",
-                )
-                for end, (frames, sizes) in (("lower", up), ("higher", down))
-            ]
-        )
-        counts = [pl.sum("sent"), pl.sum("sent_bytes"), pl.sum("frames"), pl.sum("bytes"), pl.min("first")]
-        found = both.group_by(END, maintain_order=True).agg(counts)
-        found = found.sort("frames", "first", descending=[True, False], maintain_order=True)
-        return found.select(
-            address=_texts(found.select("family", "high", "low")),
-            port="port",
-            frames="frames",
-            bytes="bytes",
-            frames_sent="sent",
-            bytes_sent="sent_bytes",
-            frames_received=pl.col("frames") - pl.col("sent"),
-            bytes_received=pl.col("bytes") - pl.col("sent_bytes"),
+        table = self._table()
+        if table is None:
+            return []
+        family = np.tile(table.ends.family, 2)
+        address = np.concatenate([table.ends.source, table.ends.destination])
+        port = table.ends.ports.T.ravel()
+        by_end = np.lexsort((port, address[:, 1], address[:, 0], family))
+        ends = np.column_stack([address[by_end], family[by_end], port[by_end]])
+        begin = np.flatnonzero(np.append(True, (ends[1:] != ends[:-1]).any(1)))
+
+        def sums(column: Rows) -> Rows:
+            return np.add.reduceat(column[by_end], begin)
+
+        frames, sizes = sums(np.tile(table.frames.sum(1), 2)), sums(np.tile(table.bytes.sum(1), 2))
+        sent, sent_bytes = sums(table.frames.T.ravel()), sums(table.bytes.T.ravel())
+        first = np.concatenate([2 * table.order, 2 * table.order + 1])
+        order = np.lexsort((np.minimum.reduceat(first[by_end], begin), -frames))
+        at = by_end[begin][order]
+        return _rows(
+            {
+                "address": _texts(family[at], address[at]),
+                "port": port[at].tolist(),
+                "frames": frames[order].tolist(),
+                "bytes": sizes[order].tolist(),
+                "frames_sent": sent[order].tolist(),
+                "bytes_sent": sent_bytes[order].tolist(),
+                "frames_received": (frames - sent)[order].tolist(),
+                "bytes_received": (sizes - sent_bytes)[order].tolist(),
+            }
         )
 
 
-def _ends_of(layer: Layer, kind: Kind) -> pl.DataFrame | None:
-    """The ends of each packet of a layer, the lower first, and which of them sent it."""
-    found = _addressed(layer)
-    if found is None:
-        return None
-    holder, index = found
-    name = holder.protocol.name
-    known = holder.has(max(ADDRESS_AT[name]) + ADDRESS_SIZES[name])[index]
-    if kind.has_ports:
-        known &= layer.has(4)
-    if kind.protocol == "tcp":
-        known &= layer.uint(12, 1) >= MIN_DATA_OFFSET
-    source, destination = (_address(holder, at)[index[known]] for at in ADDRESS_AT[name])
-    rows = layer.rows[known]
-    ports = [layer.uint(at, 2)[known] if kind.has_ports else np.zeros(len(rows), np.uint16) for at in (0, 2)]
-    words = ((source[:, 0], destination[:, 0]), (source[:, 1], destination[:, 1]), (ports[0], ports[1]))
-    is_up = np.ones(len(rows), np.bool_)
-    for ours, theirs in reversed(words):
-        is_up = (ours < theirs) | ((ours == theirs) & is_up)
-    lower = np.where(is_up[:, None], source, destination)
-    higher = np.where(is_up[:, None], destination, source)
-    length, time_ns = layer.records.length[rows], layer.records.time_ns[rows]
-    stream = stream_numbers(layer, kind.stream) if kind.stream else np.full(len(layer), ANY_STREAM, np.int64)
-    return pl.DataFrame(
-        {
-            "family": np.full(len(rows), ADDRESS_SIZES[name], np.uint8),
-            "lower_high": lower[:, 0],
-            "lower_low": lower[:, 1],
-            "higher_high": higher[:, 0],
-            "higher_low": higher[:, 1],
-            "lower_port": np.where(is_up, ports[0], ports[1]),
-            "higher_port": np.where(is_up, ports[1], ports[0]),
-            "stream": stream[known],
-            "frames": np.ones(len(rows), np.int64),
-            "bytes": length,
-            "frames_up": is_up.astype(np.int64),
-            "bytes_up": np.where(is_up, length, 0),
-            "from_lower": is_up,
-            "start": time_ns,
-            "stop": time_ns,
-            "first": layer.records.number[rows],
-        }
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """What is known of conversations, a row each."""
+
+    ends: Ends
+    number: Rows
+    order: Rows
+    """See `_Begun.first`."""
+    frames: Rows
+    """As the first packet went, and back: int64[n, 2]"""
+    bytes: Rows
+    start: Rows
+    stop: Rows
 
 
-def _grouped(found: pl.DataFrame) -> pl.DataFrame:
-    """One row a conversation."""
-    counts = [pl.sum("frames"), pl.sum("bytes"), pl.sum("frames_up"), pl.sum("bytes_up")]
-    beginning = [pl.col("from_lower").get(pl.col("first").arg_min()), pl.min("start"), pl.max("stop"), pl.min("first")]
-    return found.group_by(ENDS, maintain_order=True).agg([*counts, *beginning])
+def _texts(family: NDArray[np.uint8], address: NDArray[np.uint64]) -> list[str]:
+    rows = zip(family.tolist(), *address.T.tolist(), strict=True)
+    return [address_text(*row) for row in rows]
 
 
-def _addressed(layer: Layer) -> tuple[Layer, Rows] | None:
-    """The layer that has the addresses, this one or the nearest around it, and its entries."""
-    return (layer, layer.every) if layer.protocol.name in ADDRESS_SIZES else internet_layer(layer)
-
-
-def _address(holder: Layer, at: int) -> NDArray[np.uint64]:
-    """Addresses as two numbers, the more significant first: uint64[n, 2]."""
-    size = ADDRESS_SIZES[holder.protocol.name]
-    out = np.zeros((len(holder), 2), np.uint64)
-    if size == 16:
-        out[:, 0] = holder.uint(at, 8)
-    out[:, 1] = holder.uint(at + size - min(size, 8), min(size, 8))
-    return out
-
-
-def _addresses(found: pl.DataFrame, forward: pl.Expr, end: str, other: str) -> pl.Series:
-    """The addresses as text: of `end` where the conversation was begun by its lower end, else of `other`."""
-    parts = (
-        pl.when(forward).then(f"{end}_{part}").otherwise(f"{other}_{part}").alias(part) for part in ("high", "low")
-    )
-    return _texts(found.select("family", *parts))
-
-
-def _texts(found: pl.DataFrame) -> pl.Series:
-    return pl.Series("address", [_text(*row) for row in found.iter_rows()], pl.String)
-
-
-def _text(family: int, high: int, low: int) -> str:
-    if family == ADDRESS_SIZES["ipv6"]:
-        return ipv6_text(high.to_bytes(8, "big") + low.to_bytes(8, "big"))
-    one = np.array([low], np.uint64)
-    matrix = colon_cells(one, 6) if family == ADDRESS_SIZES["eth"] else ipv4_cells(one.astype(np.uint32))
-    return matrix.tobytes().replace(b"\0", b"").decode()
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -1,18 +1,22 @@
 """What the two ends of a stream said to each other, put together again from its packets.
 
 The bytes of each direction in their order, every one once: what came twice is left out, what came early waits for what
-belongs before it, and what the receiver acknowledged without the capture having seen it is a gap, said as such. This is
-how Wireshark's Follow Stream orders them, so that both show the same.
+belongs before it, and what the receiver acknowledged without the capture having seen it is a gap, said as such; so are
+segments of which not one byte was captured. This is how Wireshark's Follow Stream orders them, so that both show the
+same: of two versions of a byte the first that came in turn, and of those that waited the first that came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import inf
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from echowire.analysis.conversation_ends import TCP_BYTES, address_text, counted, ends_of
 from echowire.wire.cells import text_of
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
@@ -24,6 +28,7 @@ HALF = 1 << 31
 circle behind."""
 
 SYN, ACK = 0x02, 0x10
+UDP_BYTES = 8
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Of early segments that wait for what belongs before them, each direction: a thousand times the largest window that
@@ -31,6 +36,9 @@ is usual. Beyond it the oldest gap is given up, as if it had been acknowledged."
 
 MAX_ADDRESSES = 10_000
 """Pairs of addresses whose texts are kept, each chunk."""
+
+SEGMENT_COST = 256
+"""Bytes that a waiting segment takes besides its data: of those with a byte each, too, there must be an end."""
 
 Endpoint: TypeAlias = tuple[str, int]
 """An address as text, and a port."""
@@ -67,12 +75,28 @@ class Segment(NamedTuple):
     """Those that were captured."""
 
 
+class _Early(NamedTuple):
+    """A segment that waits. The numbers count from the direction's beginning and do not wrap."""
+
+    sequence: int
+    arrival: int
+    """Of those that waited, the first that came is taken first."""
+    segment: Segment
+
+
 @dataclass(slots=True)
 class _Direction:
     next: int | None = None
-    """The sequence number that is expected; None before the first segment."""
-    waiting: list[Segment] = field(default_factory=list)
-    waiting_bytes: int = 0
+    """The number of the byte that is expected, not wrapped; None before the first segment."""
+    waiting: list[_Early] = field(default_factory=list)
+    """A heap, the lowest sequence number first."""
+    arrived: int = 0
+    cost: int = 0
+    """Of what waits, in bytes."""
+
+    def distance(self, number: int) -> int:
+        """How far a sequence number of this direction is ahead of what is expected; negative where it is behind."""
+        return ((number - (self.next or 0) + HALF) & SEQUENCE_MASK) - HALF
 
 
 @dataclass(slots=True)
@@ -85,13 +109,14 @@ class Reassembly:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of early segments that wait for what belongs before them, of both directions."""
-        return sum(one.waiting_bytes for one in self._directions)
+        """Bytes of early segments that wait for what belongs before them, of both directions, with what they cost."""
+        return sum(one.cost for one in self._directions)
 
     @property
     def expected(self) -> tuple[int | None, int | None]:
         """The sequence number that comes next of each end; None before its first segment. May be set, to go on."""
-        return self._directions[0].next, self._directions[1].next
+        first, second = (None if one.next is None else one.next & SEQUENCE_MASK for one in self._directions)
+        return first, second
 
     @expected.setter
     def expected(self, sequences: tuple[int | None, int | None]) -> None:
@@ -100,78 +125,65 @@ class Reassembly:
 
     def has_said(self, end: int, sequence: int) -> bool:
         """Whether all that an end said before a sequence number is known, or known to be missing."""
-        expected = self._directions[end].next
-        return expected is not None and _distance(expected, sequence) >= 0
+        mine = self._directions[end]
+        return mine.next is not None and mine.distance(sequence) <= 0
 
     def finish(self) -> Iterator[Piece]:
         """What still waits, where nothing more is to come: behind gaps that nobody acknowledged."""
         for end, mine in enumerate(self._directions):
-            while mine.waiting and mine.next is not None:
-                yield from self._release(end, mine.waiting[0], (mine.next + HALF - 1) & SEQUENCE_MASK)
+            if mine.waiting:
+                yield from self._release(end, mine.waiting[0].segment, inf)
 
     def feed(self, segment: Segment) -> Iterator[Piece]:
         """What is known to be said now that this segment has come."""
-        if segment.flags & ACK:
-            yield from self._release(1 - segment.end, segment, segment.acknowledgment)
-        mine = self._directions[segment.end]
-        syn = 1 if segment.flags & SYN else 0
+        other, mine = self._directions[1 - segment.end], self._directions[segment.end]
+        if segment.flags & ACK and other.waiting:
+            assert other.next is not None, "something came of what waits"
+            acknowledged = other.next + other.distance(segment.acknowledgment)
+            yield from self._release(1 - segment.end, segment, acknowledged)
+        start = segment.sequence + (1 if segment.flags & SYN else 0)
         if mine.next is None:
-            mine.next = segment.sequence
-        fresh = _from(segment, mine.next)
-        if fresh is None:
+            mine.next = start
+        ahead = mine.distance(start)
+        if len(segment.data) <= max(0, -ahead):
+            return  # nothing, or nothing new, was captured of it
+        if ahead > 0:
+            self._wait(mine, mine.next + ahead, segment)
+            if mine.cost > MAX_WAITING_BYTES:
+                yield from self._release(segment.end, segment, inf)
             return
-        if fresh.sequence != mine.next:
-            if fresh.data:
-                mine.waiting.append(fresh)
-                mine.waiting_bytes += len(fresh.data)
-                if mine.waiting_bytes > MAX_WAITING_BYTES:
-                    yield from self._release(segment.end, segment, (mine.next + HALF - 1) & SEQUENCE_MASK)
-            return
-        mine.next = (mine.next + fresh.length + syn) & SEQUENCE_MASK
-        yield from self._said(fresh)
-        yield from self._release(segment.end, segment, None)
+        mine.next += ahead + segment.length
+        yield Piece(segment.end, segment.frame, segment.time_ns, segment.data[-ahead:])
+        if self.tells_cuts and len(segment.data) < segment.length:
+            yield Piece(segment.end, segment.frame, segment.time_ns, b"", segment.length - len(segment.data))
+        yield from self._release(segment.end, segment, -inf)
 
-    def _said(self, fresh: Segment) -> Iterator[Piece]:
-        """What a segment says that is due, as far as it was captured."""
-        if fresh.data:
-            yield Piece(fresh.end, fresh.frame, fresh.time_ns, fresh.data)
-        if self.tells_cuts and len(fresh.data) < fresh.length:
-            yield Piece(fresh.end, fresh.frame, fresh.time_ns, b"", fresh.length - len(fresh.data))
+    def _wait(self, mine: _Direction, sequence: int, segment: Segment) -> None:
+        heappush(mine.waiting, _Early(sequence, mine.arrived, segment))
+        mine.arrived += 1
+        mine.cost += len(segment.data) + SEGMENT_COST
 
-    def _release(self, end: int, by: Segment, acknowledged: int | None) -> Iterator[Piece]:
-        """Segments whose turn it is; with `acknowledged`, also those behind a gap that the receiver did get."""
+    def _release(self, end: int, by: Segment, acknowledged: float) -> Iterator[Piece]:
+        """Segments whose turn it is, also those behind a gap that the receiver did get, as it acknowledged so far."""
         mine = self._directions[end]
-        while mine.waiting and mine.next is not None:
-            expected = mine.next
-            first = min(mine.waiting, key=lambda one: (one.sequence - expected + HALF) & SEQUENCE_MASK)
-            gap = _distance(first.sequence, expected)
-            if gap > 0:
-                if acknowledged is None or _distance(acknowledged, first.sequence) <= 0:
-                    return
-                yield Piece(end, by.frame, by.time_ns, b"", gap)
-                mine.next = first.sequence
-                continue
-            mine.waiting.remove(first)
-            mine.waiting_bytes -= len(first.data)
-            fresh = _from(first, expected)
-            if fresh is not None:
-                mine.next = (expected + fresh.length) & SEQUENCE_MASK
-                yield from self._said(fresh)
-
-
-def _distance(a: int, b: int) -> int:
-    """How far `a` is behind `b` on the circle of sequence numbers; negative where it is before."""
-    return ((a - b + HALF) & SEQUENCE_MASK) - HALF
-
-
-def _from(segment: Segment, expected: int) -> Segment | None:
-    """The part of a segment that was not seen yet; None where all of it was."""
-    old = _distance(expected, segment.sequence)
-    if old <= 0:
-        return segment
-    if old >= segment.length:
-        return None
-    return segment._replace(sequence=expected, length=segment.length - old, data=segment.data[old:])
+        assert mine.next is not None, "something came of it"
+        ready: list[tuple[int, _Early]] = []
+        while True:
+            while mine.waiting and mine.waiting[0].sequence <= mine.next:
+                early = heappop(mine.waiting)
+                heappush(ready, (early.arrival, early))
+            if ready:
+                _, (sequence, _, segment) = heappop(ready)
+                mine.cost -= len(segment.data) + SEGMENT_COST
+                data = segment.data[mine.next - sequence :]
+                mine.next += len(data)
+                if data:
+                    yield Piece(end, segment.frame, segment.time_ns, data)
+            elif mine.waiting and acknowledged > mine.waiting[0].sequence:
+                yield Piece(end, by.frame, by.time_ns, b"", mine.waiting[0].sequence - mine.next)
+                mine.next = mine.waiting[0].sequence
+            else:
+                return
 
 
 class Following:
@@ -192,18 +204,20 @@ class Following:
 
     def feed(self, packets: Packets) -> Iterator[Piece]:
         """What the stream's packets in a chunk say."""
-        for layer, entry in entries_of(packets, self.protocol, self.stream):
-            yield from self._feed_one(layer, entry)
+        for one in packets_of(packets, self.protocol, self.stream):
+            yield from self._feed_one(one)
 
-    def _feed_one(self, layer: Layer, entry: int) -> Iterator[Piece]:
-        source, destination = endpoints_of(layer, entry)
+    def _feed_one(self, one: StreamPacket) -> Iterator[Piece]:
+        datagram = datagram_of(one.layer, one.entry, 0) if self.protocol == "udp" else None
+        if not (one.has_length if datagram is None else datagram.data):
+            return
         if not self.ends:
-            self.ends = [source, destination]
-        end = 0 if source == self.ends[0] else 1
-        if self.protocol == "tcp":
-            yield from self._reassembly.feed(segment_of(layer, entry, end))
-        elif (piece := datagram_of(layer, entry, end)).data:
-            yield piece
+            self.ends = [one.source, one.destination]
+        end = 0 if one.source == self.ends[0] else 1
+        if datagram is None:
+            yield from self._reassembly.feed(segment_of(one.layer, one.entry, end))
+        else:
+            yield datagram._replace(end=end)
 
 
 def datagram_of(layer: Layer, entry: int, end: int) -> Piece:
@@ -211,14 +225,16 @@ def datagram_of(layer: Layer, entry: int, end: int) -> Piece:
     frame, time_ns = _when(layer, entry)
     begin, stop = int(layer.start[entry]), int(layer.end[entry])
     length = int.from_bytes(layer.data[begin + 4 : begin + 6].tobytes(), "big")
-    return Piece(end, frame, time_ns, layer.data[begin + 8 : min(stop, begin + max(length, 8))].tobytes())
+    return Piece(
+        end, frame, time_ns, layer.data[begin + UDP_BYTES : min(stop, begin + max(length, UDP_BYTES))].tobytes()
+    )
 
 
 def segment_of(layer: Layer, entry: int, end: int) -> Segment:
     """A TCP segment, of which the header must have been captured."""
     frame, time_ns = _when(layer, entry)
     begin, stop, wire_end = int(layer.start[entry]), int(layer.end[entry]), int(layer.wire_end[entry])
-    head = layer.data[begin : begin + 20].tobytes()
+    head = layer.data[begin : begin + TCP_BYTES].tobytes()
     header = (head[12] >> 4) * 4
     return Segment(
         end,
@@ -238,14 +254,37 @@ def _when(layer: Layer, entry: int) -> tuple[int, int]:
     return layer.records.first + row, int(layer.records.time_ns[row])
 
 
-def entries_of(packets: Packets, protocol: str, stream: int) -> list[tuple[Layer, int]]:
+class StreamPacket(NamedTuple):
+    """A segment or datagram of a stream: where it is, who sent it and to whom."""
+
+    layer: Layer
+    entry: int
+    source: Endpoint
+    destination: Endpoint
+    has_length: bool
+    """A piece of an IP datagram does not say how much a segment had."""
+
+
+def packets_of(packets: Packets, protocol: str, stream: int) -> list[StreamPacket]:
     """The stream's segments or datagrams in a chunk, by packet: some may lie in tunnels or in joined fragments."""
     found = []
-    for layer in packets.layers_of(protocol):
-        if not layer.is_quoted:
-            mine = np.flatnonzero(stream_numbers(layer, f"{protocol}.stream") == stream)
-            found += [(row, layer, entry) for row, entry in zip(layer.rows[mine].tolist(), mine.tolist(), strict=True)]
-    return [(layer, entry) for _, layer, entry in sorted(found, key=lambda one: one[0])]
+    for one in counted(packets, protocol):
+        mine = one.only(one.key == stream)
+        if not len(mine.entries):
+            continue
+        layer, entries = mine.layer, mine.entries
+        ends = ends_of(layer, entries)
+        sides = [
+            [
+                (address_text(family, *address), port)
+                for family, address, port in zip(ends.family.tolist(), side.tolist(), ports, strict=True)
+            ]
+            for side, ports in zip((ends.source, ends.destination), ends.ports.T.tolist(), strict=True)
+        ]
+        measured = stream_numbers(layer, "tcp.len") >= 0 if protocol == "tcp" else np.ones(len(layer), np.bool_)
+        rows = zip(layer.rows[entries].tolist(), entries.tolist(), *sides, measured[entries].tolist(), strict=True)
+        found += [(row, StreamPacket(layer, *rest)) for row, *rest in rows]
+    return [one for _, one in sorted(found, key=lambda row: row[0])]
 
 
 def endpoints_of(layer: Layer, entry: int) -> list[Endpoint]:

@@ -7,13 +7,16 @@ only the packets that pass.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from echowire.analysis.packet_filter import PacketFilter
 from echowire.wire.dissect import Packets
 from echowire.wire.records import Rows
+from echowire.wire.ticks import NO_TIME
+
+if TYPE_CHECKING:
+    from echowire.analysis.packet_filter import PacketFilter
 
 SECOND_NS = 1_000_000_000
 
@@ -45,7 +48,7 @@ class Sieve:
     def __init__(self, text: str) -> None:
         self.text = text
         """The filter; "" for none."""
-        self._filter = PacketFilter.of([text]) if text else None
+        self._filter = _compiled(text) if text else None
 
     @property
     def fields(self) -> Sequence[str]:
@@ -55,6 +58,18 @@ class Sieve:
     def rows(self, packets: Packets) -> Rows | None:
         """The rows that pass; None for all."""
         return None if self._filter is None else np.flatnonzero(self._filter.mask(packets))
+
+
+def _compiled(text: str) -> PacketFilter:
+    from echowire.analysis.packet_filter import PacketFilter  # Polars, which only they need who filter
+
+    return PacketFilter.of([text])
+
+
+def known_times(time_ns: Rows) -> Rows:
+    """Times to be compared: where none is known 1970, as tshark has it."""
+    unknown = time_ns == NO_TIME
+    return np.where(unknown, 0, time_ns) if unknown.any() else time_ns
 
 
 class Span:
@@ -68,14 +83,16 @@ class Span:
         """Take a chunk."""
         if not len(packets):
             return
-        time_ns = packets.records.time_ns
+        time_ns = known_times(packets.records.time_ns)
         if self.first_ns is None:
             self.first_ns = self.last_ns = int(time_ns[0])
         self.last_ns = max(self.last_ns, int(time_ns.max()))
 
     def since(self, time_ns: int) -> float:
-        """Seconds from the first packet to a time."""
-        return (time_ns - (self.first_ns or 0)) / SECOND_NS
+        """Seconds from the first packet to a time, to the digit as tshark adds them up."""
+        passed = abs(time_ns - (self.first_ns or 0))
+        seconds = passed // SECOND_NS + (passed % SECOND_NS) / SECOND_NS
+        return seconds if time_ns >= (self.first_ns or 0) else -seconds
 
     @property
     def duration_ns(self) -> int:

@@ -1,4 +1,7 @@
-"""The reports by their names, as after `-z`: `conv,tcp`, `io,stat,1,udp`, `follow,tcp,ascii,0`."""
+"""The reports by their names, as after `-z`: `conv,tcp`, `io,stat,1,udp`, `follow,tcp,ascii,0`.
+
+Each report's module is imported when it is asked for: of a short reading, all of them would be a good part.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from echowire.analysis.conversation_report import ConversationReport, EndpointReport
 from echowire.analysis.conversations import KINDS, Kind
-from echowire.analysis.expert import SEVERITIES, Expert
-from echowire.analysis.flow import Flow
-from echowire.analysis.follow_report import MODES, Follow
-from echowire.analysis.io_stat import IoStat
-from echowire.analysis.ladder_report import LadderReport
 from echowire.analysis.report import Report
-from echowire.analysis.verdict import VerdictReport
 from echowire.errors import UsageError
 
 
@@ -35,11 +32,15 @@ def _counted(make: Callable[[Kind, str], Report]) -> Callable[[str], Report]:
 
 
 def _io_stat(rest: str) -> Report:
+    from echowire.analysis.io_stat import IoStat
+
     interval, *columns = rest.split(",")
     return IoStat(interval, columns)
 
 
 def _follow(rest: str) -> Report:
+    from echowire.analysis.follow_report import MODES, Follow
+
     protocol, mode, stream = _words(rest, 3)
     if protocol not in ("tcp", "udp") or mode not in MODES or not stream.isdecimal() or len(stream) > MAX_DIGITS:
         raise UsageError(f"follow,{rest}: follow,tcp|udp,{'|'.join(MODES)},STREAM, where STREAM is a tcp.stream")
@@ -47,6 +48,8 @@ def _follow(rest: str) -> Report:
 
 
 def _expert(rest: str) -> Report:
+    from echowire.analysis.expert import SEVERITIES, Expert
+
     first, _, filter_text = rest.partition(",")
     if first in SEVERITIES:
         return Expert(first, filter_text)
@@ -54,6 +57,8 @@ def _expert(rest: str) -> Report:
 
 
 def _flow(rest: str) -> Report:
+    from echowire.analysis.flow import Flow
+
     what, form, more = _words(rest, 3)
     if what not in ("any", "tcp", "udp", "icmp", "icmpv6") or form not in ("", "standard", "network") or more:
         raise UsageError(f"flow,{rest}: flow,any|tcp|udp|icmp|icmpv6[,standard|network]")
@@ -61,10 +66,14 @@ def _flow(rest: str) -> Report:
 
 
 def _verdict(rest: str) -> Report:
+    from echowire.analysis.verdict import VerdictReport
+
     return VerdictReport(_stream("verdict", rest))
 
 
 def _ladder(rest: str) -> Report:
+    from echowire.analysis.ladder_report import LadderReport
+
     stream, _, form = rest.partition(",")
     if form not in ("", "svg"):
         raise UsageError(f"ladder,{rest}: ladder[,STREAM[,svg]]")
@@ -72,7 +81,12 @@ def _ladder(rest: str) -> Report:
 
 
 def _picture(name: str) -> Callable[[str], Report]:
-    return lambda rest: LadderReport(_stream(name, rest), name)
+    def made(rest: str) -> Report:
+        from echowire.analysis.ladder_report import LadderReport
+
+        return LadderReport(_stream(name, rest), name)
+
+    return made
 
 
 def _stream(name: str, rest: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, endpoints_of, entries_of
+from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, endpoints_of, packets_of
 from echowire.wire.dissect import Packets
 from echowire.wire.icmp import KINDS
 from echowire.wire.layers import Layer
@@ -202,13 +202,11 @@ class TcpRecord:
 
     def add(self, packets: Packets) -> None:
         """Take the conversation's segments of a chunk."""
-        for layer, entry in entries_of(packets, "tcp", self.stream):
-            if int(layer.end[entry]) - int(layer.start[entry]) < MIN_HEADER:
-                continue
+        for one in packets_of(packets, "tcp", self.stream):
             if len(self._raw) >= MAX_SEGMENTS:
                 self.left_out += 1
             else:
-                self._take(layer, entry)
+                self._take(one.layer, one.entry)
         if self.ends:
             self._add_refusals(packets)
 

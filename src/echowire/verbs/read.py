@@ -262,7 +262,7 @@ class Capture:
     @staticmethod
     def reports(*texts: str) -> list[Report]:
         """The same reports, not fed yet: for `chunks(..., reports=...)`."""
-        from echowire.analysis.reports import report  # Polars, which only they need who ask for reports
+        from echowire.analysis.reports import report  # its start-up is only theirs who ask for reports
 
         return [report(text) for text in texts]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from echowire.wire.columns import Column
 from echowire.wire.layers import Layer, Picked
 from echowire.wire.records import Rows
+from echowire.wire.routes import destinations, reroute
 
 Keys = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
@@ -87,16 +88,22 @@ def _conversation(layer: Layer) -> tuple[Keys, Mask]:
         ends = [(port,) for port in ports]
     elif around[0].protocol.name == "ip":
         ip, index = around
-        sides = [ip.uint(at, 4)[index].astype(np.uint64) << np.uint64(16) for at in (12, 16)]
+        sides = [side[index].astype(np.uint64) << np.uint64(16) for side in (ip.uint(12, 4), destinations(ip))]
         ends = [(side | port,) for side, port in zip(sides, ports, strict=True)]
     else:
         ip, index = around
         halves = [ip.uint(at, 8)[index] for at in (8, 16, 24, 32)]
-        return _ordered((halves[0], halves[1], ports[0]), (halves[2], halves[3], ports[1]))
-    return _ordered(ends[0], ends[1])
+        if layer.parent is not ip:
+            routed = np.stack(halves, 1).reshape(-1, 2, 2).swapaxes(0, 1)
+            reroute(outer_layers(layer), layer.every, routed)
+            halves = [routed[side, :, half] for side in range(2) for half in range(2)]
+        return key_of_ends((halves[0], halves[1], ports[0]), (halves[2], halves[3], ports[1]))
+    return key_of_ends(ends[0], ends[1])
 
 
-def _ordered(source: tuple[Keys, ...], destination: tuple[Keys, ...]) -> tuple[Keys, Mask]:
+def key_of_ends(source: tuple[Keys, ...], destination: tuple[Keys, ...]) -> tuple[Keys, Mask]:
+    """The key of what goes between two ends, equal for both directions, and whether it goes from the higher to the
+    lower. An end is some numbers, the most significant first."""
     higher = source[-1] > destination[-1]
     for here, there in zip(source[-2::-1], destination[-2::-1], strict=True):
         higher = (here > there) | ((here == there) & higher)

@@ -119,7 +119,8 @@ def _next(layer: Layer) -> Iterator[Next]:
     first = (layer.uint(6, 2) & 0x1FFF) == 0
     end = ends(layer)
     if layer.memory.defragment:
-        first &= ~is_fragment(layer)
+        # A first fragment that was cut completes nothing: what there is of it is read, as in Wireshark.
+        first &= ~(is_fragment(layer) & layer.has(np.maximum(layer.uint(2, 2), end - layer.start)))
     which = sound & first & ((layer.start + header) < end)
     index = layer.every if which.all() else np.flatnonzero(which)
     yield Next("ip.proto", (layer.uint(9, 1)[index],), index, (layer.start + header)[index], end[index])
@@ -203,7 +204,8 @@ def _route_end(options: bytes) -> int | None:
             return None
         if options[at] in SOURCE_ROUTES:
             pointer = options[at + 2] if size > 2 else size
-            return int.from_bytes(options[at + size - 4 : at + size], "big") if size >= 7 and pointer < size else None
+            is_open = size >= 7 and 4 <= pointer < size and pointer % 4 == 0
+            return int.from_bytes(options[at + size - 4 : at + size], "big") if is_open else None
         at += size
     return None
 

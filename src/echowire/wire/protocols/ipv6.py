@@ -17,6 +17,8 @@ from echowire.wire.records import Rows
 HEADER_BYTES = 40
 VERSION = 6
 HOP_BY_HOP, NO_NEXT = 0, 59
+PAD1, JUMBO = 0x00, 0xC2
+"""Options of the header for every hop."""
 
 KEYS = (
     ("ethertype", 0x86DD),
@@ -41,10 +43,22 @@ def is_sound(layer: Layer) -> NDArray[np.bool_]:
 
 
 def _ends(layer: Layer) -> Rows:
-    """Offset behind each packet. A payload length of 0 before hop-by-hop options is a jumbogram (RFC 2675)."""
+    """Offset behind each packet. A payload length of 0 is a jumbogram's if its options say so (RFC 2675)."""
     payload = layer.uint(4, 2).astype(np.int64)
-    jumbo = (payload == 0) & (layer.uint(6, 1) == HOP_BY_HOP)
-    return np.where(jumbo, layer.wire_end, np.minimum(layer.start + HEADER_BYTES + payload, layer.wire_end))
+    ends: Rows = np.minimum(layer.start + HEADER_BYTES + payload, layer.wire_end)
+    for entry in np.flatnonzero((payload == 0) & (layer.uint(6, 1) == HOP_BY_HOP)).tolist():
+        if _is_jumbo(layer.payload(entry)[HEADER_BYTES:]):
+            ends[entry] = layer.wire_end[entry]
+    return ends
+
+
+def _is_jumbo(options: bytes) -> bool:
+    at = 2
+    while len(options) > 1 and at + 1 < min(8 + options[1] * 8, len(options)):
+        if options[at] == JUMBO:
+            return True
+        at += 1 if options[at] == PAD1 else 2 + options[at + 1]
+    return False
 
 
 def _next(layer: Layer) -> Iterator[Next]:

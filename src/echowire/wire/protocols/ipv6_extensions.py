@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echowire.wire.assigned import IP_PROTOCOLS
 from echowire.wire.columns import Type, gather_bytes
 from echowire.wire.fragments import Fragments, Joined, join, joined_fields
 from echowire.wire.layers import Field, Layer, Next, Protocol
 from echowire.wire.records import Rows
+from echowire.wire.routes import HOME_ADDRESS, MOBILE_ROUTE, PAD1, SEGMENT_ROUTE, SOURCE_ROUTE
 from echowire.wire.walk import MalformedError, Walk
 
 UNIT_BYTES = 8
 """Extension headers are multiples of this."""
 
 FRAGMENT_BYTES = 8
-PAD1, PADN, TUNNEL_LIMIT, ROUTER_ALERT, JUMBO, HOME_ADDRESS = 0x00, 0x01, 0x04, 0x05, 0xC2, 0xC9
+PADN, TUNNEL_LIMIT, ROUTER_ALERT, JUMBO = 0x01, 0x04, 0x05, 0xC2
 
 OPTIONS = {
     0x00: "Pad1",
@@ -52,16 +54,23 @@ ROUTING_TYPES = {
     253: "RFC3692-style Experiment 1",
     254: "RFC3692-style Experiment 2",
 }
-SOURCE_ROUTE, MOBILE_ROUTE, SEGMENT_ROUTE = 0, 2, 4
 
 
 def _bytes(layer: Layer) -> Rows:
     return (layer.uint(1, 1).astype(np.int64) + 1) * UNIT_BYTES
 
 
+def _is_sound(layer: Layer) -> NDArray[np.bool_]:
+    """Which have nothing in them that runs past their end: what follows the others is anything."""
+    found = layer.has(2) & (layer.start + _bytes(layer) <= layer.wire_end)
+    if layer.walked and layer.walked.malformed:
+        found[layer.walked.malformed] = False
+    return found
+
+
 def _next(layer: Layer) -> Iterator[Next]:
     size = _bytes(layer)
-    index = np.flatnonzero(layer.has(2) & (layer.start + size <= layer.wire_end))
+    index = np.flatnonzero(_is_sound(layer))
     yield Next("ip.proto", (layer.uint(0, 1)[index],), index, (layer.start + size)[index], layer.wire_end[index])
 
 
@@ -79,6 +88,18 @@ def _fragment_next(layer: Layer) -> Iterator[Next]:
         yield Next("ip.proto", (kind,), joined.index, joined.start, joined.end, data=joined.data)
         later = np.setdiff1d(later, joined.index)
     yield Next("", (), later, start[later], layer.wire_end[later])
+
+
+def leads_on(layer: Layer) -> NDArray[np.bool_]:
+    """Which extension headers are whole, and have the next header behind them: of fragments, those that complete a
+    datagram."""
+    if layer.protocol.name != "ipv6.fraghdr":
+        return _is_sound(layer) & layer.has(_bytes(layer))
+    found = layer.has(FRAGMENT_BYTES) & (layer.start + FRAGMENT_BYTES >= layer.wire_end)  # a fragment of nothing
+    for one in _fragment_next(layer):
+        if one.table:
+            found[one.index] = True
+    return found
 
 
 def _joined(layer: Layer, index: Rows) -> Joined:
@@ -135,8 +156,8 @@ def _walk_options(walk: Walk) -> None:
             walk.add(OPTION, kind, at, 1)
             if kind != PAD1:
                 walk.add(OPTION_LENGTH, size, at + 1, 1)
-                if at + whole > end:
-                    raise MalformedError("an option runs past its header")
+                if at + whole > walk.wire_size:
+                    raise MalformedError("an option runs past its packet")
                 _add_option(walk, kind, at + 2, size)
         at += whole
 
@@ -164,7 +185,9 @@ def _walk_routing(walk: Walk) -> None:
     if field is None:
         return
     count = walk.u8(4) + 1 if kind == SEGMENT_ROUTE else (size - UNIT_BYTES) // 16
-    for at in range(UNIT_BYTES, min(UNIT_BYTES + 16 * count, size - 15), 16):
+    for at in range(UNIT_BYTES, UNIT_BYTES + 16 * count, 16):
+        if at + 16 > size:
+            raise MalformedError("an address runs past its header")
         walk.add(field, walk.take(at, 16), at, 16)
 
 
