@@ -11,7 +11,7 @@ import sys
 
 from echowire import __version__
 
-GARBAGE_EVERY = 50_000
+GARBAGE_EVERY = 200_000
 """Objects between two looks for garbage, instead of Python's 700: most of what a start makes lasts, and to look through
 it again and again is a tenth of the time."""
 

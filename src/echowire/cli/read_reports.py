@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import echowire
@@ -31,7 +30,9 @@ def run(env: Environment, capture: echowire.Capture, options: dict[str, Any], fo
         document = {"schema": SCHEMA, "version": 1, "reports": [one.document() for one in reports]}
         env.answer_json(document, indent=2 if env.stdout.isatty() else None)
     else:
-        width = shutil.get_terminal_size().columns
+        from shutil import get_terminal_size  # and with it what unpacks archives
+
+        width = get_terminal_size().columns
         for report in reports:
             for line in report.text(width):
                 env.answer(line, flush=False)

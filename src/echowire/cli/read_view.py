@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import echowire
-from echowire import UsageError, ViewForm
+from echowire import UsageError
 from echowire.cli.common import Environment, printable
 from echowire.cli.read_progress import conclude, progress
 from echowire.cli.write_behind import WriteBehind
@@ -29,7 +29,7 @@ def view(env: Environment, capture: echowire.Capture, options: dict[str, Any]) -
     """Show the packets; the exit status."""
     number = options["packet"]
     is_in_full = options["details"] or options["hexadecimal"]
-    form = ViewForm(
+    form = echowire.ViewForm(
         list=number is not None or not options["details"],
         tree=options["details"] or number is not None,
         hex=options["hexadecimal"] or number is not None,

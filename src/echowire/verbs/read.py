@@ -2,7 +2,7 @@
 
 `read` opens nothing: a `Capture` is a path, filters and a limit, and each question to it is a pass over the file in
 chunks of some megabytes, that dissects no more than the question needs. So a file of any length takes the same memory,
-and the first answer comes at once.
+and the first answer comes at once; for that, too, what only some questions need is loaded when they are asked.
 """
 
 from __future__ import annotations
@@ -14,26 +14,24 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeVar, overload
 
-from echowire.analysis.packet_view import PacketView, ViewForm
 from echowire.errors import UsageError
 from echowire.kernel.boundary import operation
 from echowire.kernel.capture_files import CHUNK_BYTES, CaptureFile
-from echowire.kernel.capture_writer import CaptureWriter, OutputFile
 from echowire.wire.chosen import Chosen
-from echowire.wire.details import Details, details_of
 from echowire.wire.dissect import Dissector
-from echowire.wire.field_json import FieldJson, FieldLinesJson
 from echowire.wire.field_lines import FieldLines, LineFormat, Occurrence
 from echowire.wire.records import Problem
 from echowire.wire.registry import registry
-from echowire.wire.tree_json import TreeJson, TreeLinesJson
 
 if TYPE_CHECKING:
     from echowire.analysis.http_objects import HttpObject
     from echowire.analysis.packet_filter import PacketFilter
     from echowire.analysis.packet_frame import Frame
+    from echowire.analysis.packet_view import ViewForm
     from echowire.analysis.report import Fed, Report
     from echowire.verbs.exports import ObjectExport, StreamExport
+    from echowire.wire.details import Details
+    from echowire.wire.field_json import FieldJson
 
 E = TypeVar("E", "ObjectExport", "StreamExport")
 
@@ -123,6 +121,11 @@ class Reading(Iterator[Chosen]):
         """End it."""
         self._file.close()
 
+    def warn(self) -> None:
+        """Warn, where the file was not read to its end; of whoever called what calls this."""
+        if self.problem:
+            warnings.warn(f"{self.name}: {self.problem}", CaptureWarning, stacklevel=3)
+
     def _begun(self) -> Iterator[Chosen]:
         """The chunks, the first already read: what is no capture is told before another file is written over."""
         first = [*islice(self, 1)]
@@ -136,6 +139,8 @@ class Reading(Iterator[Chosen]):
 
     def view(self, form: ViewForm) -> Iterator[str]:
         """The packets as people look at them, in lines; the reading must have the fields of `form`."""
+        from echowire.analysis.packet_view import PacketView
+
         view = PacketView(form)
         return chain.from_iterable(map(view.lines, self))
 
@@ -147,8 +152,12 @@ class Reading(Iterator[Chosen]):
         """
         made: FieldJson
         if tree:
+            from echowire.wire.tree_json import TreeJson, TreeLinesJson
+
             made = TreeLinesJson() if bulk else TreeJson()
         else:
+            from echowire.wire.field_json import FieldJson, FieldLinesJson
+
             made = FieldLinesJson(self.fields) if bulk else FieldJson(self.fields)
         yield made.begin()
         yield from map(made.packets, self)
@@ -156,6 +165,8 @@ class Reading(Iterator[Chosen]):
 
     def write(self, path: str | Path) -> int:
         """Write the packets to a capture file; see `Capture.write`."""
+        from echowire.kernel.capture_writer import CaptureWriter
+
         chunks = self._begun()
         with CaptureWriter(path, self._source) as writer:
             for chosen in chunks:
@@ -165,6 +176,7 @@ class Reading(Iterator[Chosen]):
     def export(self, path: str | Path, *, occurrences: Occurrence = "first") -> int:
         """Write the packets' fields to a table; see `Capture.export`."""
         from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
+        from echowire.kernel.capture_writer import OutputFile
 
         kind = EXPORTS.get(Path(path).suffix.lower())
         if kind is None:
@@ -213,7 +225,7 @@ class Capture:
                 yield from objects.taken()
             objects.finish()
             yield from objects.taken()
-            _warn(reading)
+            reading.warn()
 
     def export_objects(self, directory: str | Path, protocol: str = "http") -> ObjectExport:
         """Write the bodies of HTTP messages to files; what was written. Of all packets, whatever filters let pass.
@@ -236,7 +248,7 @@ class Capture:
             for _ in reading:
                 pass
             export.finish()
-            _warn(reading)
+            reading.warn()
         return export
 
     def chunks(self, *names: str, reports: Sequence[Fed] = ()) -> Reading:
@@ -256,7 +268,7 @@ class Capture:
         with Reading(self, (), made) as reading:
             for _ in reading:
                 pass
-            _warn(reading)
+            reading.warn()
         return made
 
     @staticmethod
@@ -281,7 +293,7 @@ class Capture:
 
         with self.chunks(*(names or default_columns())) as reading:
             found = packet_frame.joined(reading, reading.fields, occurrences)
-            _warn(reading)
+            reading.warn()
         return found
 
     def frames(self, *names: str, occurrences: Occurrence = "first") -> Iterator[Frame]:
@@ -290,7 +302,7 @@ class Capture:
 
         with self.chunks(*(names or default_columns())) as reading:
             yield from packet_frame.frames(reading, reading.fields, occurrences)
-            _warn(reading)
+            reading.warn()
 
     def write(self, path: str | Path) -> int:
         """Write the packets to a file, and give how many: pcap if its name ends in .pcap or .cap, else pcapng, which
@@ -300,20 +312,20 @@ class Capture:
         """
         with self.chunks() as reading:
             count = reading.write(path)
-            _warn(reading)
+            reading.warn()
         return count
 
     def export(self, path: str | Path, *names: str, occurrences: Occurrence = "first") -> int:
         """Write the frame's columns to a .parquet, .csv or .arrow file, as they are read, and give how many packets."""
         with self.chunks(*(names or default_columns())) as reading:
             count = reading.export(path, occurrences=occurrences)
-            _warn(reading)
+            reading.warn()
         return count
 
     def __len__(self) -> int:
         with self.chunks() as reading:
             count = sum(map(len, reading))
-            _warn(reading)
+            reading.warn()
         return count
 
     def __bool__(self) -> bool:
@@ -330,7 +342,7 @@ class Capture:
         return f"<p>The first packets of <b>{_html(reading.name)}</b>{filters}</p>{some._repr_html_()}"
 
 
-class PacketDetails(Sequence[Details]):
+class PacketDetails(Sequence["Details"]):
     """The packets of a capture in full. Each question is a pass over the file, as far as it must go."""
 
     def __init__(self, capture: Capture) -> None:
@@ -340,10 +352,12 @@ class PacketDetails(Sequence[Details]):
         return len(self._capture)
 
     def __iter__(self) -> Iterator[Details]:
+        from echowire.wire.details import details_of
+
         with self._capture.chunks(*registry().fields) as reading:
             for chosen in reading:
                 yield from details_of(chosen.packets.layers, chosen.numbers.tolist())
-            _warn(reading)
+            reading.warn()
 
     @overload
     def __getitem__(self, index: int) -> Details: ...
@@ -363,6 +377,8 @@ class PacketDetails(Sequence[Details]):
 
     def _at(self, places: Sequence[int]) -> dict[int, Details]:
         """The packets at these places, as far as there are any, in one pass that ends with the last of them."""
+        from echowire.wire.details import details_of
+
         found: dict[int, Details] = {}
         if not places:
             return found
@@ -399,11 +415,6 @@ def _compiled(filters: Sequence[str]) -> PacketFilter | None:
     from echowire.analysis.packet_filter import PacketFilter  # which only they need who filter
 
     return PacketFilter.of(filters)
-
-
-def _warn(reading: Reading) -> None:
-    if reading.problem:
-        warnings.warn(f"{reading.name}: {reading.problem}", CaptureWarning, stacklevel=3)
 
 
 def _html(text: str) -> str:
