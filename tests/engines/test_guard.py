@@ -39,8 +39,8 @@ def test_loopback_peers_are_never_refused(listener: Listener) -> None:
 
 def test_a_source_that_would_answer_is_refused_and_said_once(listener: Listener) -> None:
     guard = DatagramGuard(listener, Limits())
-    for port in (*ANSWERING_PORTS, 0, listener.endpoint.port):
-        host = f"192.0.2.{port % 250}"
+    for number, port in enumerate((*ANSWERING_PORTS, 0, listener.endpoint.port)):
+        host = f"192.0.2.{number}"
         first = guard.allow((host, port), 1, 0.0)
         assert first.answered == 0 and f"source port {port}" in first.reason and not first.told
         assert guard.allow((host, port), 1, 0.0) == (0, first.reason, True)

@@ -306,7 +306,7 @@ class OvertakenConnection(EchoConnection):
         self.host.loop.after(self._look_s, self._look)
 
     def _look(self) -> None:
-        serve_ready(self.host, [(self.fd, READ)] if self.fd in self.host.echoes else [])
+        serve_ready(self.host, [[(self.fd, READ)]] if self.fd in self.host.echoes else [])
         if self.fd < 0:
             return
         # Nothing must be left unread. What has waited has grown together to segments larger than any that comes in;

@@ -7,7 +7,7 @@ import itertools
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from echowire.kernel.poller import READ, Poller, new_poller
 
@@ -67,17 +67,23 @@ class Loop:
         if on_ready is not None:
             on_ready(mask)
 
-    def run(self, serve: Callable[[list[tuple[int, int]]], None] | None = None) -> None:
-        """Serve until `finish`. One round: wait, serve what is ready, then what is due.
+    def run(self) -> None:
+        """Serve until `finish`."""
+        for ready in self.rounds():
+            for fd, mask in ready:
+                self.call(fd, mask)
 
-        `serve` is given all that is ready in a round, as (fd, mask), and passes to `call` what it does not serve.
+    def rounds(self) -> Iterator[list[tuple[int, int]]]:
+        """Wait until something is ready, and give it as (fd, mask), round by round until `finish`; between two rounds,
+        do what is due. Whoever takes them passes to `call` what it does not serve itself.
         """
-        serve = serve or self._serve
         poll, timers = self._poller.poll, self._timers
         while not self._finished:
-            serve(poll(max(0.0, timers[0][0] - time.monotonic()) if timers else None))
             if timers:
+                yield poll(max(0.0, timers[0][0] - time.monotonic()))
                 self._run_due()
+            else:
+                yield poll()
 
     def close(self) -> None:
         """Release the poller and the wake-up. Whatever is still watched is forgotten, not closed."""
@@ -86,10 +92,6 @@ class Loop:
         self._wake_in.close()
         self._wake_out.close()
         self._poller.close()
-
-    def _serve(self, ready: list[tuple[int, int]]) -> None:
-        for fd, mask in ready:
-            self.call(fd, mask)
 
     def _run_due(self) -> None:
         now = time.monotonic()

@@ -64,7 +64,7 @@ class Serving(Engine):
     def run(self) -> None:
         """Serve until stopped."""
         try:
-            self.loop.run(partial(serve_ready, self))
+            serve_ready(self, self.loop.rounds())
         finally:
             self._stop_accepting()
             for connection in tuple(self.connections):
