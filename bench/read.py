@@ -100,6 +100,11 @@ def main(file: Path, pairs: int) -> None:
         compare("six fields, tshark", [echowire, "read", str(file), *fields], [*tshark, *fields], pairs)
         chosen = ["-Y", FILTER, "-T", "fields", "-e", "frame.number"]
         compare("display filter, tshark", [echowire, "read", str(file), *chosen], [*tshark, *chosen], pairs)
+        noted = ["-Y", "tcp.analysis.flags", "-T", "fields", "-e", "frame.number"]
+        compare("tcp.analysis.flags, tshark", [echowire, "read", str(file), *noted], [*tshark, *noted], pairs)
+        for report in ("conv,tcp", "endpoints,ip"):
+            asked = ["-q", "-z", report]
+            compare(f"-z {report}, tshark", [echowire, "read", str(file), *asked], [*tshark, *asked], pairs)
         first = ["-c", "10", *fields]
         compare("the first ten packets, tshark", [echowire, "read", str(file), *first], [*tshark, *first], pairs)
     import echowire as library

@@ -28,6 +28,11 @@ CHUNK_BYTES = 2 * 1024 * 1024
 """Read at once, of the file or of what it decompresses to: a few thousand packets, so that the cost of a chunk is
 spread, and little enough to stay in a processor's cache with the columns that are made of it."""
 
+USUAL_BYTES = 512
+MAX_GROWTH = 4
+"""Where packets are larger than `USUAL_BYTES`, chunks grow, to so many times their size at most, to have as many
+packets as of those: what columns cost a chunk is then shared by as many, and of large packets only headers are read."""
+
 PIECE_BYTES = 64 * 1024
 """Decompressed data asked for at once, and compressed data given at once. It is what may be lost before a fault, as a
 decompressor that fails keeps what it had made in that call; a bomb grows no buffer, either."""
@@ -162,7 +167,7 @@ class CaptureFile(Iterator[Records]):
         """Bytes that the file had when it was opened; None for a pipe."""
         self.compression: str | None = None
         """`gzip`, `zstd` or `lz4`; None of a plain file, and before the first records."""
-        self._chunk_bytes = chunk_bytes
+        self._least_bytes = self._chunk_bytes = chunk_bytes
         self._reader = CaptureReader()
         self._owned = isinstance(path, str | Path) and str(path) != "-"
         if isinstance(path, str | Path):
@@ -194,9 +199,17 @@ class CaptureFile(Iterator[Records]):
             self.problem = self.problem or (self._reader.finish() if chunk is None else self._reader.problem)
             if self.problem and self.problem.kind == "foreign":
                 raise UsageError(f"{self.name} is no capture file: {self.problem.message}")
+            if records is not None:
+                self._fit(records)
             if records is not None or chunk is None:
                 return records
         return None
+
+    def _fit(self, records: Records) -> None:
+        """Choose how much is read at once by how large packets are."""
+        if len(records) and self._owned:
+            mean = (len(records.data) - PAD) / len(records)
+            self._chunk_bytes = int(self._least_bytes * min(max(mean / USUAL_BYTES, 1), MAX_GROWTH))
 
     def __enter__(self) -> Self:
         return self

@@ -181,8 +181,17 @@ def text_of(field: Field, value: Any) -> str:
     """One value as text, as `cells` writes it."""
     if field.type is Type.STRING or field.type in (Type.GUID, Type.OID):
         return str(value)
-    if field.type is Type.BYTES:
+    kind = field.type
+    if kind is Type.BYTES:
         return bytes(value).hex()
+    if kind is Type.IPV4:
+        return ".".join(map(str, int(value).to_bytes(4, "big")))
+    if kind is Type.ETHER:
+        return int(value).to_bytes(6, "big").hex(":")
+    if kind is Type.BOOLEAN or (kind in UINTS and field.base not in ("hex", "hex_dec")):
+        return str(int(value))
+    if kind is Type.RELATIVE_TIME or (kind is Type.ABSOLUTE_TIME and field.base == "epoch"):
+        return seconds_text(int(value))
     return cells(field, np.array([value])).tobytes().replace(b"\0", b"").decode()
 
 

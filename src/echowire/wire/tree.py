@@ -7,36 +7,59 @@ round.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from echowire.wire.cells import date_text, escaped, seconds_text, text_of
-from echowire.wire.columns import INTS, OBJECTS, SIZES, UINTS, Type, shift_of
+from echowire.wire.columns import INTS, OBJECTS, SIZES, UINTS, Column, Type, shift_of
 from echowire.wire.layers import Field, Item, Layer
+from echowire.wire.records import Rows
 
 MAX_VALUE_CHARACTERS = 240
 """Of a value's text that a line shows, as in Wireshark (ITEM_LABEL_LENGTH)."""
 
 
-@dataclasses.dataclass(slots=True)
 class Node:
     """One line of the tree."""
 
-    text: str
-    field: Field | None = None
-    """What it shows; None of a protocol's line and of one that only groups others."""
-    value: Any = None
-    """The field's value, as in its column."""
-    at: int | None = None
-    """Offset of its bytes in the packet; None where it has none there."""
-    size: int = 0
-    children: list[Node] = dataclasses.field(default_factory=list)
-    """The lines beneath."""
-    name: str = ""
-    """Of a protocol's line, the protocol's."""
+    __slots__ = ("_shown", "_text", "_within", "at", "children", "field", "name", "size", "value")
+
+    def __init__(
+        self,
+        text: str | None,
+        field: Field | None = None,
+        value: Any = None,
+        at: int | None = None,
+        size: int = 0,
+        *,
+        name: str = "",
+        within: int = 0,
+        shown: str | None = None,
+    ) -> None:
+        """Without a `text`, it is made of the others when it is asked for: who wants values alone saves half the time.
+        `within` and `shown` are what `line` takes."""
+        self._text, self._within, self._shown = text, within, shown
+        self.field = field
+        """What it shows; None of a protocol's line and of one that only groups others."""
+        self.value = value
+        """The field's value, as in its column."""
+        self.at = at
+        """Offset of its bytes in the packet; None where it has none there."""
+        self.size = size
+        self.children: list[Node] = []
+        """The lines beneath."""
+        self.name = name
+        """Of a protocol's line, the protocol's."""
+
+    @property
+    def text(self) -> str:
+        """The line."""
+        if self._text is None:
+            self._text = "" if self.field is None else line(self.field, self.value, self._within, self._shown)
+        return self._text
 
     def walk(self, level: int = 0) -> Iterator[tuple[int, Node]]:
         """This node and all beneath, with their depth, in the order of the lines."""
@@ -78,15 +101,41 @@ def _place(outer: Node, under: str) -> Node:
     return next((one for _, one in outer.walk() if one.field and one.field.name == under), outer)
 
 
+class _Column(NamedTuple):
+    """A field over a whole layer, as its lines need it."""
+
+    field: Field
+    entries: Rows
+    """Those that have it, ascending."""
+    values: Column
+    shown: Sequence[str] | None
+    """What the tree says of it, an entry of the layer each, if the field says that itself."""
+    within: int
+    """The bits in which its own are shown: those of the field that it is a part of."""
+
+
 class _View:
     """A layer, with what its lines need, computed for all packets of the chunk when the first is shown."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
         self._in_packet = layer.data is layer.records.data
-        self._shown = [one for one in layer.protocol.fields if not (one.either or one.hidden)]
         self.is_shown = np.isin(layer.every, layer.shown)
-        self._walked_only = {one for one in self._shown if one.at is None and one.make is None}
+
+    @cached_property
+    def _columns(self) -> list[_Column]:
+        """The fields that are shown and that the layer has anywhere, but for those that only a walk finds."""
+        shown = [one for one in self.layer.protocol.fields if not (one.either or one.hidden)]
+        by_name = {one.name: one for one in reversed(shown)}
+        found = []
+        for one in shown:
+            if one.at is None and one.make is None:
+                continue
+            picked = self.layer.pick(one)
+            if len(picked.index):
+                says = None if one.show is None else one.show(self.layer)
+                found.append(_Column(one, picked.index, picked.values, says, _bits(by_name.get(one.under), one)))
+        return found
 
     def entries(self, row: int) -> range:
         """The layer's entries of one packet."""
@@ -100,63 +149,46 @@ class _View:
         at, end = int(layer.start[entry]), int(layer.end[entry])
         size = protocol.size(layer)[entry] if callable(protocol.size) else protocol.size
         size = min(end - at, int(size)) if size is not None else end - at
-        top = Node(protocol.title + (rest[entry] if rest else ""), at=self._offset(entry, 0), size=max(size, 0))
-        top.name = protocol.name
+        begin = at - int(layer.records.start[layer.rows[entry]]) if self._in_packet else None
+        top = Node(protocol.title + (rest[entry] if rest else ""), at=begin, size=max(size, 0), name=protocol.name)
         by_name: dict[str, Node] = {}
-        for one in self._shown:
-            if one in self._walked_only:
-                continue
-            for node in self._field_nodes(one, entry):
+        for one, entries, values, shown, within in self._columns:
+            place = entry if entries is layer.every else int(entries.searchsorted(entry))
+            while place < len(entries) and entries[place] == entry:
+                where = None if one.at is None or begin is None else begin + one.at
+                says = None if shown is None else shown[entry]
+                taken = 0 if one.at is None else one.width
+                node = Node(None, one, values[place], where, taken, within=within, shown=says)
                 by_name.setdefault(one.name, node)
                 by_name.get(one.under, top).children.append(node)
+                place += 1
         if layer.walked:
-            self._add_items(top, by_name, layer.walked.items[entry], entry)
+            self._add_items(top, by_name, layer.walked.items[entry], begin)
         return top
 
-    def _offset(self, entry: int, at: int) -> int | None:
-        """Offset in the packet of what stands `at` bytes into the layer."""
-        if not self._in_packet:
-            return None
-        return int(self.layer.start[entry] - self.layer.records.start[self.layer.rows[entry]]) + at
-
-    def _field_nodes(self, one: Field, entry: int) -> Iterator[Node]:
-        layer = self.layer
-        index, values, shown = layer.once(f"tree {one.name} {id(one)}", lambda: self._picked(one))
-        if not len(index):
-            return
-        first, last = index.searchsorted(entry), index.searchsorted(entry, "right")
-        for place in range(int(first), int(last)):
-            value = values[place]
-            text = line(one, value, self._mask_of(one), None if shown is None else shown[entry])
-            at = None if one.at is None else self._offset(entry, one.at)
-            yield Node(text, one, value, at, one.width if one.at is not None else 0)
-
-    def _picked(self, one: Field) -> tuple[Any, Any, Any]:
-        picked = self.layer.pick(one)
-        return picked.index, picked.values, None if one.show is None else one.show(self.layer)
-
-    def _mask_of(self, one: Field) -> int:
-        """The bits in which a field's own are shown: those of the field that it is a part of."""
-        over = next((other for other in self._shown if other.name == one.under), None)
-        if over is not None and over.at == one.at and over.width == one.width and over.mask:
-            return (1 << over.mask.bit_length()) - 1
-        return 0
-
-    def _add_items(self, top: Node, by_name: Mapping[str, Node], items: list[Item], entry: int) -> None:
-        """What the walk found, each at its depth."""
+    @staticmethod
+    def _add_items(top: Node, by_name: Mapping[str, Node], items: list[Item], begin: int | None) -> None:
+        """What the walk found, each at its depth; `begin` is the layer's offset in the packet."""
         path = [top]
         for item in items:
             one = item.field
             if one is not None and one.hidden:
                 continue
-            text = item.text if item.text is not None else line(one, item.value) if one is not None else ""
-            node = Node(text, one, item.value, self._offset(entry, item.at) if item.size else None, item.size)
+            where = begin + item.at if item.size and begin is not None else None
+            node = Node(item.text, one, item.value, where, item.size)
             del path[item.level + 1 :]
             outer = path[-1]
             if one is not None and one.under and outer is top:
                 outer = by_name.get(one.under, outer)
             outer.children.append(node)
             path.append(node)
+
+
+def _bits(over: Field | None, one: Field) -> int:
+    """The bits of the field that `one` is a part of, if both are in the same bytes; 0 else."""
+    if over is not None and over.at == one.at and over.width == one.width and over.mask:
+        return (1 << over.mask.bit_length()) - 1
+    return 0
 
 
 def line(one: Field, value: Any, within: int = 0, shown: str | None = None) -> str:
