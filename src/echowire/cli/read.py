@@ -10,6 +10,7 @@ import echowire
 from echowire import LineFormat, UsageError
 from echowire.cli import read_exports, read_reports
 from echowire.cli.common import Environment, pass_environment, printable
+from echowire.cli.heap import keep_what_is_freed
 from echowire.cli.read_progress import conclude, progress
 from echowire.cli.read_view import TIMES, view
 from echowire.cli.write_behind import WriteBehind
@@ -94,6 +95,7 @@ def command(env: Environment, /, **options: Any) -> int:
     Exit status: 0; 1 if the file is cut or damaged (what came before is given) or an export is not whole; 2 for wrong
     usage.
     """
+    keep_what_is_freed()
     return run(env, options)
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from echowire.wire.records import Bytes, Rows
 
-PLACES = 192
-"""Chains that are followed at once. To look for a beginning costs 0.7 µs, a step of all of them 3 µs."""
+PLACES = 128
+"""Chains that are followed at once. To look for a beginning costs 0.5 µs, a step of all of them 3 µs."""
 
 MIN_APART = 4096
 """Bytes between two places at least."""
@@ -40,13 +40,10 @@ def window(data: Bytes, kind: str) -> NDArray[Any]:
 
 def look_for(pattern: bytes, buffer: bytearray, shift: int, at: int, stop: int) -> Rows:
     """Offsets between `at` and `stop`, spread evenly, `shift` bytes behind which `pattern` stands."""
-    apart = max((stop - at) // PLACES, MIN_APART)
-    find, found = buffer.find, []
-    for place in range(at + apart, stop, apart):
-        where = find(pattern, place + shift, min(place + apart, stop) + shift)
-        if where >= 0:
-            found.append(where - shift)
-    return np.array(found, np.int64)
+    apart, find = max((stop - at) // PLACES, MIN_APART), buffer.find
+    places = range(at + apart + shift, stop + shift, apart)
+    found = np.array([find(pattern, place, place + apart) for place in places], np.int64) - shift
+    return found[(found >= 0) & (found < stop)]
 
 
 def follow(sizes: NDArray[Any], fixed: int, at: int, stop: int, guesses: Rows) -> tuple[Rows, int]:
