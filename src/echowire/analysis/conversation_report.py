@@ -57,13 +57,10 @@ class ConversationReport(_Counted):
             yield " " * (2 * size + 7) + head
         for row in self._counts.conversations():
             ends = (self._end(row, "a"), self._end(row, "b"))
-            counts = "  ".join(
-                f"{frames:6} {amount(size):<9}"
-                for frames, size in (
-                    (row["frames_b_to_a"], row["bytes_b_to_a"]),
-                    (row["frames_a_to_b"], row["bytes_a_to_b"]),
-                    (row["frames"], row["bytes"]),
-                )
+            counts = (
+                f"{row['frames_b_to_a']:6} {amount(row['bytes_b_to_a']):<9}  "
+                f"{row['frames_a_to_b']:6} {amount(row['bytes_a_to_b']):<9}  "
+                f"{row['frames']:6} {amount(row['bytes']):<9}"
             )
             start, stop = (self._span.since(row["start_ns"] + passed) for passed in (0, row["duration_ns"]))
             times = f"{start:14.9f}   {stop - start:12.4f}"
@@ -113,7 +110,7 @@ class EndpointReport(_Counted):
 
 def amount(size: int) -> str:
     """Bytes as tshark's table has them: in a larger unit from ten of it up, rounded down."""
-    for one, unit in UNITS:
+    for one, unit in UNITS if size >= 10_000 else ():
         if size >= 10 * one:
             return f"{size // one} {unit}"
     return f"{size} bytes"

@@ -24,12 +24,12 @@ from echowire.kernel.boundary import operation
 from echowire.wire.capture_reader import CaptureReader
 from echowire.wire.records import FRONT, PAD, Problem, Records
 
-CHUNK_BYTES = 2 * 1024 * 1024
+CHUNK_BYTES = 4 * 1024 * 1024
 """Read at once, of the file or of what it decompresses to: a few thousand packets, so that the cost of a chunk is
 spread, and little enough to stay in a processor's cache with the columns that are made of it."""
 
 USUAL_BYTES = 512
-MAX_GROWTH = 4
+MAX_GROWTH = 2
 """Where packets are larger than `USUAL_BYTES`, chunks grow, to so many times their size at most, to have as many
 packets as of those: what columns cost a chunk is then shared by as many, and of large packets only headers are read."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeVar, overloa
 
 from echowire.errors import UsageError
 from echowire.kernel.boundary import operation
-from echowire.kernel.capture_files import CHUNK_BYTES, CaptureFile
+from echowire.kernel.capture_files import CaptureFile
 from echowire.wire.chosen import Chosen
 from echowire.wire.dissect import Dissector
 from echowire.wire.field_lines import FieldLines, LineFormat, Occurrence
@@ -64,7 +64,7 @@ class Reading(Iterator[Chosen]):
         # First, as it refuses a field that is not known. What is counted and followed is datagrams, not fragments.
         self._dissector = Dissector([*names, *asked, *told], defragment=capture.defragment or bool(reports))
         # An expression costs as much for a few thousand values as for some more.
-        self._file = CaptureFile(capture.path, chunk_bytes=2 * CHUNK_BYTES if self._filter else CHUNK_BYTES)
+        self._file = CaptureFile(capture.path)
         self._left = capture.limit
         self.packets = 0
         """Packets given so far."""

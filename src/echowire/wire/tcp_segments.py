@@ -113,16 +113,24 @@ class Segments:
         self.seq: Rows = joined.column(lambda layer: layer.uint(4, 4)).astype(np.int64)
         self.ack: Rows = joined.column(lambda layer: layer.uint(8, 4)).astype(np.int64)
         self.flags: Rows = joined.column(lambda layer: layer.uint(12, 2)).astype(np.int64) & 0xFFF
-        self.window: Rows = joined.column(lambda layer: layer.uint(14, 2)).astype(np.int64)
         self.length: Rows = joined.column(segment_bytes)
         """Bytes of payload, -1 where that is not known; what has no length does not count in any analysis."""
-        self.whole: Mask = joined.column(lambda layer: header_bytes(layer) >= MIN_HEADER_BYTES)
         self.higher: Mask = joined.column(lambda layer: conversation(layer)[1])
         """Whether it goes from the higher endpoint to the lower."""
         self._number_streams(memory.pairs.of(joined.column(lambda layer: conversation(layer)[0])))
 
     def __len__(self) -> int:
         return len(self.seq)
+
+    @cached_property
+    def window(self) -> Rows:
+        """The window, as it stands there."""
+        return self.joined.column(lambda layer: layer.uint(14, 2)).astype(np.int64)
+
+    @cached_property
+    def whole(self) -> Mask:
+        """Which have a header of a length that can be."""
+        return self.joined.column(lambda layer: header_bytes(layer) >= MIN_HEADER_BYTES)
 
     @cached_property
     def time_ns(self) -> Rows:
