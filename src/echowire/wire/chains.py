@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from echowire.wire.records import Bytes, Rows
 
-PLACES = 128
+PLACES = 192
 """Chains that are followed at once. To look for a beginning costs 0.5 µs, a step of all of them 3 µs."""
 
 MIN_APART = 4096

@@ -186,7 +186,7 @@ class _Table:
             if key in self._entries:
                 yield self._entries[key], left
             return
-        mine = key[left]
+        mine = key if len(left) == len(key) else key[left]
         if not self._is_small:
             for one in np.unique(mine).tolist():
                 if one in self._entries:

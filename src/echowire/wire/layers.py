@@ -380,14 +380,16 @@ class Layer:
 
     def child(self, protocol: Protocol, found: Next, which: Rows) -> Layer:
         """The layer that `found` becomes, once its protocol is known; `which` of its entries."""
-        index, wire_end = found.index[which], found.wire_end[which]
-        known = self.end[index] if found.data is None else wire_end
+        index, start, wire_end = found.index, found.start, found.wire_end
+        if len(which) < len(index):
+            index, start, wire_end = index[which], start[which], wire_end[which]
+        known = wire_end if found.data is not None else self.end if index is self.every else self.end[index]
         return Layer(
             protocol,
             self.records,
             self.memory,
-            self.rows[index],
-            found.start[which],
+            self.rows if index is self.every else self.rows[index],
+            start,
             wire_end,
             data=self.data if found.data is None else found.data,
             end=np.minimum(wire_end, known),
