@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 
 from echowire import __version__
@@ -15,9 +14,6 @@ GARBAGE_EVERY = 200_000
 """Objects between two looks for garbage, instead of Python's 700: most of what a start makes lasts, and to look through
 it again and again is a tenth of the time."""
 
-RUNNERS = ("serve", "call")
-"""Verbs that run the user's programs, whose environment is not ours to change."""
-
 
 def main() -> int:
     """Run the command of `sys.argv`; returns the exit status."""
@@ -25,8 +21,6 @@ def main() -> int:
         sys.stdout.write(f"echowire {__version__}\n")
         return 0
     gc.set_threshold(GARBAGE_EVERY)
-    if sys.argv[1:2] and sys.argv[1] not in RUNNERS:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads for algebra, of which there is none here
     if sys.argv[1:2] == ["sockets"]:
         # On a host of 40,000 sockets, click would be a third of the time that it takes to list them.
         from echowire.cli.sockets_switches import plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import click
@@ -11,6 +12,9 @@ from echowire.cli.environment import Environment, outcome, printable
 
 VERBS = ("serve", "call", "bench", "read", "fields", "capture", "sockets", "ping")
 """Each is `echowire.cli.<verb>:command`."""
+
+RUNNERS = ("serve", "call")
+"""Those that run the user's programs, whose environment is not ours to change."""
 
 
 class Verbs(click.Group):
@@ -24,6 +28,8 @@ class Verbs(click.Group):
         """The command of one verb."""
         if cmd_name not in VERBS:
             return None
+        if cmd_name not in RUNNERS:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads for algebra, of which there is none
         command = import_module(f"echowire.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
