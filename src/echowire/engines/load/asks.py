@@ -7,12 +7,13 @@ known, and from that the loss; which one was lost, came twice or out of order is
 
 from __future__ import annotations
 
-import select
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 
-from echowire.engines.load.plan import Generator, Lane, Plan, Records
+from echowire.engines.load.datagrams import RECEIVES_A_ROUND, Datagrams, NumberedLane
+from echowire.engines.load.plan import Plan, Records
 from echowire.errors import EchowireError, ProtocolError
 from echowire.kernel.channel import Channel
 from echowire.wire.probe import make_probe
@@ -22,50 +23,30 @@ OUTSTANDING = 64
 """Asks of a lane that may wait for their answers: 64 of 512 bytes fit into a receive buffer of Linux's default size
 (net.core.rmem_default) three times, with what the kernel counts for each."""
 
-RECEIVES_A_ROUND = 256
-"""Answers taken from a lane before the others have their turn."""
 
-
-class AskLane(Lane):
+class AskLane(NumberedLane):
     """A datagram socket that asks."""
 
     def __init__(self, number: int, channel: Channel, run: int) -> None:
         super().__init__(number, channel)
-        self.run, self.next = run, 0
+        self.run = run
         self.asked: deque[float] = deque()
         """When each ask that waits was sent; an answer is taken to be the oldest's."""
         self.compares = False
         """Whether an answer has been a piece of the pattern, so that one that is none is wrong."""
 
 
-class Asks(Generator):
+class Asks(Datagrams[AskLane]):
     """Asks on lanes: some outstanding on each, or at a rate."""
-
-    lanes: list[AskLane]  # type: ignore[assignment]
 
     def __init__(self, plan: Plan, lanes: Sequence[AskLane], records: Records) -> None:
         super().__init__(plan, lanes, records)
-        self._left = plan.count
-        self._rate = plan.rate and plan.rate / len(lanes)
-        self._began = 0.0
         self._answers = 0
-        self._poll = select.poll()
-        for lane in lanes:
-            self._poll.register(lane.fd, select.POLLIN)
 
     @property
     def in_flight(self) -> int:
         """Asks that have neither been answered nor given up."""
-        return sum(len(lane.asked) for lane in self._live)
-
-    @property
-    def is_over(self) -> bool:
-        """Every lane failed, or all is asked and answered or given up."""
-        return not self._live or ((self._left == 0 or not self.issuing) and not self.in_flight)
-
-    def begin(self, now: float) -> None:
-        """Note when it began, for the rate."""
-        self._began = now
+        return sum(len(lane.asked) for lane in self.live_lanes)
 
     def restart(self) -> None:
         """Begin to count."""
@@ -75,17 +56,16 @@ class Asks(Generator):
     def run(self, until: float) -> None:
         """Ask and receive by turns until `until`."""
         while (now := time.perf_counter()) < until and not self.is_over:
-            for lane in self._live:
+            for lane in self.live_lanes:
                 try:
                     self._expire(lane, now)
                     self._ask(lane, now)
                     self._receive(lane)
                 except EchowireError as error:
-                    lane.failure = error
-                    self._poll.unregister(lane.fd)
-            if self.in_flight or self._rate is not None:
+                    self.fail(lane, error)
+            if self.in_flight or self.rate is not None:
                 # A tick of the rate, or of giving up; an answer ends the wait.
-                self._poll.poll(1)
+                self.poll.poll(1)
 
     def finish(self) -> None:
         """What has not been answered by now is lost; of more answers than asks some came twice."""
@@ -93,34 +73,18 @@ class Asks(Generator):
         outcomes.lost = max(0, outcomes.sent - self._answers)
         outcomes.unexpected = max(0, self._answers - outcomes.sent)
 
-    def close(self) -> None:
-        """Nothing: it has only the lanes."""
-
-    @property
-    def _live(self) -> list[AskLane]:
-        return [lane for lane in self.lanes if lane.failure is None]
-
     def _expire(self, lane: AskLane, now: float) -> None:
         while lane.asked and now - lane.asked[0] >= self.plan.wait_s:
             lane.asked.popleft()
 
     def _ask(self, lane: AskLane, now: float) -> None:
-        due = OUTSTANDING - len(lane.asked)
-        if self._rate is not None:
-            due = int((now - self._began) * self._rate) - lane.next
-        if self._left is not None:
-            due = min(due, self._left)
-        outcomes, size = self.records.outcomes, self.plan.most_size
-        for _ in range(due if self.issuing else 0):
-            taken = lane.channel.send(make_probe(lane.run, lane.next, size))
-            if taken is None:
+        waiting_room = OUTSTANDING - len(lane.asked) if self.rate is None else sys.maxsize
+        size = self.plan.most_size
+        for _ in range(self.allowed(lane, now, waiting_room)):
+            if lane.channel.send(make_probe(lane.run, lane.next, size)) is None:
                 return
-            lane.next += 1
             lane.asked.append(now)
-            outcomes.sent += 1
-            outcomes.sent_bytes += taken
-            if self._left is not None:
-                self._left -= 1
+            self.count_sent(lane, 1, size)
 
     def _receive(self, lane: AskLane) -> None:
         outcomes = self.records.outcomes

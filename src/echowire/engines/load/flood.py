@@ -7,14 +7,14 @@ each is still a datagram on the wire (udp(7), and linux/udp.h).
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from echowire.engines.load.plan import Generator, Lane, Plan, Records
+from echowire.engines.load.datagrams import RECEIVES_A_ROUND, Datagrams, NumberedLane
+from echowire.engines.load.plan import Plan, Records
 from echowire.kernel.boundary import operation_error
 from echowire.kernel.channel import Channel
 from echowire.wire.probe import Bursts, State, Window, count_damage, read_probe
@@ -29,12 +29,8 @@ BURST_BYTES = 65_000
 
 ROOM_BYTES = 65_536
 
-RECEIVES_A_ROUND = 256
-"""Datagrams taken before the next burst is sent: several times as many, so that what comes back never waits here
-until its socket's buffer is full. Beyond that the load would be measuring its own losses."""
 
-
-class FloodLane(Lane):
+class FloodLane(NumberedLane):
     """A UDP socket with its bursts, and what it remembers of them."""
 
     def __init__(self, number: int, channel: Channel, plan: Plan, run: int) -> None:
@@ -43,8 +39,6 @@ class FloodLane(Lane):
         self.most = max(1, min(BURST_DATAGRAMS, BURST_BYTES // size))
         self.bursts = Bursts(run, size, self.most)
         self.window = Window()
-        self.next = 0
-        self.transit: float | None = None
         self.segments = self.gathers = False
         if channel.endpoint.transport == "udp":
             self.segments = _has_segments(channel.socket, size)
@@ -53,39 +47,19 @@ class FloodLane(Lane):
                 self.gathers = True
 
 
-class Flood(Generator):
+class Flood(Datagrams[FloodLane]):
     """Datagrams as fast as the socket takes them, or at a rate; each that comes back is accounted for."""
-
-    lanes: list[FloodLane]  # type: ignore[assignment]
 
     def __init__(self, plan: Plan, lanes: Sequence[FloodLane], records: Records) -> None:
         super().__init__(plan, lanes, records)
-        self._left = plan.count
         self._receives = plan.direction == "both"
         self._room = bytearray(ROOM_BYTES)
         self._view = memoryview(self._room)
-        self._poll = select.poll()
-        self._began = 0.0
-        self._rate = plan.rate and plan.rate / len(lanes)
-        """Datagrams a second of each lane."""
-        if plan.bits_per_s is not None:
-            self._rate = plan.bits_per_s / 8 / plan.most_size
-        for lane in lanes:
-            self._poll.register(lane.fd, select.POLLIN)
 
     @property
     def in_flight(self) -> int:
         """Datagrams that have neither come back nor been forgotten."""
-        return sum(lane.window.outstanding for lane in self._live) if self._receives else 0
-
-    @property
-    def is_over(self) -> bool:
-        """Every lane failed, or all is sent and has come back."""
-        return not self._live or ((self._left == 0 or not self.issuing) and not self.in_flight)
-
-    def begin(self, now: float) -> None:
-        """Note when it began, for the rate."""
-        self._began = now
+        return sum(lane.window.outstanding for lane in self.live_lanes) if self._receives else 0
 
     def restart(self) -> None:
         """Begin to count."""
@@ -97,16 +71,15 @@ class Flood(Generator):
         """Send and receive by turns until `until`."""
         while (now := time.perf_counter()) < until and not self.is_over:
             moved = False
-            for lane in self._live:
+            for lane in self.live_lanes:
                 try:
                     moved |= self._send_burst(lane, now)
                     if self._receives:
                         moved |= self._receive_all(lane)
                 except OSError as error:
-                    lane.failure = operation_error("send or recv", lane.channel.endpoint, error)
-                    self._poll.unregister(lane.fd)
+                    self.fail(lane, operation_error("send or recv", lane.channel.endpoint, error))
             if not moved:
-                self._poll.poll(1 if self.issuing and self._left != 0 else min(1.0, until - now) * 1000)
+                self.poll.poll(1 if self.issuing and self.left != 0 else min(1.0, until - now) * 1000)
 
     def finish(self) -> None:
         """What has not come back by now is lost: the time to wait for it is over."""
@@ -116,37 +89,16 @@ class Flood(Generator):
             come = outcomes.echoed + outcomes.corrupted + outcomes.truncated
             outcomes.lost = max(0, outcomes.sent - come)
 
-    def close(self) -> None:
-        """Nothing: it has only the lanes."""
-
-    @property
-    def _live(self) -> list[FloodLane]:
-        return [lane for lane in self.lanes if lane.failure is None]
-
     def _send_burst(self, lane: FloodLane, now: float) -> bool:
-        count = self._allowed(lane, now)
+        count = self.allowed(lane, now, lane.most)
         if count <= 0:
             return False
         size = self.plan.most_size
         sent = _send_burst(lane, lane.bursts.make(lane.next, count), size)
         if sent:
-            lane.next += sent
+            self.count_sent(lane, sent, size)
             lane.window.sent(sent, time.perf_counter())
-            outcomes = self.records.outcomes
-            outcomes.sent += sent
-            outcomes.sent_bytes += sent * size
-            if self._left is not None:
-                self._left -= sent
         return sent > 0
-
-    def _allowed(self, lane: FloodLane, now: float) -> int:
-        """How many datagrams may be sent now."""
-        count = lane.most if self.issuing else 0
-        if self._left is not None:
-            count = min(count, self._left)
-        if self._rate is not None:
-            count = min(count, int((now - self._began) * self._rate) - lane.next)
-        return count
 
     def _receive_all(self, lane: FloodLane) -> bool:
         """Take what has come, up to a round's worth, and then account for it at once."""
@@ -177,15 +129,8 @@ class Flood(Generator):
         outcomes.echoed += max(0, len(trips) - damaged)
         self.records.latency.extend(trips)
         for trip in trips:
-            self._note_transit(lane, trip)
+            lane.note_transit(trip)
         return bool(sequences)
-
-    def _note_transit(self, lane: FloodLane, transit: float) -> None:
-        """RFC 3550 section 6.4.1."""
-        if lane.transit is not None:
-            jitter = lane.jitter_s or 0.0
-            lane.jitter_s = jitter + (abs(transit - lane.transit) - jitter) / 16
-        lane.transit = transit
 
 
 def _send_burst(lane: FloodLane, burst: memoryview, size: int) -> int:

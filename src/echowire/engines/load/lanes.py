@@ -168,7 +168,6 @@ class DatagramLane(MessageLane):
         """When each datagram in flight was due, and began; oldest first."""
         self._given_up: dict[int, None] = {}
         self._waiting: deque[bytes] = deque()
-        self._transit: float | None = None
 
     @property
     def in_flight(self) -> int:
@@ -221,7 +220,7 @@ class DatagramLane(MessageLane):
             count_damage(outcomes, state)
             return
         due, began = begun
-        self._note_transit(now - began)
+        self.note_transit(now - began)
         self.complete(due, began, now)
 
     def expire(self, now: float) -> None:
@@ -251,13 +250,6 @@ class DatagramLane(MessageLane):
             outcomes.duplicated += 1
         else:
             outcomes.unexpected += 1
-
-    def _note_transit(self, transit: float) -> None:
-        """RFC 3550 section 6.4.1: the difference in transit times, smoothed by a sixteenth."""
-        if self._transit is not None:
-            jitter = self.jitter_s or 0.0
-            self.jitter_s = jitter + (abs(transit - self._transit) - jitter) / 16
-        self._transit = transit
 
 
 def size_drawer(plan: Plan, draw: random.Random) -> tuple[int, ...]:

@@ -143,6 +143,14 @@ class Lane:
         self.failure: EchowireError | None = None
         self.jitter_s: float | None = None
         """RFC 3550 section 6.4.1, of the round trips of this lane's datagrams."""
+        self._transit: float | None = None
+
+    def note_transit(self, transit: float) -> None:
+        """Count a datagram's time into the jitter: the difference of two in a row, smoothed by a sixteenth."""
+        if self._transit is not None:
+            jitter = self.jitter_s or 0.0
+            self.jitter_s = jitter + (abs(transit - self._transit) - jitter) / 16
+        self._transit = transit
 
 
 class Generator(ABC):
