@@ -152,7 +152,7 @@ def test_where_the_kernel_refuses_proc_is_read(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("data", [b"", b"no type information"])
 def test_without_type_information_it_says_so(data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in (tmp_path / "vmlinux", tmp_path / "absent"):
-        monkeypatch.setattr(open_sockets, "BTF", str(path))
+        monkeypatch.setattr(bpf, "BTF", str(path))
         open_sockets._program.cache_clear()
         (tmp_path / "vmlinux").write_bytes(data)
         with pytest.raises(OperationError, match="does not say how its files are laid out"):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from echowire.wire.btf import Image
+
 SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280}
 """`__NR_bpf` (asm/unistd_64.h; asm-generic/unistd.h for all later machines)."""
 
@@ -82,11 +84,25 @@ ITERATOR_BYTES = 1 << 16
 MACHINE = os.uname().machine if hasattr(os, "uname") else ""
 """As `platform` has it, whose import takes longer than all that is done with it here."""
 
+BTF = "/sys/kernel/btf/vmlinux"
+
 LICENSE = b"GPL"
 """What the program says of itself to the kernel: helpers such as bpf_skc_to_tcp_sock are for these alone."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+
+
+def type_information() -> Image:
+    """This kernel's BTF (`echowire.wire.btf`); from Linux 6.16 on it is mapped, and so costs no copy of megabytes.
+
+    Raises `OSError`.
+    """
+    with open(BTF, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib is not loaded for it
+        try:
+            return mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        except OSError:
+            return file.read()
 
 
 def why_not_here() -> str | None:

@@ -10,7 +10,6 @@ and end with this process. Documentation/bpf/bpf_iterators.rst; `iter/task_file`
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 from functools import cache
 
@@ -45,11 +44,6 @@ from echowire.wire.bpf_assembler import (
 )
 from echowire.wire.btf import function_number, member_offsets
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from echowire.wire.btf import Image
-
-BTF = "/sys/kernel/btf/vmlinux"
 SOCKFS_MAGIC = 0x534F434B  # linux/magic.h
 META, TASK, DESCRIPTOR, FILE = 0, 8, 16, 24
 """What the program is called with (`struct bpf_iter__task_file`), eight bytes each."""
@@ -93,7 +87,7 @@ def _numbers_are_proc_s() -> bool:
 def _program() -> tuple[bytes, int]:
     """The program, and the number of the kernel's function that it is for. Raises `OperationError`."""
     try:
-        btf = _type_information()
+        btf = bpf.type_information()
         function = function_number(btf, "bpf_iter_task_file", ("meta", "task", "fd", "file"))
         offsets: dict[str, int] = {}
         for structure, members in (
@@ -107,14 +101,6 @@ def _program() -> tuple[bytes, int]:
         meaning = "this kernel does not say how its files are laid out"
         raise OperationError("trace", "open sockets", errno.EOPNOTSUPP, meaning) from error
     return _instructions(offsets), function
-
-
-def _type_information() -> Image:
-    with open(BTF, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib is not loaded for it
-        try:
-            return mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
-        except OSError:  # before Linux 6.16; then it is read a page at a time
-            return file.read()
 
 
 def _instructions(offsets: dict[str, int]) -> bytes:

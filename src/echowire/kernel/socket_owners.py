@@ -91,7 +91,6 @@ TIME, SOCKET, PROCESS, NAME, KIND, NAMESPACE, PROTOCOL, USER, GROUP, COMMON = (
 )
 """Where the parts of a record are on the stack, from its end."""
 SEEN_KEY, SEEN_VALUE = -RECORD.size - 16, -RECORD.size - 8
-BTF = Path("/sys/kernel/btf/vmlinux")
 KNOWN_OWNERS = 4096
 """Processes whose name, user and unit are remembered."""
 
@@ -199,7 +198,7 @@ def network_namespace() -> int:
 def _offsets() -> dict[str, int]:
     """Where this kernel has what the programs read. Raises `OperationError` where it does not say."""
     try:
-        btf = BTF.read_bytes()
+        btf = bpf.type_information()
         found = member_offsets(btf, "sock_common", ("skc_net", "skc_v6_daddr", "skc_v6_rcv_saddr"))
         if found != {"skc_net": NET_AT, "skc_v6_daddr": V6_PEER_AT, "skc_v6_rcv_saddr": V6_LOCAL_AT}:
             raise ValueError("sock_common is laid out in another way")
