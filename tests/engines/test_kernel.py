@@ -768,27 +768,56 @@ def test_an_echo_that_is_wrong_is_found_out(monkeypatch: pytest.MonkeyPatch) -> 
         prove.cache_clear()
 
 
-def test_no_data_wakes_the_process() -> None:
+def test_no_data_wakes_the_process_and_an_end_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, bytes]] = []
+    tell = echo_map.EchoMap.told
+
+    def noted(self: echo_map.EchoMap) -> list[tuple[int, bytes]]:
+        news = tell(self)
+        told.extend(news)
+        return news
+
+    monkeypatch.setattr(echo_map.EchoMap, "told", noted)
     with suite.serving() as at_work, suite.connect(at_work) as peer:
         assert exchange(peer, b"warm") == b"warm"
-        handlers = engine_of(at_work).loop._handlers
+        engine = engine_of(at_work)
         # The socket echoes before the engine has returned from having it join.
-        wait_for(lambda: any(connection.fd in handlers for connection in tuple(engine_of(at_work).joined.values())))
-        woken: list[int] = []
-        for connection in engine_of(at_work).joined.values():
-            on_ready = connection.on_ready
-
-            def counted(mask: int, on_ready: Callable[[int], None] = on_ready) -> None:
-                woken.append(mask)
-                on_ready(mask)
-
-            handlers[connection.fd] = counted
+        wait_for(lambda: bool(engine.joined))
+        [(key, connection)] = engine.joined.items()
+        assert connection.fd not in engine.loop._handlers
         for _ in range(100):
             assert exchange(peer, b"x" * 1000) == b"x" * 1000
-        assert not woken
+        assert not told
         half_close(peer)
         at_work.wait_for(Closed)
-        assert woken[0] & engine_module.PEER_ENDED
+        assert told == [(echo_program.PEER_ENDED, key)]
+
+
+def test_ends_are_told_of_sockets_in_the_map_alone() -> None:
+    """A half-close and a reset; of sockets that have not joined, or have left, nothing."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    with ExitStack() as opened:
+        opened.enter_context(listener)
+        pairs = []
+        for _ in range(4):
+            peer = opened.enter_context(socket.create_connection(listener.getsockname()))
+            pairs.append((peer, opened.enter_context(listener.accept()[0])))
+        (ending, ended), (resetting, was_reset), (stranger, unknown), (leaving, left) = pairs
+        echoes = echo_map.EchoMap(8)
+        opened.callback(echoes.close)
+        keys = [echoes.join(sock) for sock in (ended, was_reset, left)]
+        echoes.take_out(keys[2])
+        echoes.leave(keys[2])
+        for peer in (stranger, leaving):
+            half_close(peer)
+        for sock in (unknown, left):
+            assert sock.recv(1) == b""
+        half_close(ending)
+        wait_for(lambda: bool(select.select([echoes.fd], [], [], 0)[0]))
+        assert echoes.told() == [(echo_program.PEER_ENDED, keys[0])]
+        reset(resetting)
+        wait_for(lambda: bool(select.select([echoes.fd], [], [], 0)[0]))
+        assert echoes.told() == [(echo_program.CONNECTION_CLOSED, keys[1])]
 
 
 def test_where_tcp_info_has_the_counts() -> None:
@@ -801,12 +830,6 @@ def test_where_tcp_info_has_the_counts() -> None:
         assert members[name] == int.from_bytes(data[place : place + 8], sys.byteorder)
     assert members["tcpi_state"] == data[0]
     assert engine_module.TCP_INFO_BYTES == engine_module.BYTES_RECEIVED_AT + 8
-
-
-def test_the_masks_are_epolls() -> None:
-    assert engine_module.FAILED == select.EPOLLERR
-    assert engine_module.HUNG_UP == select.EPOLLHUP
-    assert engine_module.PEER_ENDED == select.EPOLLRDHUP
 
 
 def test_auto_tries_it_first() -> None:

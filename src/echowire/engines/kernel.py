@@ -27,16 +27,12 @@ from echowire.engines.tally import Ticket
 from echowire.errors import EchowireError, OperationError
 from echowire.kernel import bpf
 from echowire.kernel.echo_map import BY_HAND_BUFFER_BYTES, EchoMap, give_room, leave_in_queue, take_at_once
-from echowire.kernel.echo_program import AHEAD_MAX_BYTES
+from echowire.kernel.echo_program import AHEAD_MAX_BYTES, BROKEN, FAR_BEHIND, PEER_ENDED
 from echowire.kernel.listen import Listener, open_listeners
 from echowire.kernel.poller import READ
 from echowire.kernel.tcp_info import TCP_INFO
 from echowire.model import Endpoint, Limits
 from echowire.wire.services import Flow
-
-FAILED, HUNG_UP, PEER_ENDED = 0x008, 0x010, 0x2000
-"""EPOLLERR, EPOLLHUP, EPOLLRDHUP (epoll_ctl(2)). The first two are always reported, asked for or not. EPOLLIN is
-not, unless it is asked for; the socket's every segment then still passes by the epoll, but wakes nobody."""
 
 SOCKETS_MAX = 65_536
 """Sockets that the maps have room for where no limit of connections is set; later ones are served by hand."""
@@ -99,7 +95,7 @@ class Kernel(Serving):
         except BaseException:
             self.echo_map.close()
             raise
-        self.loop.watch(self.echo_map.fd, READ, self._on_overtaken)
+        self.loop.watch(self.echo_map.fd, READ, self._on_told)
 
     def connection_maker(self, listener: Listener) -> MakeConnection:
         """Plain TCP joins the map to be echoed; all else is as in every loop."""
@@ -137,11 +133,11 @@ class Kernel(Serving):
         self.connections.add(new)
         new.begin()
 
-    def _on_overtaken(self, mask: int) -> None:
-        for key, broken in self.echo_map.overtaken():
+    def _on_told(self, mask: int) -> None:
+        for what, key in self.echo_map.told():
             connection = self.joined.get(key)
             if connection is not None:
-                connection.abort() if broken else connection.overtake()
+                connection.on_told(what)
 
 
 class KernelConnection(Connection):
@@ -174,24 +170,25 @@ class KernelConnection(Connection):
         return True
 
     def begin(self) -> None:
-        """Join the map, if it has not, and wait for the end."""
-        if self._key or self.join():
-            self.host.loop.watch(self.fd, PEER_ENDED, self.on_ready)
-        else:
+        """Join the map, if it has not. The rest is told by the map's ring."""
+        if not self._key and not self.join():
             self._engine.serve_by_hand(self)
 
-    def on_ready(self, mask: int) -> None:
-        """The peer has ended, or the connection has failed."""
-        if mask & (FAILED | HUNG_UP):
+    def on_told(self, what: int) -> None:
+        """The map's programs have something to say of this connection."""
+        if what == FAR_BEHIND:
+            self.overtake()
+        elif what == BROKEN:
+            self.abort()
+        elif what == PEER_ENDED:
+            self._ended = True
+            self._look_s = LOOK_S
+            self._finish()
+        else:
             number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
             # TCP says EPIPE for a reset that comes after the peer's half-close (tcp_reset).
             self._ended = self._ended or number == errno.EPIPE
             self.lose(_os_error(number))
-        elif mask & PEER_ENDED and not self._ended:
-            self._ended = True
-            self.host.loop.rewatch(self.fd, 0)  # or it would be told again and again
-            self._look_s = LOOK_S
-            self._finish()
 
     def overtake(self) -> None:
         """The peer is far behind: take over, once the kernel has sent what it has in hand.

@@ -1,4 +1,5 @@
-"""The two BPF programs of the kernel's echo: one turns each segment around, one holds back who is too far ahead.
+"""The three BPF programs of the kernel's echo: one turns each segment around, one holds back who is too far ahead, one
+tells of ends.
 
 `echowire.kernel.echo_map` loads them, and says how they and the process work together. This is about what the first
 must see to beyond that.
@@ -15,9 +16,8 @@ keeps right what tcp_eat_skb adds to copied_seq, without which the last bytes of
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 from echowire.kernel import bpf
 from echowire.kernel.boundary import operation
@@ -36,7 +36,6 @@ HOLD_TIMES = 4
 """At so many times these limits the peer is held without waiting for the process. A fast one needs a millisecond for
 that; one held too early loses a few to repeat what was dropped."""
 
-BTF_PATH = Path("/sys/kernel/btf/vmlinux")
 
 SK_DROP = 0  # enum sk_action
 CONTEXT_LEN, CONTEXT_CB, CONTEXT_SK = 0, 48, 168  # struct __sk_buff
@@ -62,22 +61,36 @@ CUT_MAX_BYTES = 64 * CUT_BYTES
 unless the interface was told to make larger ones."""
 COOKIE = struct.Struct("<Q")
 
+RECORD = struct.Struct("<QQ")
+"""What the programs tell: one of the following, and the cookie of the socket that it is about."""
+FAR_BEHIND, BROKEN, PEER_ENDED, CONNECTION_CLOSED = range(4)
+"""Its peer does not keep up; bytes of it are lost; FIN received; it was reset, or TCP gave it up."""
+
+STATE_CHANGE = "inet_sock_set_state"
+STATE_SOCK, STATE_OLD, STATE_NEW = 0, 8, 16
+"""That tracepoint (trace/events/sock.h), and where its arguments are."""
+TCP_ESTABLISHED, TCP_CLOSE, TCP_CLOSE_WAIT = 1, 7, 8  # net/tcp_states.h
+
+
+@cache
+def cookie_offset() -> int:
+    """Where this kernel's `struct sock` has its cookie. Raises `OperationError`."""
+    return _offsets("sock_common", ("skc_cookie",))["skc_cookie"]
+
 
 @cache
 def tcp_sock_offsets() -> Mapping[str, int]:
     """Where this kernel's `struct tcp_sock` has what the program reads. Raises `OperationError`."""
-    with operation("read", BTF_PATH):
-        btf = BTF_PATH.read_bytes()
-    return member_offsets(btf, "tcp_sock", ("bytes_received", "bytes_acked", "copied_seq"))
+    return _offsets("tcp_sock", ("bytes_received", "bytes_acked", "copied_seq"))
 
 
 def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_sock: Mapping[str, int]) -> bytes:
     """The verdict program over the five maps' descriptors; `tcp_sock` as above.
 
     R6 the context, R7 the segment's bytes (or those still to be cut off), R8 the entry, R9 bytes received and later
-    how far the peer is behind; on the stack the cookie and, before it, the bytes acknowledged.
+    how far the peer is behind; on the stack the cookie and, before it, the bytes acknowledged, or what is told.
     """
-    cookie, acked = -8, -16
+    cookie, acked, what = -8, -16, -16
     return asm.assemble(
         asm.mov64_reg(R6, R1),
         # A FIN may come as a segment without bytes. To redirect nothing would be taken for a broken pipe.
@@ -150,12 +163,8 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.jmp_imm(asm.BPF_JNE, R1, 0, "redirect"),
         asm.mov64_imm(R1, 1),
         asm.stx_mem(asm.BPF_DW, R8, R1, TOLD),
-        asm.ld_map_fd(R1, ring),
-        asm.mov64_reg(R2, R10),
-        asm.alu64_imm(asm.BPF_ADD, R2, cookie),
-        asm.mov64_imm(R3, COOKIE.size),
-        asm.mov64_imm(R4, 0),
-        asm.emit_call(bpf.BPF_FUNC_RINGBUF_OUTPUT),
+        asm.st_mem(asm.BPF_DW, R10, what, FAR_BEHIND),
+        *_tell(ring, what),
         asm.jmp_a("redirect"),
         asm.Label("hold"),
         asm.ld_map_fd(R1, held),
@@ -206,13 +215,9 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.stx_mem(asm.BPF_DW, R8, R1, NEXT),
         asm.jmp_a("all is new"),
         asm.Label("broken"),
-        # No memory to cut it: better no echo than a wrong one. A longer record says so, whose end is the cookie.
-        asm.ld_map_fd(R1, ring),
-        asm.mov64_reg(R2, R10),
-        asm.alu64_imm(asm.BPF_ADD, R2, acked),
-        asm.mov64_imm(R3, 2 * COOKIE.size),
-        asm.mov64_imm(R4, 0),
-        asm.emit_call(bpf.BPF_FUNC_RINGBUF_OUTPUT),
+        # No memory to cut it: better no echo than a wrong one.
+        asm.st_mem(asm.BPF_DW, R10, what, BROKEN),
+        *_tell(ring, what),
         asm.Label("drop"),
         asm.mov64_imm(R0, SK_DROP),
         asm.exit_insn(),
@@ -260,6 +265,57 @@ def filter_program(held: int, counts: int) -> bytes:
         asm.Label("drop"),
         asm.mov64_imm(R0, NOTHING),
         asm.exit_insn(),
+    )
+
+
+def end_program(entries: int, ring: int, cookie_at: int) -> bytes:
+    """The program at `STATE_CHANGE`: tells of a socket with an entry that its peer has ended it, or that it is closed,
+    unless the process has ended it before.
+
+    `cookie_at` as above. It runs just before the socket has its new state (inet_sk_state_store): whoever is told must
+    believe it, and not ask the socket.
+    """
+    cookie, what = -8, -16
+    return asm.assemble(
+        asm.st_mem(asm.BPF_DW, R10, what, PEER_ENDED),
+        asm.ldx_mem(asm.BPF_DW, R2, R1, STATE_NEW),
+        asm.jmp_imm(asm.BPF_JEQ, R2, TCP_CLOSE_WAIT, "ended"),
+        asm.jmp_imm(asm.BPF_JNE, R2, TCP_CLOSE, "others"),
+        asm.st_mem(asm.BPF_DW, R10, what, CONNECTION_CLOSED),
+        asm.ldx_mem(asm.BPF_DW, R2, R1, STATE_OLD),
+        asm.jmp_imm(asm.BPF_JEQ, R2, TCP_ESTABLISHED, "ended"),
+        asm.jmp_imm(asm.BPF_JNE, R2, TCP_CLOSE_WAIT, "others"),
+        asm.Label("ended"),
+        asm.ldx_mem(asm.BPF_DW, R3, R1, STATE_SOCK),
+        asm.alu64_imm(asm.BPF_ADD, R3, cookie_at),
+        asm.mov64_reg(R1, R10),
+        asm.alu64_imm(asm.BPF_ADD, R1, cookie),
+        asm.mov64_imm(R2, COOKIE.size),
+        asm.emit_call(bpf.BPF_FUNC_PROBE_READ_KERNEL),
+        *_lookup(entries, cookie),
+        asm.jmp_imm(asm.BPF_JEQ, R0, 0, "others"),
+        *_tell(ring, what),
+        asm.Label("others"),
+        asm.mov64_imm(R0, 0),
+        asm.exit_insn(),
+    )
+
+
+def _offsets(structure: str, members: Sequence[str]) -> Mapping[str, int]:
+    with operation("read", bpf.BTF):
+        btf = bpf.type_information()
+    return member_offsets(btf, structure, members)
+
+
+def _tell(ring: int, record: int) -> tuple[asm.Part, ...]:
+    """Give the process the record on the stack."""
+    return (
+        asm.ld_map_fd(R1, ring),
+        asm.mov64_reg(R2, R10),
+        asm.alu64_imm(asm.BPF_ADD, R2, record),
+        asm.mov64_imm(R3, RECORD.size),
+        asm.mov64_imm(R4, 0),
+        asm.emit_call(bpf.BPF_FUNC_RINGBUF_OUTPUT),
     )
 
 
