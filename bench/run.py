@@ -61,6 +61,7 @@ def servers(folder: Path) -> dict[str, list[str]]:
         REFERENCE: [str(folder / "echo_server"), "{port}"],
         **{name: [*echowire, name] for name in ("kernel", "readiness", "threads")},
         "asyncio": asyncio_echo,
+        "bare sockmap": [sys.executable, str(HERE / "echo_sockmap.py"), "{port}"],
     }
     if util.find_spec("uvloop"):
         found["uvloop"] = [*asyncio_echo, "--uvloop"]
