@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 from echowire.analysis.conversation_svg import MAX_MARKS, ladder_svg, round_trip_svg, sequence_svg
 from echowire.analysis.ladder import Ladder
-from echowire.analysis.tcp_record import ACK, SYN, Segment
+from echowire.analysis.tcp_record import Segment
+from echowire.wire.tcp_header import ACK, SYN
 
 SVG = "{http://www.w3.org/2000/svg}"
 TITLE = '<client> & "server"'

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echowire.analysis import follow
-from echowire.analysis.follow import HALF, SEQUENCE_MASK, Following, Piece, Reassembly, Segment
+from echowire.analysis.follow import Following, Piece, Reassembly, Segment
 from echowire.analysis.follow_report import Follow
 from echowire.verbs.read import read
 from echowire.wire.dissect import Dissector
 from echowire.wire.records import Records
+from echowire.wire.tcp_header import HALF, WORD
 from tests.captures import needs_tshark
 from tests.netns import why_not
 from tests.recorded import read_all, two_hosts
@@ -44,8 +45,8 @@ class Talk:
 
     def say(self, end: int, at: int, acked: int | None = 0, data: bytes = b"", flags: int = ACK) -> None:
         """`data` from byte `at` on, and all before byte `acked` of the other end acknowledged."""
-        sequence = (self._isn[end] + 1 + at) & SEQUENCE_MASK
-        acknowledgment = 0 if acked is None or not flags & ACK else (self._isn[1 - end] + 1 + acked) & SEQUENCE_MASK
+        sequence = (self._isn[end] + 1 + at) & WORD
+        acknowledgment = 0 if acked is None or not flags & ACK else (self._isn[1 - end] + 1 + acked) & WORD
         number = len(self.segments) + 1
         self.segments.append(Segment(end, number, number, sequence, acknowledgment, flags, len(data), data))
         ports = (self._port, 80) if end == 0 else (80, self._port)
@@ -191,14 +192,14 @@ def test_what_waits_is_bounded_also_byte_by_byte(monkeypatch: pytest.MonkeyPatch
     assert most <= (1 << 20) // 256
 
 
-@given(st.randoms(use_true_random=False), st.integers(0, SEQUENCE_MASK))
+@given(st.randoms(use_true_random=False), st.integers(0, WORD))
 @settings(max_examples=60, deadline=None)
 def test_disorder_and_repetition_change_nothing(rng: random.Random, isn: int) -> None:
     data = rng.randbytes(2000)
     cuts = sorted({0, len(data), *(rng.randrange(len(data)) for _ in range(20))})
     parts = [*pairwise(cuts), *((min(pair), max(pair)) for pair in (rng.sample(cuts, 2) for _ in range(10)))]
     rng.shuffle(parts)
-    talk = Talk((isn, isn + HALF & SEQUENCE_MASK))
+    talk = Talk((isn, isn + HALF & WORD))
     for begin, end in parts:
         talk.say(0, begin, data=data[begin:end])
     assert b"".join(one for one in talk.said() if isinstance(one, bytes)) == data

@@ -8,8 +8,9 @@ import pytest
 
 from echowire.analysis.follow import Following
 from echowire.analysis.ladder import Ladder, lines
-from echowire.analysis.tcp_record import ACK, FIN, RST, SYN, Segment, TcpRecord
+from echowire.analysis.tcp_record import Segment, TcpRecord
 from echowire.wire.dissect import Dissector
+from echowire.wire.tcp_header import ACK, FIN, RST, SYN
 from tests.netns import why_not
 from tests.recorded import read_all, two_hosts
 

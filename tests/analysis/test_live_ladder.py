@@ -8,9 +8,10 @@ import pytest
 
 from echowire.analysis.ladder import Ladder, lines
 from echowire.analysis.live_ladder import MAX_CONVERSATIONS, MAX_WAITING, LiveLadder
-from echowire.analysis.tcp_record import ACK, FIN, PSH, SYN, TcpRecord
+from echowire.analysis.tcp_record import TcpRecord
 from echowire.wire.dissect import Dissector
 from echowire.wire.records import Interface, Records
+from echowire.wire.tcp_header import ACK, FIN, PSH, SYN
 from tests.wire.packets import CLIENT, EPOCH_NS, SERVER, _frame
 
 ALL = 1 << 20

@@ -9,8 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-from echowire.analysis.tcp_record import ACK, FIN, SYN, Segment
+from echowire.analysis.tcp_record import Segment
 from echowire.analysis.tcp_waits import Waits
+from echowire.wire.tcp_header import ACK, FIN, SYN
 from tests.analysis.judged import EXPLAINED, MEGABYTE, reads, segments_of, sends, share, verdict_of, without_offload
 from tests.netns import why_not
 from tests.recorded import Hosts, pause, read_all, two_hosts

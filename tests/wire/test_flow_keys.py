@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echowire.wire.dissect import Dissector, first_of_each
-from echowire.wire.flow_keys import KEY_BYTES, V4_MAPPED, Flows, Headers, distinct_flows, flows_of
+from echowire.wire.flow_keys import KEY_BYTES, Flows, Headers, distinct_flows, flows_of
+from echowire.wire.owner_events import V4_MAPPED
 from echowire.wire.records import Interface, Records
 
 A4, B4 = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])

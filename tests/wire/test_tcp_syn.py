@@ -8,7 +8,8 @@ import struct
 import pytest
 
 from echowire.wire.icmp import Version, checksum
-from echowire.wire.tcp_syn import SYN, Segment, pack_syn, read_quoted_segment, read_segment
+from echowire.wire.tcp_header import SYN
+from echowire.wire.tcp_syn import Segment, pack_syn, read_quoted_segment, read_segment
 
 
 @pytest.mark.parametrize(("version", "source", "destination"), [(4, "10.0.0.1", "10.0.0.2"), (6, "fd00::1", "fd00::2")])

@@ -15,9 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echowire.analysis.follow import (
-    ACK,
-    SEQUENCE_MASK,
-    SYN,
     TCP_FIELDS,
     UDP_FIELDS,
     Endpoint,
@@ -31,9 +28,8 @@ from echowire.analysis.follow import (
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
 from echowire.wire.streams import conversation, stream_numbers
+from echowire.wire.tcp_header import ACK, FIN, RST, SYN, WORD
 from echowire.wire.tcp_segments import header_bytes
-
-FIN, RST = 0x01, 0x04
 
 MAX_FOLLOWED = 65_536
 """Streams of which more is kept than where they had come to: as many as one host has ports, at about 1 KB each."""
@@ -142,7 +138,7 @@ class AllStreams:
             for end in (0, 1):
                 yield from _over(stream, end, now, is_cut=True)
         elif segment.flags & FIN:
-            stream.fins[segment.end] = (segment.sequence + segment.length) & SEQUENCE_MASK
+            stream.fins[segment.end] = (segment.sequence + segment.length) & WORD
         for end, last in enumerate(stream.fins):
             if last is not None and stream.reassembly.has_said(end, last):
                 yield from _over(stream, end, now)

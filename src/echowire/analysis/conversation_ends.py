@@ -21,9 +21,9 @@ from echowire.wire.protocols.ipv6_extensions import leads_on
 from echowire.wire.records import Rows
 from echowire.wire.routes import destinations, reroute
 from echowire.wire.streams import Mask, conversation, internet_layer, key_of_ends, outer_layers, stream_numbers
+from echowire.wire.tcp_header import MIN_HEADER_BYTES
 
 ETHERNET_BYTES = 14
-TCP_BYTES = 20
 IPV6_BYTES = 40
 PORTS_BYTES = 4
 SCTP_BYTES, CHUNK_BYTES = 12, 4
@@ -110,7 +110,7 @@ def _ipv6(layer: Layer) -> Counted:
 
 def _tcp(layer: Layer) -> Counted | None:
     header = (layer.uint(12, 1) >> 4).astype(np.int64) * 4
-    return _transport(layer, (header >= TCP_BYTES) & layer.has(header), "tcp.stream")
+    return _transport(layer, (header >= MIN_HEADER_BYTES) & layer.has(header), "tcp.stream")
 
 
 def _udp(layer: Layer) -> Counted | None:

@@ -10,7 +10,8 @@ from html import escape
 
 from echowire.analysis.ladder import Arrow
 from echowire.analysis.report import SECOND_NS
-from echowire.analysis.tcp_record import ACK, SYN, Segment
+from echowire.analysis.tcp_record import Segment
+from echowire.wire.tcp_header import ACK, SYN
 
 MAX_MARKS = 20_000
 """Arrows or points that are drawn: some megabytes, more than a screen has room for. Of more, every so many-th is."""

@@ -19,6 +19,7 @@ from echowire.wire.dissect import Packets, first_of_each
 from echowire.wire.layers import Layer
 from echowire.wire.records import Rows
 from echowire.wire.streams import stream_numbers
+from echowire.wire.tcp_header import ACK, FIN, RST, SYN
 
 SEVERITIES = {"error": "Errors", "warn": "Warns", "note": "Notes", "chat": "Chats"}
 """The severest first, as they are listed."""
@@ -56,7 +57,6 @@ ANALYSIS = (
     ("zero_window", "warn", "TCP Zero Window segment"),
     ("zero_window_probe_ack", "note", "ACK to a TCP Zero Window Probe"),
 )
-SYN, FIN, RST, ACK = 0x02, 0x01, 0x04, 0x10
 MESSAGES = (
     ("http.request.method", "http.request.uri", "http.request.version"),
     ("http.response.version", "http.response.code", "http.response.phrase"),

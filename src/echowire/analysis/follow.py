@@ -16,18 +16,13 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from echowire.analysis.conversation_ends import TCP_BYTES, address_text, counted, ends_of
+from echowire.analysis.conversation_ends import address_text, counted, ends_of
 from echowire.wire.cells import text_of
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
 from echowire.wire.streams import internet_layer, stream_numbers
+from echowire.wire.tcp_header import ACK, HALF, MIN_HEADER_BYTES, SYN, WORD
 
-SEQUENCE_MASK = 0xFFFFFFFF
-HALF = 1 << 31
-"""Sequence numbers are compared modulo 2^32 (RFC 9293, section 3.4): one is before another if it is less than half the
-circle behind."""
-
-SYN, ACK = 0x02, 0x10
 UDP_BYTES = 8
 
 MAX_WAITING_BYTES = 64 * 1024 * 1024
@@ -45,6 +40,12 @@ Endpoint: TypeAlias = tuple[str, int]
 
 TCP_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
 UDP_FIELDS = ("udp.stream", "ip.src", "ipv6.src")
+
+
+def end_text(end: Endpoint) -> str:
+    """`host:port`, an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+    host, port = end
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Piece(NamedTuple):
@@ -96,7 +97,7 @@ class _Direction:
 
     def distance(self, number: int) -> int:
         """How far a sequence number of this direction is ahead of what is expected; negative where it is behind."""
-        return ((number - (self.next or 0) + HALF) & SEQUENCE_MASK) - HALF
+        return ((number - (self.next or 0) + HALF) & WORD) - HALF
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class Reassembly:
     @property
     def expected(self) -> tuple[int | None, int | None]:
         """The sequence number that comes next of each end; None before its first segment. May be set, to go on."""
-        first, second = (None if one.next is None else one.next & SEQUENCE_MASK for one in self._directions)
+        first, second = (None if one.next is None else one.next & WORD for one in self._directions)
         return first, second
 
     @expected.setter
@@ -234,7 +235,7 @@ def segment_of(layer: Layer, entry: int, end: int) -> Segment:
     """A TCP segment, of which the header must have been captured."""
     frame, time_ns = _when(layer, entry)
     begin, stop, wire_end = int(layer.start[entry]), int(layer.end[entry]), int(layer.wire_end[entry])
-    head = layer.data[begin : begin + TCP_BYTES].tobytes()
+    head = layer.data[begin : begin + MIN_HEADER_BYTES].tobytes()
     header = (head[12] >> 4) * 4
     return Segment(
         end,

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from echowire.analysis.follow import Following, Piece
+from echowire.analysis.follow import Following, Piece, end_text
 from echowire.analysis.report import SECOND_NS
 from echowire.wire.dissect import Packets
 
@@ -61,8 +61,8 @@ class Follow:
         protocol = self._following.protocol
         yield f"Follow: {protocol},{self.mode}"
         yield f"Filter: {protocol}.stream eq {self._following.stream}"
-        for number, (host, port) in enumerate(self._peers()):
-            yield f"Node {number}: {f'[{host}]' if ':' in host else host}:{port}"
+        for number, end in enumerate(self._peers()):
+            yield f"Node {number}: {end_text(end)}"
         yield from _MODES[self.mode](self)
         if self.left_out:
             yield f"[{self.left_out} bytes more are not shown]"

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from echowire.analysis.tcp_record import ACK, FIN, PSH, RST, SYN, Segment
+from echowire.analysis.report import SECOND_NS
+from echowire.analysis.tcp_record import Segment
+from echowire.wire.tcp_header import ACK, FIN, PSH, RST, SYN
 
 CLOSED, LISTEN, SYN_SENT, SYN_RECV, ESTAB = "CLOSED", "LISTEN", "SYN-SENT", "SYN-RECV", "ESTAB"
 FIN_WAIT_1, FIN_WAIT_2, CLOSING, TIME_WAIT = "FIN-WAIT-1", "FIN-WAIT-2", "CLOSING", "TIME-WAIT"
@@ -205,7 +207,7 @@ class LadderText:
         """
         side, middle = _widths(width)
         begin = one.time_ns if self._begin_ns is None else self._begin_ns
-        seconds = f"{(one.time_ns - begin) / 1_000_000_000:{TIME_WIDTH - 2}.6f}"
+        seconds = f"{(one.time_ns - begin) / SECOND_NS:{TIME_WIDTH - 2}.6f}"
         states = [state if state != was else "" for state, was in zip(one.states, self._states, strict=True)]
         calls = [", ".join(names) for names in one.calls] if width >= MIN_WIDTH else ["", ""]
         if settled:

@@ -19,24 +19,21 @@ class LadderReport(TcpReport):
 
     def text(self, width: int) -> Iterator[str]:
         """Two lines an arrow: what it is, and the states that it leaves the ends in, where they change; or SVG."""
-        ends = self._record.ends
-        if not ends:
-            yield f"tcp.stream {self._record.stream}: not in the capture"
+        if not self._record.ends:
+            yield self.title
             return
-        client, server = (f"{f'[{host}]' if ':' in host else host}:{port}" for host, port in ends)
-        title = f"tcp.stream {self._record.stream}: client {client}, server {server}"
         segments = self._record.segments()
         if self.form == "sequence":
-            yield from sequence_svg(segments, title)
+            yield from sequence_svg(segments, self.title)
             return
         if self.form == "rtt":
-            yield from round_trip_svg(segments, title)
+            yield from round_trip_svg(segments, self.title)
             return
         arrows = Ladder(segments).arrows
         if self.form == "ladder":
-            yield from ladder_svg(arrows, title)
+            yield from ladder_svg(arrows, self.title)
             return
-        yield title
+        yield self.title
         yield from lines(arrows, width)
         if self._record.left_out:
             yield f"[{self._record.left_out} segments more are not drawn]"

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from echowire.analysis.follow import TCP_FIELDS, end_text
 from echowire.analysis.ladder import Arrow, Ladder, LadderText
-from echowire.analysis.tcp_record import FIN, MIN_HEADER, RST, SEGMENT_FIELDS, SYN, Numbering, Raw, raw_of
+from echowire.analysis.tcp_record import Numbering, Raw, raw_of
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
 from echowire.wire.streams import stream_numbers
+from echowire.wire.tcp_header import FIN, MIN_HEADER_BYTES, RST, SYN
 
 MAX_CONVERSATIONS = 64
 """Whose states are kept; one that has not spoken for so many others begins anew, as if met in the middle."""
@@ -45,7 +47,7 @@ class Pictured:
 class LiveLadder:
     """Feed it packets as they come, and ask it for lines."""
 
-    fields: Sequence[str] = SEGMENT_FIELDS
+    fields: Sequence[str] = TCP_FIELDS
     """The fields that a capture needs for it."""
 
     def __init__(self) -> None:
@@ -129,7 +131,7 @@ class LiveLadder:
             client = raw.client
             server = raw.destination if client == raw.source else raw.source
             ladder = Ladder(started=bool(raw.head[13] & SYN))
-            one = Pictured(stream, _shown(client), _shown(server), Numbering(client), ladder)
+            one = Pictured(stream, end_text(client), end_text(server), Numbering(client), ladder)
             if len(self._known) >= MAX_CONVERSATIONS:
                 del self._known[next(iter(self._known))]
         self._known[stream] = one  # the last is who spoke last
@@ -142,7 +144,7 @@ def _entries(packets: Packets) -> Iterator[tuple[int, Layer, int]]:
     for layer in packets.layers_of("tcp"):
         if not layer.is_quoted:
             streams = stream_numbers(layer, "tcp.stream")
-            whole = np.flatnonzero((streams >= 0) & (layer.end - layer.start >= MIN_HEADER))
+            whole = np.flatnonzero((streams >= 0) & (layer.end - layer.start >= MIN_HEADER_BYTES))
             rows = layer.rows[whole].tolist()
             found += [
                 (row, stream, layer, entry)
@@ -160,8 +162,3 @@ def _telling(arrows: Sequence[Arrow], most: int) -> set[int]:
     telling = telling[-(most // 2) :]
     newest = [at for at in range(len(arrows) - most, len(arrows)) if at not in telling]
     return {*telling, *newest[len(telling) - most :]}
-
-
-def _shown(end: tuple[str, int]) -> str:
-    host, port = end
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

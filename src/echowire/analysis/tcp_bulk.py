@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from echowire.analysis.tcp_record import ACK, RST, SYN, Segment
+from echowire.analysis.tcp_record import Segment
+from echowire.wire.tcp_header import ACK, RST, SYN
 
 PAUSE_SHARE = 0.25
 """Of a round trip that a pause between trains takes at least."""

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from echowire.analysis.follow import HALF, SEQUENCE_MASK, Endpoint, endpoints_of, packets_of
+from echowire.analysis.follow import TCP_FIELDS, Endpoint, end_text, endpoints_of, packets_of
 from echowire.wire.dissect import Packets
 from echowire.wire.icmp import KINDS
 from echowire.wire.layers import Layer
 from echowire.wire.streams import internet_layer, outer_layers
-
-FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+from echowire.wire.tcp_header import ACK, FIN, HALF, MIN_HEADER_BYTES, SYN, WORD
 
 MAX_SEGMENTS = 2_000_000
 """Of one conversation that are kept, some hundred bytes each; what comes after is counted."""
@@ -26,10 +25,6 @@ MAX_REFUSALS = 100
 COPY_NS = 10_000_000
 """Within which a second copy of a packet comes."""
 
-SEGMENT_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
-"""The fields that make the layers which segments are taken of."""
-
-MIN_HEADER = 20
 MAX_SCALE = 14
 """RFC 7323, section 2.3."""
 
@@ -115,15 +110,15 @@ class _Side:
 
     def relative(self, number: int, *, syn: bool = False) -> int:
         if self.base is None:
-            self.base = number if syn else (number - 1) & SEQUENCE_MASK
+            self.base = number if syn else (number - 1) & WORD
             self.last = 0
         self.last = self.near(number)
         return self.last
 
     def near(self, number: int) -> int:
         """The number nearest to the last one that was met; 0 before any was."""
-        wrapped = (number - (self.base or 0)) & SEQUENCE_MASK
-        return self.last + ((wrapped - self.last + HALF) & SEQUENCE_MASK) - HALF
+        wrapped = (number - (self.base or 0)) & WORD
+        return self.last + ((wrapped - self.last + HALF) & WORD) - HALF
 
 
 @dataclass(slots=True)
@@ -157,10 +152,10 @@ class Numbering:
 
 
 def raw_of(layer: Layer, entry: int) -> Raw:
-    """A segment of a TCP layer that has `MIN_HEADER` bytes at least."""
+    """A segment of a TCP layer that has `MIN_HEADER_BYTES` bytes at least."""
     source, destination = endpoints_of(layer, entry)
     begin, stop, row = int(layer.start[entry]), int(layer.end[entry]), int(layer.rows[entry])
-    size = max(MIN_HEADER, (int(layer.data[begin + 12]) >> 4) * 4)
+    size = max(MIN_HEADER_BYTES, (int(layer.data[begin + 12]) >> 4) * 4)
     head = layer.data[begin : min(begin + size, stop)].tobytes()
     length = max(0, int(layer.wire_end[entry]) - begin - size)
     frame, time_ns = layer.records.first + row, int(layer.records.time_ns[row])
@@ -198,7 +193,7 @@ class TcpRecord:
     @property
     def fields(self) -> Sequence[str]:
         """The fields that a reading needs."""
-        return (*SEGMENT_FIELDS, "icmp.type", "icmpv6.type")
+        return (*TCP_FIELDS, "icmp.type", "icmpv6.type")
 
     def add(self, packets: Packets) -> None:
         """Take the conversation's segments of a chunk."""
@@ -267,6 +262,14 @@ class TcpReport:
         """Take a chunk."""
         self._record.add(packets)
 
+    @property
+    def title(self) -> str:
+        """Which conversation it is."""
+        stream, ends = f"tcp.stream {self._record.stream}", self._record.ends
+        if not ends:
+            return f"{stream}: not in the capture"
+        return f"{stream}: client {end_text(ends[0])}, server {end_text(ends[1])}"
+
 
 def _refusal(errors: Layer, entry: int) -> Refusal:
     begin, row = int(errors.start[entry]), int(errors.rows[entry])
@@ -306,4 +309,4 @@ def _told_twice(sack: bytes, acknowledged: bytes) -> int | None:
 
 def _is_up_to(one: int, other: int) -> bool:
     """Whether a sequence number is before another, or the same."""
-    return (other - one) & SEQUENCE_MASK < HALF
+    return (other - one) & WORD < HALF

@@ -25,7 +25,8 @@ from statistics import median
 from typing import NamedTuple
 
 from echowire.analysis.tcp_bulk import Bulk, round_trip
-from echowire.analysis.tcp_record import ACK, FIN, PSH, RST, SYN, Segment
+from echowire.analysis.tcp_record import Segment
+from echowire.wire.tcp_header import ACK, FIN, PSH, RST, SYN
 
 HANDSHAKE, CLIENT, SERVER = "handshake", "client thinking", "server thinking"
 WINDOW, CONGESTION, BANDWIDTH = "receiver's window", "congestion window", "bandwidth"

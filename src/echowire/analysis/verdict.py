@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echowire.analysis.report import SECOND_NS
-from echowire.analysis.tcp_record import ACK, RST, SYN, Segment, TcpRecord, TcpReport
+from echowire.analysis.tcp_record import Segment, TcpRecord, TcpReport
 from echowire.analysis.tcp_waits import (
     BANDWIDTH,
     CAUSES,
@@ -28,6 +28,7 @@ from echowire.analysis.tcp_waits import (
     Wait,
     Waits,
 )
+from echowire.wire.tcp_header import ACK, RST, SYN
 
 CLEAN, REFUSED, RESET, SILENCE, UNANSWERED = "clean", "refused", "reset", "silence", "no answer"
 
@@ -299,11 +300,9 @@ class VerdictReport(TcpReport):
     def text(self, width: int) -> Iterator[str]:
         """The sentence, the causes with their shares, and the longest spans."""
         found = self.verdict
+        yield self.title
         if found is None:
-            yield f"tcp.stream {self._record.stream}: not in the capture"
             return
-        client, server = (f"{f'[{host}]' if ':' in host else host}:{port}" for host, port in self._record.ends)
-        yield f"tcp.stream {self._record.stream}: client {client}, server {server}"
         yield f"Verdict: {found.name}. {found.sentence[:1].upper()}{found.sentence[1:]}."
         yield from (f"Note: {note}." for note in found.notes)
         whole = sum(found.totals.values())

@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echowire.wire.columns import gather_bytes, gather_uint
+from echowire.wire.owner_events import V4_MAPPED
 from echowire.wire.records import PAD, Bytes, Rows
 
 TCP, UDP = 6, 17
 KEY_BYTES = 40
 """Source and destination address, 16 bytes each, IPv4 mapped into IPv6; their ports, 2 each; protocol; 3 of zero."""
-
-V4_MAPPED = bytes(10) + b"\xff\xff"
 
 LINK_TYPES: Mapping[int, tuple[int, int]] = {1: (12, 14), 113: (14, 16), 276: (0, 20)}
 """Where an Ethernet type stands, and where what it names begins: Ethernet, Linux cooked of both versions."""

@@ -19,18 +19,16 @@ from numpy.typing import NDArray
 from echowire.wire.layers import Layer
 from echowire.wire.records import Rows
 from echowire.wire.streams import Growing, Mask
+from echowire.wire.tcp_header import ACK, FIN, HALF, PSH, SYN, WORD
 from echowire.wire.tcp_segments import RENEWS, Segments, segments
 from echowire.wire.tcp_walk import (
-    ACK,
     BITS,
     COLUMNS,
     DUPLICATES,
     END,
     ENDS,
-    FIN,
     FRESH,
     FRESH_ROW,
-    HALF,
     LAST_ACK,
     LAST_ACK_TIME,
     MAX_ACKABLE,
@@ -38,19 +36,16 @@ from echowire.wire.tcp_walk import (
     NEXT,
     NEXT_FRAME,
     NEXT_TIME,
-    PSH,
     PUSH_WAS_LAST,
     PUSHED,
     REUSED_PORTS,
     SACKED,
     SEQ,
-    SYN,
     VALID,
     WAS_SYN,
     WINDOW,
     WINDOW_FULL,
     WINDOW_UPDATE,
-    WORD,
     Waiting,
     walk,
 )

@@ -32,13 +32,11 @@ from echowire.wire.streams import (
     firsts,
     fragments,
 )
+from echowire.wire.tcp_header import ACK, FIN, MIN_HEADER_BYTES, RST, SYN, WORD
 from echowire.wire.tcp_options import WINDOW_SCALE, option_values, sacked_bytes
 
-MIN_HEADER_BYTES = 20
 KNOWN_BYTES = 16
 """What must be captured for a segment to count for its stream: all up to the window."""
-
-FIN, SYN, RST, PSH, ACK, URG = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
 SYN_SENT, SYN_ACKED, ACKED, DATA_SENT, FINISHED, WAS_RESET = 1, 2, 4, 8, 16, 32
 """Bits of tcp.completeness."""
@@ -54,8 +52,6 @@ UNSET = -1
 
 RENEWS, REPEATS = 1, 2
 """What a SYN can do to a stream that it is not the first segment of."""
-
-WORD = 0xFFFFFFFF
 
 
 def header_bytes(layer: Layer) -> Rows:

@@ -11,9 +11,9 @@ import struct
 from typing import NamedTuple
 
 from echowire.wire.icmp import TCP, Version, checksum
+from echowire.wire.tcp_header import SYN
 
 HEADER = struct.Struct(">HHIIBBHHH")
-SYN, RST, ACK = 0x02, 0x04, 0x10
 WINDOW = 65_535
 MSS_OPTION = struct.Struct(">BBH")
 MSS: dict[int, int] = {4: 1460, 6: 1440}

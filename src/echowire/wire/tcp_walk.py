@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from echowire.wire.tcp_header import ACK, FIN, HALF, PSH, RST, SYN, WORD
 from echowire.wire.tcp_segments import RENEWS, REPEATS
 
 RETRANSMISSION = 0x0001
@@ -32,11 +33,6 @@ KEEP_ALIVE_ACK = 0x2000
 REUSED_PORTS = 0x4000
 """Bits of what is noted; each is a field of tcp.analysis."""
 
-WORD = 0xFFFFFFFF
-HALF = 0x80000000
-"""Sequence numbers are compared modulo 2^32 (RFC 9293, section 3.4): b is after a if (a - b) mod 2^32 >= 2^31."""
-
-FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 ENDS = SYN | FIN | RST
 
 FAST_NS = 20_000_000

@@ -20,7 +20,8 @@ from echowire.kernel.probes import ProbeOptions, hops_control, open_raw_icmp, op
 from echowire.model import Family
 from echowire.wire.answers import word_of_icmp
 from echowire.wire.icmp import TCP, read_error, strip_ipv4
-from echowire.wire.tcp_syn import ACK, RST, SYN, pack_syn, read_quoted_segment, read_segment
+from echowire.wire.tcp_header import ACK, RST, SYN
+from echowire.wire.tcp_syn import pack_syn, read_quoted_segment, read_segment
 
 SO_ATTACH_FILTER = 26
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h

@@ -21,21 +21,9 @@ from echowire.wire.protocols.tcp_options import option_texts
 from echowire.wire.records import Rows
 from echowire.wire.streams import Mask, conversation_numbers
 from echowire.wire.tcp_analysis import analysis
+from echowire.wire.tcp_header import ACK, FIN, MIN_HEADER_BYTES, RST, SYN, URG
 from echowire.wire.tcp_options import FIRST, MSS, has_option, places
-from echowire.wire.tcp_segments import (
-    ACK,
-    FIN,
-    KNOWN_BYTES,
-    MIN_HEADER_BYTES,
-    NO_SCALE,
-    RST,
-    SYN,
-    URG,
-    Segments,
-    header_bytes,
-    segment_bytes,
-    segments,
-)
+from echowire.wire.tcp_segments import KNOWN_BYTES, NO_SCALE, Segments, header_bytes, segment_bytes, segments
 from echowire.wire.tcp_walk import KEEP_ALIVE, OUT_OF_ORDER, RETRANSMISSION
 
 SET = {0: "Not set", 1: "Set"}

@@ -18,6 +18,7 @@ from echowire.wire.columns import Column, Type, gather_uint, objects
 from echowire.wire.layers import Field, Layer, Picked, Protocol
 from echowire.wire.records import Rows
 from echowire.wire.streams import Mask
+from echowire.wire.tcp_header import WORD
 from echowire.wire.tcp_options import (
     END,
     MSS,
@@ -28,7 +29,7 @@ from echowire.wire.tcp_options import (
     WINDOW_SCALE,
     places,
 )
-from echowire.wire.tcp_segments import MAX_SHIFT, WORD, segments
+from echowire.wire.tcp_segments import MAX_SHIFT, segments
 
 KINDS = {
     0: "End of Option List",
