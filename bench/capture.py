@@ -24,8 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echowire.kernel.capture_files import read_records
+from echowire.wire.records import Records
 
 HERE = Path(__file__).parent
 RATES = (20_000, 50_000, 100_000, 200_000, 0)
@@ -83,17 +85,17 @@ def measure(name: str, load: str, packets: int, rate: int, folder: Path) -> Capt
     while not _captures(process.pid) and time.monotonic() < until:
         pause.wait(POLL_S)
     pause.wait(10 * POLL_S)
-    before = _cpu_s(process.pid)
+    before = cpu_s(process.pid)
     words = (load, str(PORT), str(packets), str(rate), str(SIZE))
     subprocess.run(words, stdout=subprocess.DEVNULL, preexec_fn=_on_the_last, check=True)
     pause.wait(1.0)  # dumpcap and tcpdump hand over what is left after so long
-    spent = _cpu_s(process.pid) - before
+    spent = cpu_s(process.pid) - before
     process.send_signal(signal.SIGINT)
     process.wait()
     return Captured(packets, _written(path, compare=name in OURS), spent)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Processor seconds of a process, all its threads (Documentation/scheduler/sched-stats.rst)."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
@@ -118,13 +120,21 @@ def _written(path: Path, *, compare: bool) -> int:
             continue
         count += len(records)
         if compare:
-            whole = np.stack([records.data[at : at + HEADERS_BYTES + SIZE] for at in records.start])
-            numbers = whole[:, HEADERS_BYTES : HEADERS_BYTES + 8].copy().view("<i8").ravel()
-            same = (whole[:, HEADERS_BYTES + 8 :] == ord("e")).all() and (records.cap_len == HEADERS_BYTES + SIZE).all()
-            if not same or (np.diff(numbers, prepend=last) < 1).any():
-                sys.exit(f"{path}: a packet is not the one that was sent")
+            numbers = numbers_of(records, path)
+            if (np.diff(numbers, prepend=last) < 1).any():
+                sys.exit(f"{path}: the packets are not in order")
             last = int(numbers[-1])
     return count
+
+
+def numbers_of(records: Records, path: Path) -> NDArray[np.int64]:
+    """The numbers that `packet_load.c` gave some packets; ends the run where one is not as it was sent."""
+    if not (records.cap_len == HEADERS_BYTES + SIZE).all():
+        sys.exit(f"{path}: a packet is not as long as it was sent")
+    whole = np.stack([records.data[at : at + HEADERS_BYTES + SIZE] for at in records.start])
+    if not (whole[:, HEADERS_BYTES + 8 :] == ord("e")).all():
+        sys.exit(f"{path}: a packet is not the one that was sent")
+    return whole[:, HEADERS_BYTES : HEADERS_BYTES + 8].copy().view("<i8").ravel()
 
 
 def main(rates: Sequence[int]) -> int:

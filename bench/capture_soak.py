@@ -19,13 +19,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from capture import HERE, SIZE, cpu_s, numbers_of
 
 from echowire.kernel.capture_files import read_records
 
-HERE = Path(__file__).parent
-PORT, SIZE = 34_573, 64
-HEADERS_BYTES = 42
-"""Ethernet, IPv4 and UDP before the datagram's number."""
+PORT = 34_573
 FILE_KB, FILES = 50_000, 4
 POLL_S, REPORT_S = 1.0, 60.0
 
@@ -54,10 +52,7 @@ class Reader:
         for records in read_records(path):
             if not len(records):
                 continue
-            whole = np.stack([records.data[at : at + HEADERS_BYTES + SIZE] for at in records.start])
-            numbers = whole[:, HEADERS_BYTES : HEADERS_BYTES + 8].copy().view("<i8").ravel()
-            if not (whole[:, HEADERS_BYTES + 8 :] == ord("e")).all():
-                sys.exit(f"{path}: a packet is not the one that was sent")
+            numbers = numbers_of(records, path)
             self.gaps += int((np.diff(numbers, prepend=self._last) != 1).sum())
             self.packets += len(records)
             self._last = int(numbers[-1])
@@ -69,11 +64,6 @@ def resident_mb(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024 / 1e6
     return 0.0
-
-
-def cpu_s(pid: int) -> float:
-    """Processor seconds of a process, all its threads (Documentation/scheduler/sched-stats.rst)."""
-    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def main(seconds: float, rate: int) -> int:

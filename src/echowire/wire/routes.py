@@ -17,7 +17,7 @@ SOURCE_ROUTE, MOBILE_ROUTE, SEGMENT_ROUTE = 0, 2, 4
 """Types of IPv6's routing header."""
 
 PAD1, HOME_ADDRESS = 0x00, 0xC9
-"""Destination options."""
+"""Options."""
 
 MIN_BYTES = 8
 """Of the header of IPv6 that has them."""
@@ -70,9 +70,15 @@ def _last_hop(header: bytes) -> bytes | None:
 
 def _home(options: bytes) -> bytes | None:
     """The home address that options give (RFC 6275, section 6.3), in whatever header they are."""
-    at = 2
-    while at + 1 < min(8 + options[1] * 8, len(options)):
-        if options[at] == HOME_ADDRESS and at + 18 <= len(options):
-            return options[at + 2 : at + 18]
-        at += 1 if options[at] == PAD1 else 2 + options[at + 1]
+    at = option_at(options, HOME_ADDRESS)
+    return options[at + 2 : at + 18] if at is not None and at + 18 <= len(options) else None
+
+
+def option_at(header: bytes, kind: int) -> int | None:
+    """Where a header of options for every hop, or for the destination, has one of a kind (RFC 8200, section 4.2)."""
+    at, end = 2, min(8 + header[1] * 8, len(header)) if len(header) > 1 else 0
+    while at + 1 < end:
+        if header[at] == kind:
+            return at
+        at += 1 if header[at] == PAD1 else 2 + header[at + 1]
     return None

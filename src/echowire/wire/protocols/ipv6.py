@@ -13,12 +13,13 @@ from echowire.wire.columns import Type, gather_bytes
 from echowire.wire.layers import Field, Layer, Next, Protocol
 from echowire.wire.protocols.ipv4 import DSCP, ECN
 from echowire.wire.records import Rows
+from echowire.wire.routes import option_at
 
 HEADER_BYTES = 40
 VERSION = 6
 HOP_BY_HOP, NO_NEXT = 0, 59
-PAD1, JUMBO = 0x00, 0xC2
-"""Options of the header for every hop."""
+JUMBO = 0xC2
+"""An option of the header for every hop."""
 
 KEYS = (
     ("ethertype", 0x86DD),
@@ -47,18 +48,9 @@ def _ends(layer: Layer) -> Rows:
     payload = layer.uint(4, 2).astype(np.int64)
     ends: Rows = np.minimum(layer.start + HEADER_BYTES + payload, layer.wire_end)
     for entry in np.flatnonzero((payload == 0) & (layer.uint(6, 1) == HOP_BY_HOP)).tolist():
-        if _is_jumbo(layer.payload(entry)[HEADER_BYTES:]):
+        if option_at(layer.payload(entry)[HEADER_BYTES:], JUMBO) is not None:
             ends[entry] = layer.wire_end[entry]
     return ends
-
-
-def _is_jumbo(options: bytes) -> bool:
-    at = 2
-    while len(options) > 1 and at + 1 < min(8 + options[1] * 8, len(options)):
-        if options[at] == JUMBO:
-            return True
-        at += 1 if options[at] == PAD1 else 2 + options[at + 1]
-    return False
 
 
 def _next(layer: Layer) -> Iterator[Next]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from echowire.wire.aes import encrypt, open_gcm
+from echowire.wire.digests import hmac_sha256
 
 SAMPLE_BYTES = 16
 
@@ -52,19 +53,13 @@ class Opened(NamedTuple):
 def _expand(secret: bytes, label: str, size: int) -> bytes:
     """HKDF-Expand-Label (RFC 8446, section 7.1) of no context; 32 bytes at most, which is one round."""
     name = b"tls13 " + label.encode()
-    return _hmac(secret, size.to_bytes(2, "big") + bytes([len(name)]) + name + b"\0\1")[:size]
-
-
-def _hmac(key: bytes, data: bytes) -> bytes:
-    import hmac  # here, as OpenSSL takes longer to load than most captures need it
-
-    return hmac.digest(key, data, "sha256")
+    return hmac_sha256(secret, size.to_bytes(2, "big") + bytes([len(name)]) + name + b"\0\1")[:size]
 
 
 @lru_cache(maxsize=256)
 def initial_keys(version: int, connection_id: bytes, is_client: bool) -> Keys:
     """The keys of one side (RFC 9001, section 5.2)."""
-    initial = _hmac(SALTS[version], connection_id)
+    initial = hmac_sha256(SALTS[version], connection_id)
     secret = _expand(initial, "client in" if is_client else "server in", 32)
     prefix = "quicv2" if version == VERSION_2 else "quic"
     return Keys(*(_expand(secret, f"{prefix} {name}", size) for name, size in (("key", 16), ("iv", 12), ("hp", 16))))

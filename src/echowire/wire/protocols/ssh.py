@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from echowire.wire import digests
 from echowire.wire.columns import Type
 from echowire.wire.layers import Field, Layer, Protocol
 from echowire.wire.protocols.conversation import Socket, sockets
@@ -160,9 +161,7 @@ def _offer(walk: Walk, talk: _Talk, at: int, end: int, from_client: bool) -> Non
             talk.offers[from_client] = texts[0].split(",")
         at += 4 + size
     picked = (0, 2, 4, 6) if from_client else (0, 3, 5, 7)
-    import hashlib  # here, as OpenSSL takes longer to load than most captures need it
-
-    digest = hashlib.md5(";".join(texts[one] for one in picked).encode(), usedforsecurity=False).hexdigest()
+    digest = digests.md5(";".join(texts[one] for one in picked).encode())
     walk.add(_HASSH if from_client else _HASSH_SERVER, digest, at, 0, f"[hassh: {digest}]")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from echowire.wire import digests
 from echowire.wire.protocols.tls_names import GREASE
 
 SERVER_NAME, GROUPS, POINT_FORMATS, SIGNATURES, ALPN, SUPPORTED_VERSIONS = 0, 10, 11, 13, 16, 43
@@ -67,9 +68,7 @@ def ja3s(hello: Hello) -> str:
 
 def md5(text: str) -> str:
     """As it is used to shorten JA3."""
-    import hashlib  # here, as OpenSSL takes longer to load than most captures need it
-
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    return digests.md5(text.encode())
 
 
 def _alpn_mark(names: list[bytes]) -> str:
@@ -84,9 +83,7 @@ def _alpn_mark(names: list[bytes]) -> str:
 
 
 def _short(text: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else "000000000000"
+    return digests.sha256(text.encode())[:12] if text else "000000000000"
 
 
 def ja4(hello: Hello, transport: str) -> tuple[str, str]:
