@@ -14,21 +14,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echowire.analysis.conversation_ends import Endpoint, Ends, ends_of, has_ends
 from echowire.analysis.follow import (
     TCP_FIELDS,
+    UDP_BYTES,
     UDP_FIELDS,
-    Endpoint,
     Piece,
     Reassembly,
     Segment,
     datagram_of,
-    endpoints_of,
     segment_of,
 )
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
 from echowire.wire.streams import conversation, stream_numbers
-from echowire.wire.tcp_header import ACK, FIN, RST, SYN, WORD
+from echowire.wire.tcp_header import ACK, FIN, MIN_HEADER_BYTES, RST, SYN, WORD
 from echowire.wire.tcp_segments import header_bytes
 
 MAX_FOLLOWED = 65_536
@@ -89,22 +89,27 @@ class AllStreams:
 
     def feed(self, packets: Packets) -> Iterator[Said]:
         """What the packets of a chunk say."""
-        found: list[tuple[int, Layer, int, int, bool, bool]] = []
+        found: list[tuple[int, Layer, int, int, bool, bool, Ends, int]] = []
         for protocol in self._protocols:
             for layer in packets.layers_of(protocol):
                 if layer.is_quoted:
                     continue
                 numbers = stream_numbers(layer, f"{protocol}.stream")
                 silent = _silent(layer)
-                which = np.flatnonzero((numbers >= 0) & layer.has(20 if protocol == "tcp" else 8))
+                has = layer.has(MIN_HEADER_BYTES if protocol == "tcp" else UDP_BYTES)
+                which = np.flatnonzero((numbers >= 0) & has & has_ends(layer))
+                ends = ends_of(layer, which)
                 columns = (layer.rows, layer.every, numbers, conversation(layer)[1], silent)
                 rows = zip(*(column[which].tolist() for column in columns), strict=True)
-                found += [(row, layer, entry, number, higher, mute) for row, entry, number, higher, mute in rows]
+                found += [(row, layer, *rest, ends, at) for at, (row, *rest) in enumerate(rows)]
         found.sort(key=lambda one: one[0])
-        for _, layer, entry, number, is_higher, is_silent in found:
+        for _, layer, entry, number, is_higher, is_silent, ends, at in found:
             if is_silent and number not in self._waiting and self._is_known(number):
                 continue
-            stream = self._of(layer, entry, number, is_higher)
+            stream = self._streams.pop((layer.protocol.name, number), None)
+            if stream is None:
+                stream = self._begun(layer, entry, number, is_higher, ends.pair(at))
+            self._streams[layer.protocol.name, number] = stream  # the last is the one that spoke last
             end = 0 if stream.is_higher_first == is_higher else 1
             if layer.protocol.name == "tcp":
                 yield from self._feed_segment(stream, segment_of(layer, entry, end))
@@ -160,22 +165,15 @@ class AllStreams:
         else:
             self._waiting.pop(stream.number, None)
 
-    def _of(self, layer: Layer, entry: int, number: int, is_higher: bool) -> Stream:
-        key = layer.protocol.name, number
-        stream = self._streams.pop(key, None) or self._begun(layer, entry, number, is_higher)
-        self._streams[key] = stream  # the last is the one that spoke last
-        return stream
-
-    def _begun(self, layer: Layer, entry: int, number: int, is_higher: bool) -> Stream:
-        source, destination = endpoints_of(layer, entry)
+    def _begun(self, layer: Layer, entry: int, number: int, is_higher: bool, pair: tuple[Endpoint, Endpoint]) -> Stream:
         if layer.protocol.name == "udp":
-            return Stream("udp", number, (source, destination), is_higher)
+            return Stream("udp", number, pair, is_higher)
         left = self._left.pop(number, None)
         if left is None:
             flags = int(layer.uint(13, 1)[entry])
-            return Stream("tcp", number, (source, destination), is_higher, flags & (SYN | ACK) == SYN | ACK)
+            return Stream("tcp", number, pair, is_higher, flags & (SYN | ACK) == SYN | ACK)
         is_higher_first = bool(left & 1)
-        ends = (source, destination) if is_higher_first == is_higher else (destination, source)
+        ends = pair if is_higher_first == is_higher else pair[::-1]
         closed = [bool(left & 2), bool(left & 4)]
         stream = Stream("tcp", number, ends, is_higher_first, bool(left & 8), closed=closed)
         stream.reassembly.expected = _sequence(left >> 4), _sequence(left >> 37)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ from echowire.wire.streams import Mask, conversation, internet_layer, key_of_end
 from echowire.wire.tcp_header import MIN_HEADER_BYTES
 
 ETHERNET_BYTES = 14
-IPV6_BYTES = 40
+IPV4_BYTES, IPV6_BYTES = 20, 40
 PORTS_BYTES = 4
 SCTP_BYTES, CHUNK_BYTES = 12, 4
 """SCTP's common header, and the head of a chunk, which a packet has one of at least."""
@@ -36,6 +38,12 @@ EXTENSIONS = ("ipv6.hopopts", "ipv6.dstopts", "ipv6.routing", "ipv6.fraghdr")
 
 NOT_A_PAIR = np.uint64(0xFFFFFFFF_00000000)
 """Of two IPv4 addresses with the lower first: there is no such pair, so that no key becomes 0 by it."""
+
+MAX_TEXTS = 10_000
+"""Addresses whose texts are kept: most packets have those of others."""
+
+Endpoint: TypeAlias = tuple[str, int]
+"""An address as text, and a port."""
 
 SIZES = {"eth": 6, "ip": 4, "ipv6": 16}
 """Bytes of an address, by the protocol that has it."""
@@ -70,6 +78,23 @@ class Ends:
     destination: NDArray[np.uint64]
     ports: NDArray[np.uint16]
     """Of source and destination, 0 where there are none: uint16[n, 2]"""
+
+    def sides(self) -> tuple[list[Endpoint], list[Endpoint]]:
+        """As text: all sources, and all destinations."""
+        source, destination = (
+            [
+                (address_text(family, *address), port)
+                for family, address, port in zip(self.family.tolist(), side.tolist(), ports, strict=True)
+            ]
+            for side, ports in zip((self.source, self.destination), self.ports.T.tolist(), strict=True)
+        )
+        return source, destination
+
+    def pair(self, at: int) -> tuple[Endpoint, Endpoint]:
+        """As text: source and destination of one."""
+        family = int(self.family[at])
+        source, destination = (address_text(family, *side[at].tolist()) for side in (self.source, self.destination))
+        return (source, int(self.ports[at, 0])), (destination, int(self.ports[at, 1]))
 
 
 def counted(packets: Packets, protocol: str) -> Iterator[Counted]:
@@ -130,14 +155,25 @@ def _transport(layer: Layer, counts: Mask, stream: str | None) -> Counted | None
     if around is None:
         return None
     holder, index = around
-    whole = holder.has(IPV6_BYTES if holder.protocol.name == "ipv6" else 20)
-    if not whole.all():
+    if not (whole := _is_whole(holder)).all():
         counts = counts & whole[index]
     key, higher = conversation(layer)
     if stream:
         number = stream_numbers(layer, stream)
         return Counted(layer, layer.every, number, higher).only(counts & (number >= 0))
     return Counted(layer, layer.every, key, higher).only(counts)
+
+
+def has_ends(layer: Layer) -> Mask:
+    """Of which entries of a transport layer both addresses and ports were captured."""
+    around = internet_layer(layer)
+    if around is None:
+        return np.zeros(len(layer), np.bool_)
+    return _is_whole(around[0])[around[1]] & layer.has(PORTS_BYTES)
+
+
+def _is_whole(internet: Layer) -> Mask:
+    return internet.has(IPV6_BYTES if internet.protocol.name == "ipv6" else IPV4_BYTES)
 
 
 _COUNTED: Mapping[str, Callable[[Layer], Counted | None]] = {
@@ -151,7 +187,7 @@ _COUNTED: Mapping[str, Callable[[Layer], Counted | None]] = {
 
 
 def ends_of(layer: Layer, entries: Rows) -> Ends:
-    """The ends of some packets, by their headers of `layer`, which count."""
+    """The ends of some packets, by their headers of `layer`, which count, or have ends."""
     around = (layer, layer.every) if layer.protocol.name in SIZES else internet_layer(layer)
     assert around is not None, "what counts has addresses"
     holder, index = around[0], around[1][entries]
@@ -176,6 +212,7 @@ def ends_of(layer: Layer, entries: Rows) -> Ends:
     return Ends(np.full(len(entries), SIZES[name], np.uint8), sides[0], sides[1], ports)
 
 
+@lru_cache(MAX_TEXTS)
 def address_text(family: int, high: int, low: int) -> str:
     """An address, as its kind is written."""
     if family == SIZES["ipv6"]:

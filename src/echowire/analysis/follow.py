@@ -12,15 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import inf
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
-from echowire.analysis.conversation_ends import address_text, counted, ends_of
-from echowire.wire.cells import text_of
+from echowire.analysis.conversation_ends import Endpoint, counted, ends_of
 from echowire.wire.dissect import Packets
 from echowire.wire.layers import Layer
-from echowire.wire.streams import internet_layer, stream_numbers
+from echowire.wire.streams import stream_numbers
 from echowire.wire.tcp_header import ACK, HALF, MIN_HEADER_BYTES, SYN, WORD
 
 UDP_BYTES = 8
@@ -29,14 +28,8 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Of early segments that wait for what belongs before them, each direction: a thousand times the largest window that
 is usual. Beyond it the oldest gap is given up, as if it had been acknowledged."""
 
-MAX_ADDRESSES = 10_000
-"""Pairs of addresses whose texts are kept, each chunk."""
-
 SEGMENT_COST = 256
 """Bytes that a waiting segment takes besides its data: of those with a byte each, too, there must be an end."""
-
-Endpoint: TypeAlias = tuple[str, int]
-"""An address as text, and a port."""
 
 TCP_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
 UDP_FIELDS = ("udp.stream", "ip.src", "ipv6.src")
@@ -264,64 +257,21 @@ class StreamPacket(NamedTuple):
     destination: Endpoint
     has_length: bool
     """A piece of an IP datagram does not say how much a segment had."""
+    stream: int
 
 
-def packets_of(packets: Packets, protocol: str, stream: int) -> list[StreamPacket]:
-    """The stream's segments or datagrams in a chunk, by packet: some may lie in tunnels or in joined fragments."""
+def packets_of(packets: Packets, protocol: str, stream: int | None = None) -> list[StreamPacket]:
+    """A stream's segments or datagrams in a chunk, or all, by packet: some may lie in tunnels or joined fragments."""
     found = []
     for one in counted(packets, protocol):
-        mine = one.only(one.key == stream)
+        mine = one if stream is None else one.only(one.key == stream)
         if not len(mine.entries):
             continue
         layer, entries = mine.layer, mine.entries
-        ends = ends_of(layer, entries)
-        sides = [
-            [
-                (address_text(family, *address), port)
-                for family, address, port in zip(ends.family.tolist(), side.tolist(), ports, strict=True)
-            ]
-            for side, ports in zip((ends.source, ends.destination), ends.ports.T.tolist(), strict=True)
-        ]
+        sides = ends_of(layer, entries).sides()
         measured = stream_numbers(layer, "tcp.len") >= 0 if protocol == "tcp" else np.ones(len(layer), np.bool_)
-        rows = zip(layer.rows[entries].tolist(), entries.tolist(), *sides, measured[entries].tolist(), strict=True)
+        columns = (entries, *sides, measured[entries], mine.key)
+        lists = (column if isinstance(column, list) else column.tolist() for column in columns)
+        rows = zip(layer.rows[entries].tolist(), *lists, strict=True)
         found += [(row, StreamPacket(layer, *rest)) for row, *rest in rows]
     return [one for _, one in sorted(found, key=lambda row: row[0])]
-
-
-def endpoints_of(layer: Layer, entry: int) -> list[Endpoint]:
-    """Address and port that a segment or datagram came from, and those that it went to."""
-    begin = int(layer.start[entry])
-    ports = layer.data[begin : begin + 4].tobytes()
-    texts = ("", "")
-    around = layer.once("internet", lambda: internet_layer(layer))
-    if around is not None:
-        outer, index = around
-        texts = _addresses(outer, int(index[entry]))
-    return [(texts[0], int.from_bytes(ports[:2], "big")), (texts[1], int.from_bytes(ports[2:], "big"))]
-
-
-PLAIN_HEADERS = {"ip": (0, 0x45, slice(12, 20)), "ipv6": (6, 6, slice(8, 40))}
-"""A byte that tells that no option or extension header changes where a packet goes, and where the addresses are."""
-
-
-def _addresses(layer: Layer, entry: int) -> tuple[str, str]:
-    """Source and destination of an IP packet. Those of a chunk have few addresses, whose texts are made once."""
-    at, value, place = PLAIN_HEADERS[layer.protocol.name]
-    begin = int(layer.start[entry])
-    head = layer.data[begin : min(begin + place.stop, int(layer.end[entry]))].tobytes()
-    made: dict[bytes, tuple[str, str]] = layer.once("addresses", dict)
-    is_plain = len(head) == place.stop and head[at] == value
-    if is_plain and (known := made.get(head[place])):
-        return known
-    source, destination = layer.protocol.addresses or ("", "")
-    texts = _address(layer, entry, source), _address(layer, entry, destination)
-    if is_plain and len(made) < MAX_ADDRESSES:
-        made[head[place]] = texts
-    return texts
-
-
-def _address(layer: Layer, entry: int, name: str) -> str:
-    field = layer.protocol.field(name)
-    picked = layer.once(f"endpoints {name}", lambda: layer.pick(field))
-    at = int(np.searchsorted(picked.index, entry))
-    return text_of(field, picked.values[at]) if at < len(picked.index) and picked.index[at] == entry else ""

@@ -7,18 +7,14 @@ goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from echowire.analysis.follow import TCP_FIELDS, end_text
+from echowire.analysis.follow import TCP_FIELDS, end_text, packets_of
 from echowire.analysis.ladder import Arrow, Ladder, LadderText
 from echowire.analysis.tcp_record import Numbering, Raw, raw_of
 from echowire.wire.dissect import Packets
-from echowire.wire.layers import Layer
-from echowire.wire.streams import stream_numbers
-from echowire.wire.tcp_header import FIN, MIN_HEADER_BYTES, RST, SYN
+from echowire.wire.tcp_header import FIN, RST, SYN
 
 MAX_CONVERSATIONS = 64
 """Whose states are kept; one that has not spoken for so many others begins anew, as if met in the middle."""
@@ -61,9 +57,9 @@ class LiveLadder:
 
     def feed(self, packets: Packets) -> None:
         """The packets of a chunk."""
-        for stream, layer, entry in _entries(packets):
-            raw = raw_of(layer, entry)
-            one = self._conversation(stream, raw)
+        for packet in packets_of(packets, "tcp"):
+            raw = raw_of(packet)
+            one = self._conversation(packet.stream, raw)
             if one is not self._speaking:
                 self._settle()
                 self._speaking = one
@@ -136,22 +132,6 @@ class LiveLadder:
                 del self._known[next(iter(self._known))]
         self._known[stream] = one  # the last is who spoke last
         return one
-
-
-def _entries(packets: Packets) -> Iterator[tuple[int, Layer, int]]:
-    """Stream, layer and entry of each segment, in the order of the packets."""
-    found = []
-    for layer in packets.layers_of("tcp"):
-        if not layer.is_quoted:
-            streams = stream_numbers(layer, "tcp.stream")
-            whole = np.flatnonzero((streams >= 0) & (layer.end - layer.start >= MIN_HEADER_BYTES))
-            rows = layer.rows[whole].tolist()
-            found += [
-                (row, stream, layer, entry)
-                for row, stream, entry in zip(rows, streams[whole].tolist(), whole.tolist(), strict=True)
-            ]
-    for _, stream, layer, entry in sorted(found, key=lambda one: one[0]):
-        yield stream, layer, entry
 
 
 def _telling(arrows: Sequence[Arrow], most: int) -> set[int]:

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from echowire.analysis.follow import TCP_FIELDS, Endpoint, end_text, endpoints_of, packets_of
+import numpy as np
+
+from echowire.analysis.conversation_ends import Endpoint, ends_of, has_ends
+from echowire.analysis.follow import TCP_FIELDS, StreamPacket, end_text, packets_of
 from echowire.wire.dissect import Packets
 from echowire.wire.icmp import KINDS
 from echowire.wire.layers import Layer
@@ -151,15 +154,15 @@ class Numbering:
         return Segment(end, raw.frame, raw.time_ns, seq, ack, flags, raw.length, window, bool(sack), told)
 
 
-def raw_of(layer: Layer, entry: int) -> Raw:
-    """A segment of a TCP layer that has `MIN_HEADER_BYTES` bytes at least."""
-    source, destination = endpoints_of(layer, entry)
+def raw_of(one: StreamPacket) -> Raw:
+    """A segment as it was captured."""
+    layer, entry = one.layer, one.entry
     begin, stop, row = int(layer.start[entry]), int(layer.end[entry]), int(layer.rows[entry])
     size = max(MIN_HEADER_BYTES, (int(layer.data[begin + 12]) >> 4) * 4)
     head = layer.data[begin : min(begin + size, stop)].tobytes()
     length = max(0, int(layer.wire_end[entry]) - begin - size)
     frame, time_ns = layer.records.first + row, int(layer.records.time_ns[row])
-    return Raw(source, destination, frame, time_ns, head, length, _identification(layer, entry))
+    return Raw(one.source, one.destination, frame, time_ns, head, length, _identification(layer, entry))
 
 
 def _identification(layer: Layer, entry: int) -> int:
@@ -201,7 +204,7 @@ class TcpRecord:
             if len(self._raw) >= MAX_SEGMENTS:
                 self.left_out += 1
             else:
-                self._take(one.layer, one.entry)
+                self._take(raw_of(one))
         if self.ends:
             self._add_refusals(packets)
 
@@ -211,12 +214,13 @@ class TcpRecord:
             if not quoted.is_quoted:
                 continue
             errors, index = next(one for one in outer_layers(quoted) if one[0].protocol.is_quoting)
-            for entry in range(len(quoted)):
-                if len(self.refusals) < MAX_REFUSALS and sorted(endpoints_of(quoted, entry)) == sorted(self.ends):
+            entries = np.flatnonzero(has_ends(quoted))
+            ends = ends_of(quoted, entries)
+            for at, entry in enumerate(entries.tolist()):
+                if len(self.refusals) < MAX_REFUSALS and sorted(ends.pair(at)) == sorted(self.ends):
                     self.refusals.append(_refusal(errors, int(index[entry])))
 
-    def _take(self, layer: Layer, entry: int) -> None:
-        raw = raw_of(layer, entry)
+    def _take(self, raw: Raw) -> None:
         if raw.identification and self._is_copy(raw):
             self.copies += 1
             return
@@ -274,7 +278,7 @@ class TcpReport:
 def _refusal(errors: Layer, entry: int) -> Refusal:
     begin, row = int(errors.start[entry]), int(errors.rows[entry])
     kind, code = errors.data[begin : begin + 2].tolist()
-    (source, _), _ = endpoints_of(errors, entry)
+    (source, _), _ = ends_of(errors, np.array([entry])).pair(0)
     version = 4 if errors.protocol.name == "icmp" else 6
     return Refusal(errors.records.first + row, int(errors.records.time_ns[row]), version, kind, code, source)
 
