@@ -820,6 +820,22 @@ def test_ends_are_told_of_sockets_in_the_map_alone() -> None:
         assert echoes.told() == [(echo_program.CONNECTION_CLOSED, keys[1])]
 
 
+@pytest.mark.parametrize("running", [0, 1])
+def test_while_one_program_runs_the_other_tells_of_an_end(running: int) -> None:
+    """The kernel passes over a program within itself; here the one that runs is gone."""
+    with ExitStack() as opened:
+        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        peer = opened.enter_context(socket.create_connection(listener.getsockname()))
+        accepted = opened.enter_context(listener.accept()[0])
+        echoes = echo_map.EchoMap(8)
+        opened.callback(echoes.close)
+        key = echoes.join(accepted)
+        os.close(echoes._ends.pop(running))
+        half_close(peer)
+        wait_for(lambda: bool(select.select([echoes.fd], [], [], 0)[0]))
+        assert echoes.told() == [(echo_program.PEER_ENDED, key)]
+
+
 def test_where_tcp_info_has_the_counts() -> None:
     data = bytes(range(256))
     members = decode_tcp_info(data)

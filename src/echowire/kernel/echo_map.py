@@ -70,7 +70,8 @@ class EchoMap:
     def __init__(self, sockets: int) -> None:
         """With room for so many sockets. Raises `OperationError`."""
         self._opened: list[bpf.Map | bpf.Ring] = []
-        self._filter = self._ends = -1
+        self._filter = -1
+        self._ends: list[int] = []
         self._released = 0
         try:
             self._entries = self._keep(_hash(ENTRY.size, sockets, "echowire_entry"))
@@ -91,11 +92,12 @@ class EchoMap:
             code = echo_program.filter_program(self._held.fd, self._counts.fd)
             self._filter = bpf.load_program(bpf.BPF_PROG_TYPE_SOCKET_FILTER, code, "echowire_hold")
             code = echo_program.end_program(self._entries.fd, self._ring.fd, echo_program.cookie_offset())
-            loaded = bpf.load_program(bpf.BPF_PROG_TYPE_RAW_TRACEPOINT, code, "echowire_ends")
-            try:
-                self._ends = bpf.open_raw_tracepoint(STATE_CHANGE, loaded)
-            finally:
-                os.close(loaded)
+            for _ in range(2):  # one for what comes while the other runs
+                loaded = bpf.load_program(bpf.BPF_PROG_TYPE_RAW_TRACEPOINT, code, "echowire_ends")
+                try:
+                    self._ends.append(bpf.open_raw_tracepoint(STATE_CHANGE, loaded))
+                finally:
+                    os.close(loaded)
         except BaseException:
             self.close()
             raise
@@ -159,10 +161,11 @@ class EchoMap:
         for opened in self._opened:
             opened.close()
         self._opened.clear()
-        for descriptor in (self._filter, self._ends):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._filter = self._ends = -1
+        while self._ends:
+            os.close(self._ends.pop())
+        if self._filter >= 0:
+            os.close(self._filter)
+            self._filter = -1
 
     def _count_released(self, more: int) -> None:
         self._released += more

@@ -36,15 +36,14 @@ HOLD_TIMES = 4
 """At so many times these limits the peer is held without waiting for the process. A fast one needs a millisecond for
 that; one held too early loses a few to repeat what was dropped."""
 
-
 SK_DROP = 0  # enum sk_action
 CONTEXT_LEN, CONTEXT_CB, CONTEXT_SK = 0, 48, 168  # struct __sk_buff
-ENTRY = struct.Struct("<6Q")
-"""What the program keeps of a socket since it joined: bytes taken from it and redirected; for the count of segments,
+ENTRY = struct.Struct("<7Q")
+"""What the programs keep of a socket since it joined: bytes taken from it and redirected; for the count of segments,
 the bytes that will have been received when the next count begins, the segments of this count, and those of the one
-before; the sequence number that comes next, with a bit above it that says that it is known; and whether the process
-has been told that the peer is far behind."""
-TAKEN, COUNT_ENDS, COUNT, COUNT_BEFORE, NEXT, TOLD = range(0, 48, 8)
+before; the sequence number that comes next, with a bit above it that says that it is known; whether the process has
+been told that the peer is far behind; and what it was last told of the end."""
+TAKEN, COUNT_ENDS, COUNT, COUNT_BEFORE, NEXT, TOLD, END_TOLD = range(0, 56, 8)
 KNOWN_SHIFT = 32
 
 TCP_DATA_OFFSET, TCP_FIN = 12, 0x01  # of the TCP header (RFC 9293 section 3.1): where it says its length, and a flag
@@ -63,7 +62,7 @@ COOKIE = struct.Struct("<Q")
 
 RECORD = struct.Struct("<QQ")
 """What the programs tell: one of the following, and the cookie of the socket that it is about."""
-FAR_BEHIND, BROKEN, PEER_ENDED, CONNECTION_CLOSED = range(4)
+FAR_BEHIND, BROKEN, PEER_ENDED, CONNECTION_CLOSED = range(1, 5)
 """Its peer does not keep up; bytes of it are lost; FIN received; it was reset, or TCP gave it up."""
 
 STATE_CHANGE = "inet_sock_set_state"
@@ -269,19 +268,22 @@ def filter_program(held: int, counts: int) -> bytes:
 
 
 def end_program(entries: int, ring: int, cookie_at: int) -> bytes:
-    """The program at `STATE_CHANGE`: tells of a socket with an entry that its peer has ended it, or that it is closed,
-    unless the process has ended it before.
+    """The program at `STATE_CHANGE`: tells, once, of a socket with an entry that its peer has ended it, or that it is
+    closed, unless the process has ended it before. R7 what it tells; `cookie_at` as above.
 
-    `cookie_at` as above. It runs just before the socket has its new state (inet_sk_state_store): whoever is told must
-    believe it, and not ask the socket.
+    It runs just before the socket has its new state (inet_sk_state_store): whoever is told must believe it, and not
+    ask the socket. And it does not run within itself (`active` of struct bpf_prog, kernel/trace/bpf_trace.c): where a
+    process closes a socket, and a packet that ends another one comes in on that processor while the program runs, the
+    kernel passes over it. So it is loaded and attached twice: then the other one runs, as packets do not come in
+    within packets.
     """
     cookie, what = -8, -16
     return asm.assemble(
-        asm.st_mem(asm.BPF_DW, R10, what, PEER_ENDED),
+        asm.mov64_imm(R7, PEER_ENDED),
         asm.ldx_mem(asm.BPF_DW, R2, R1, STATE_NEW),
         asm.jmp_imm(asm.BPF_JEQ, R2, TCP_CLOSE_WAIT, "ended"),
         asm.jmp_imm(asm.BPF_JNE, R2, TCP_CLOSE, "others"),
-        asm.st_mem(asm.BPF_DW, R10, what, CONNECTION_CLOSED),
+        asm.mov64_imm(R7, CONNECTION_CLOSED),
         asm.ldx_mem(asm.BPF_DW, R2, R1, STATE_OLD),
         asm.jmp_imm(asm.BPF_JEQ, R2, TCP_ESTABLISHED, "ended"),
         asm.jmp_imm(asm.BPF_JNE, R2, TCP_CLOSE_WAIT, "others"),
@@ -294,6 +296,10 @@ def end_program(entries: int, ring: int, cookie_at: int) -> bytes:
         asm.emit_call(bpf.BPF_FUNC_PROBE_READ_KERNEL),
         *_lookup(entries, cookie),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "others"),
+        asm.ldx_mem(asm.BPF_DW, R1, R0, END_TOLD),
+        asm.jmp_reg(asm.BPF_JGE, R1, R7, "others"),
+        asm.stx_mem(asm.BPF_DW, R0, R7, END_TOLD),
+        asm.stx_mem(asm.BPF_DW, R10, R7, what),
         *_tell(ring, what),
         asm.Label("others"),
         asm.mov64_imm(R0, 0),
