@@ -499,14 +499,18 @@ def test_a_source_that_ends_is_told_of() -> None:
 def test_a_sink_that_has_nothing_to_say_is_sent_to_all_the_same() -> None:
     """Its end of its own direction (ncat --recv-only does that) is not the end of its reading."""
     taken: list[int] = []
+    all_taken = threading.Event()
 
     def end_and_read(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_WR)
         while data := sock.recv(65_536):
             taken.append(len(data))
+        all_taken.set()
 
     with serving(end_and_read) as port:
         load = measured(tcp(port, direction="send", count=100, least_size=10_000, most_size=10_000))
+        # All of it fits into the kernel's buffers, also before the connection is accepted.
+        assert all_taken.wait(PATIENCE_S)
     assert load.failures == []
     assert sum(taken) == load.records.outcomes.sent_bytes == 1_000_000
 

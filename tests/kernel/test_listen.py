@@ -6,12 +6,13 @@ import errno
 import os
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
 from echowire.errors import NameResolutionError, OperationError, UsageError
-from echowire.kernel.listen import close_all, open_listeners
+from echowire.kernel.listen import Listener, close_all, open_listeners
 from echowire.model import Endpoint
 
 
@@ -111,6 +112,29 @@ class TestUnix:
             with socket.socket(socket.AF_UNIX, kind) as stale:
                 stale.bind(str(path))
             close_all(open_listeners([parse(f"{scheme}:{path}")]))
+
+    def test_of_those_who_start_at_once_one_has_it(self, scheme: str, tmp_path: Path) -> None:
+        """Also between another's bind and listen, when a stream socket refuses as a stale one does."""
+        path, opened, failed = tmp_path / "s", list[Listener](), list[int | None]()
+
+        def open_it() -> None:
+            start.wait()
+            try:
+                opened.extend(open_listeners([parse(f"{scheme}:{path}")]))
+            except OperationError as error:
+                failed.append(error.number)
+
+        for _ in range(100):
+            start = threading.Barrier(4)
+            threads = [threading.Thread(target=open_it) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            close_all(opened)
+            assert (len(opened), failed) == (1, [errno.EADDRINUSE] * 3)
+            opened.clear()
+            failed.clear()
 
     @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
     def test_one_in_use_is_not(self, scheme: str, kind: int, tmp_path: Path) -> None:

@@ -150,13 +150,12 @@ def _open(endpoint: Endpoint, host: str, af: int, options: _Options) -> Listener
         sock = socket.socket(af, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         if af == socket.AF_UNIX:
-            made = bind_unix(sock, endpoint)
+            made = open_unix(sock, endpoint)
             listener = Listener(sock, endpoint, made=made)
         else:
             listener = _bind_inet(sock, endpoint, host, options)
-        if endpoint.is_stream:
-            with operation("listen", listener.endpoint):
-                sock.listen(BACKLOG)
+            if endpoint.is_stream:
+                listen(sock, listener.endpoint)
     except BaseException:
         sock.close()
         raise
@@ -201,16 +200,25 @@ def prepare(sock: socket.socket, endpoint: Endpoint, wildcard: bool) -> None:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
-def bind_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None:
-    """Bind to a path, replacing a socket file on which nobody listens. Returns the file's device and inode.
+def listen(sock: socket.socket, endpoint: Endpoint) -> None:
+    """Let connections come in."""
+    with operation("listen", endpoint):
+        sock.listen(BACKLOG)
+
+
+def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None:
+    """Bind to a path, replacing a socket file on which nobody listens, and listen. Returns the file's device and inode.
 
     Two servers that start at once could each take the other's fresh file for a stale one; an flock(2) on the
-    directory makes look, remove and bind one step, and leaves nothing behind.
+    directory makes look, remove, bind and listen one step, and leaves nothing behind. A stream socket that is bound and
+    does not listen yet refuses connections as a stale one does.
     """
     path = endpoint.path
     if path.startswith("@"):
         with operation("bind", endpoint):
             sock.bind("\0" + path[1:])
+        if endpoint.is_stream:
+            listen(sock, endpoint)
         return None
     with operation("bind", endpoint):
         directory = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -221,7 +229,9 @@ def bind_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None
                 Path(path).unlink()
             sock.bind(path)
             found = Path(path).lstat()
-            return found.st_dev, found.st_ino
+        if endpoint.is_stream:
+            listen(sock, endpoint)
+        return found.st_dev, found.st_ino
     finally:
         os.close(directory)
 
