@@ -155,7 +155,8 @@ def test_a_narrow_path_is_used_up(hosts: Hosts, at: str) -> None:
 def test_random_loss_is_recovered(hosts: Hosts) -> None:
     hosts.server.nft("add rule inet test input numgen random mod 100 < 8 drop")
     without_offload(hosts)
-    found = verdict_of(hosts.recorded(sends(MEGABYTE), reads))
+    # Of one megabyte now and then nothing is lost twice: there is no timeout then, and what is lost is soon repaired.
+    found = verdict_of(hosts.recorded(sends(4 * MEGABYTE), reads))
     assert found.name in ("fast recovery", "timeout"), found
     assert share(found, "fast recovery", "timeout") > 0.5
 
