@@ -8,17 +8,17 @@ but a yardstick: what the kernel engine costs beyond it is the engine's, and the
 from __future__ import annotations
 
 import socket
-import struct
 import sys
 from contextlib import suppress
 
 from echowire.errors import OperationError
 from echowire.kernel import bpf
+from echowire.kernel.echo_map import SO_COOKIE
+from echowire.kernel.echo_program import CONTEXT_LEN, COOKIE, SK_DROP
 from echowire.wire import bpf_assembler as asm
 from echowire.wire.bpf_assembler import R0, R1, R2, R3, R4, R6, R10
 
-SO_COOKIE = 57
-CONTEXT_LEN, COOKIE = 0, -8  # of the program: in struct __sk_buff, and on the stack
+KEY = -COOKIE.size  # on the program's stack
 
 
 def program(sockets: int) -> bytes:
@@ -28,23 +28,23 @@ def program(sockets: int) -> bytes:
         asm.ldx_mem(asm.BPF_W, R2, R6, CONTEXT_LEN),
         asm.jmp_imm(asm.BPF_JEQ, R2, 0, "drop"),
         asm.emit_call(bpf.BPF_FUNC_GET_SOCKET_COOKIE),
-        asm.stx_mem(asm.BPF_DW, R10, R0, COOKIE),
+        asm.stx_mem(asm.BPF_DW, R10, R0, KEY),
         asm.mov64_reg(R1, R6),
         asm.ld_map_fd(R2, sockets),
         asm.mov64_reg(R3, R10),
-        asm.alu64_imm(asm.BPF_ADD, R3, COOKIE),
+        asm.alu64_imm(asm.BPF_ADD, R3, KEY),
         asm.mov64_imm(R4, 0),
         asm.emit_call(bpf.BPF_FUNC_SK_REDIRECT_HASH),
         asm.exit_insn(),
         asm.Label("drop"),
-        asm.mov64_imm(R0, 0),
+        asm.mov64_imm(R0, SK_DROP),
         asm.exit_insn(),
     )
 
 
 def main(port: int) -> None:
     """Accept for ever; the kernel does the rest."""
-    sockets = bpf.Map(bpf.BPF_MAP_TYPE_SOCKHASH, 8, 8, 4096, "bare_socks")
+    sockets = bpf.Map(bpf.BPF_MAP_TYPE_SOCKHASH, COOKIE.size, COOKIE.size, 4096, "bare_socks")
     loaded = bpf.load_program(bpf.BPF_PROG_TYPE_SK_SKB, program(sockets.fd), "bare_echo")
     bpf.attach(loaded, sockets.fd, bpf.BPF_SK_SKB_STREAM_VERDICT, "bare_echo")
     accepted = []
@@ -53,7 +53,7 @@ def main(port: int) -> None:
         while True:
             sock, _ = listener.accept()
             with suppress(OperationError):  # who has already left
-                sockets.update(sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), struct.pack("<Q", sock.fileno()))
+                sockets.update(sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, COOKIE.size), COOKIE.pack(sock.fileno()))
             accepted.append(sock)
 
 

@@ -72,7 +72,7 @@ class Endpoint:
         """`127.0.0.1:80`, `[::1]:80`, `:80`, or the path."""
         if self.is_unix:
             return self.path
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
     @property
     def url(self) -> str:
@@ -133,6 +133,11 @@ def _split_host(text: str, port: int | None) -> tuple[str, int]:
     if port is None:
         raise UsageError(f"'{text}' names no port; write {text or 'host'}:{DEFAULT_PORT}")
     return host, port
+
+
+def host_and_port(host: str, port: int) -> str:
+    """`127.0.0.1:80`, or `[::1]:80`, an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_port(text: str) -> int:

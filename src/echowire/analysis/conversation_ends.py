@@ -82,10 +82,7 @@ class Ends:
     def sides(self) -> tuple[list[Endpoint], list[Endpoint]]:
         """As text: all sources, and all destinations."""
         source, destination = (
-            [
-                (address_text(family, *address), port)
-                for family, address, port in zip(self.family.tolist(), side.tolist(), ports, strict=True)
-            ]
+            list(zip(address_texts(self.family, side), ports, strict=True))
             for side, ports in zip((self.source, self.destination), self.ports.T.tolist(), strict=True)
         )
         return source, destination
@@ -210,6 +207,11 @@ def ends_of(layer: Layer, entries: Rows) -> Ends:
         if name == "ipv6":
             reroute(outer_layers(layer), entries, sides)
     return Ends(np.full(len(entries), SIZES[name], np.uint8), sides[0], sides[1], ports)
+
+
+def address_texts(family: NDArray[np.uint8], address: NDArray[np.uint64]) -> list[str]:
+    """Addresses, each as its kind is written: uint8[n], uint64[n, 2]."""
+    return [address_text(*row) for row in zip(family.tolist(), *address.T.tolist(), strict=True)]
 
 
 @lru_cache(MAX_TEXTS)

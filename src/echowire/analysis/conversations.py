@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echowire.analysis.conversation_ends import EXTENSIONS, Counted, Ends, address_text, counted, ends_of
+from echowire.analysis.conversation_ends import EXTENSIONS, Counted, Ends, address_texts, counted, ends_of
 from echowire.analysis.report import known_times
 from echowire.wire.dissect import MAX_DEPTH, Packets
 from echowire.wire.records import Rows
@@ -174,7 +174,7 @@ class Conversations:
         sides = (table.ends.source, table.ends.destination)
         columns: dict[str, Sequence[Any]] = {}
         for side, end in enumerate("ab"):
-            columns[end] = _texts(table.ends.family[order], sides[side][order])
+            columns[end] = address_texts(table.ends.family[order], sides[side][order])
             columns[f"{end}_port"] = table.ends.ports[order, side].tolist()
         columns["stream"] = table.number[order].tolist()
         for side, way in enumerate(("a_to_b", "b_to_a")):
@@ -208,7 +208,7 @@ class Conversations:
         at = by_end[begin][order]
         return _rows(
             {
-                "address": _texts(family[at], address[at]),
+                "address": address_texts(family[at], address[at]),
                 "port": port[at].tolist(),
                 "frames": frames[order].tolist(),
                 "bytes": sizes[order].tolist(),
@@ -233,11 +233,6 @@ class _Table:
     bytes: Rows
     start: Rows
     stop: Rows
-
-
-def _texts(family: NDArray[np.uint8], address: NDArray[np.uint64]) -> list[str]:
-    rows = zip(family.tolist(), *address.T.tolist(), strict=True)
-    return [address_text(*row) for row in rows]
 
 
 def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

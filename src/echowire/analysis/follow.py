@@ -35,12 +35,6 @@ TCP_FIELDS = ("tcp.stream", "tcp.len", "ip.src", "ipv6.src")
 UDP_FIELDS = ("udp.stream", "ip.src", "ipv6.src")
 
 
-def end_text(end: Endpoint) -> str:
-    """`host:port`, an IPv6 address in brackets (RFC 3986, section 3.2.2)."""
-    host, port = end
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 class Piece(NamedTuple):
     """Some bytes that one end said, or a gap."""
 
@@ -270,8 +264,7 @@ def packets_of(packets: Packets, protocol: str, stream: int | None = None) -> li
         layer, entries = mine.layer, mine.entries
         sides = ends_of(layer, entries).sides()
         measured = stream_numbers(layer, "tcp.len") >= 0 if protocol == "tcp" else np.ones(len(layer), np.bool_)
-        columns = (entries, *sides, measured[entries], mine.key)
-        lists = (column if isinstance(column, list) else column.tolist() for column in columns)
-        rows = zip(layer.rows[entries].tolist(), *lists, strict=True)
+        columns = (entries.tolist(), *sides, measured[entries].tolist(), mine.key.tolist())
+        rows = zip(layer.rows[entries].tolist(), *columns, strict=True)
         found += [(row, StreamPacket(layer, *rest)) for row, *rest in rows]
     return [one for _, one in sorted(found, key=lambda row: row[0])]

@@ -6,8 +6,9 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from echowire.analysis.follow import Following, Piece, end_text
+from echowire.analysis.follow import Following, Piece
 from echowire.analysis.report import SECOND_NS
+from echowire.model import host_and_port
 from echowire.wire.dissect import Packets
 
 RULE = "=" * 67
@@ -62,7 +63,7 @@ class Follow:
         yield f"Follow: {protocol},{self.mode}"
         yield f"Filter: {protocol}.stream eq {self._following.stream}"
         for number, end in enumerate(self._peers()):
-            yield f"Node {number}: {end_text(end)}"
+            yield f"Node {number}: {host_and_port(*end)}"
         yield from _MODES[self.mode](self)
         if self.left_out:
             yield f"[{self.left_out} bytes more are not shown]"

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from echowire.analysis.follow import TCP_FIELDS, end_text, packets_of
+from echowire.analysis.follow import TCP_FIELDS, packets_of
 from echowire.analysis.ladder import Arrow, Ladder, LadderText
-from echowire.analysis.tcp_record import Numbering, Raw, raw_of
+from echowire.analysis.tcp_record import Numbering, Raw, raw_of, title_of
 from echowire.wire.dissect import Packets
 from echowire.wire.tcp_header import FIN, RST, SYN
 
@@ -27,17 +27,11 @@ MAX_WAITING = 10_000
 class Pictured:
     """A conversation, as far as it was met."""
 
-    stream: int
-    client: str
-    server: str
+    title: str
+    """Who talks to whom."""
     numbering: Numbering
     ladder: Ladder
     text: LadderText = field(default_factory=LadderText)
-
-    @property
-    def title(self) -> str:
-        """Who talks to whom."""
-        return f"tcp.stream {self.stream}: client {self.client}, server {self.server}"
 
 
 class LiveLadder:
@@ -127,7 +121,7 @@ class LiveLadder:
             client = raw.client
             server = raw.destination if client == raw.source else raw.source
             ladder = Ladder(started=bool(raw.head[13] & SYN))
-            one = Pictured(stream, end_text(client), end_text(server), Numbering(client), ladder)
+            one = Pictured(title_of(stream, (client, server)), Numbering(client), ladder)
             if len(self._known) >= MAX_CONVERSATIONS:
                 del self._known[next(iter(self._known))]
         self._known[stream] = one  # the last is who spoke last

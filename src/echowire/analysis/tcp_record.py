@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from echowire.analysis.conversation_ends import Endpoint, ends_of, has_ends
-from echowire.analysis.follow import TCP_FIELDS, StreamPacket, end_text, packets_of
+from echowire.analysis.follow import TCP_FIELDS, StreamPacket, packets_of
+from echowire.model import host_and_port
 from echowire.wire.dissect import Packets
 from echowire.wire.icmp import KINDS
 from echowire.wire.layers import Layer
@@ -269,10 +270,15 @@ class TcpReport:
     @property
     def title(self) -> str:
         """Which conversation it is."""
-        stream, ends = f"tcp.stream {self._record.stream}", self._record.ends
-        if not ends:
-            return f"{stream}: not in the capture"
-        return f"{stream}: client {end_text(ends[0])}, server {end_text(ends[1])}"
+        return title_of(self._record.stream, self._record.ends)
+
+
+def title_of(stream: int, ends: Sequence[Endpoint]) -> str:
+    """Which conversation it is; `ends` are its client and its server, if it was met."""
+    if not ends:
+        return f"tcp.stream {stream}: not in the capture"
+    client, server = (host_and_port(*end) for end in ends)
+    return f"tcp.stream {stream}: client {client}, server {server}"
 
 
 def _refusal(errors: Layer, entry: int) -> Refusal:

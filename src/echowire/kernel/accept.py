@@ -7,6 +7,8 @@ import socket
 import struct
 from typing import Any
 
+from echowire.model import host_and_port
+
 NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """No descriptor or memory is free: the connection stays in the kernel's queue, and accepting must pause. To try
 again at once would burn a processor without serving anyone."""
@@ -23,7 +25,7 @@ def address_text(address: Any) -> str:
     """`127.0.0.1:80`, `[::1]:80`, a Unix path, `@name`, or `` for a socket without a name."""
     if isinstance(address, tuple):
         host, port = address[0].removeprefix("::ffff:"), address[1]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return host_and_port(host, port)
     if isinstance(address, bytes):
         text = address.decode("utf-8", "replace")
         return "@" + text[1:] if text[:1] == "\0" else text

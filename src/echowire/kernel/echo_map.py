@@ -140,7 +140,7 @@ class EchoMap:
 
         It may have left since.
         """
-        return [(what, COOKIE.pack(cookie)) for what, cookie in map(RECORD.unpack, self._ring.read())]
+        return [RECORD.unpack(record) for record in self._ring.read()]
 
     def hold(self, key: bytes) -> None:
         """Have what comes for a socket dropped, for its peer to repeat."""

@@ -60,8 +60,8 @@ CUT_MAX_BYTES = 64 * CUT_BYTES
 unless the interface was told to make larger ones."""
 COOKIE = struct.Struct("<Q")
 
-RECORD = struct.Struct("<QQ")
-"""What the programs tell: one of the following, and the cookie of the socket that it is about."""
+RECORD = struct.Struct(f"<Q{COOKIE.size}s")
+"""What the programs tell: one of the following, and the key of the socket that it is about, which is its cookie."""
 FAR_BEHIND, BROKEN, PEER_ENDED, CONNECTION_CLOSED = range(1, 5)
 """Its peer does not keep up; bytes of it are lost; FIN received; it was reset, or TCP gave it up."""
 

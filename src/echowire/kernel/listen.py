@@ -154,8 +154,7 @@ def _open(endpoint: Endpoint, host: str, af: int, options: _Options) -> Listener
             listener = Listener(sock, endpoint, made=made)
         else:
             listener = _bind_inet(sock, endpoint, host, options)
-            if endpoint.is_stream:
-                listen(sock, listener.endpoint)
+            _listen(sock, listener.endpoint)
     except BaseException:
         sock.close()
         raise
@@ -200,10 +199,11 @@ def prepare(sock: socket.socket, endpoint: Endpoint, wildcard: bool) -> None:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
-def listen(sock: socket.socket, endpoint: Endpoint) -> None:
-    """Let connections come in."""
-    with operation("listen", endpoint):
-        sock.listen(BACKLOG)
+def _listen(sock: socket.socket, endpoint: Endpoint) -> None:
+    """Let connections come in, where there are any."""
+    if endpoint.is_stream:
+        with operation("listen", endpoint):
+            sock.listen(BACKLOG)
 
 
 def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None:
@@ -217,8 +217,7 @@ def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None
     if path.startswith("@"):
         with operation("bind", endpoint):
             sock.bind("\0" + path[1:])
-        if endpoint.is_stream:
-            listen(sock, endpoint)
+        _listen(sock, endpoint)
         return None
     with operation("bind", endpoint):
         directory = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -229,8 +228,7 @@ def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None
                 Path(path).unlink()
             sock.bind(path)
             found = Path(path).lstat()
-        if endpoint.is_stream:
-            listen(sock, endpoint)
+        _listen(sock, endpoint)
         return found.st_dev, found.st_ino
     finally:
         os.close(directory)

@@ -42,8 +42,11 @@ def outer_layers(layer: Layer) -> Iterator[tuple[Layer, Rows]]:
 
 def internet_layer(layer: Layer) -> tuple[Layer, Rows] | None:
     """The nearest IPv4 or IPv6 layer around."""
-    around = (one for one in outer_layers(layer) if one[0].protocol.name in INTERNET)
-    return layer.once("internet", lambda: next(around, None))
+
+    def look() -> tuple[Layer, Rows] | None:
+        return next((one for one in outer_layers(layer) if one[0].protocol.name in INTERNET), None)
+
+    return layer.once("internet", look)
 
 
 def fragments(layer: Layer) -> Mask:
