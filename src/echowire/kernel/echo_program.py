@@ -21,6 +21,7 @@ from functools import cache
 
 from echowire.kernel import bpf
 from echowire.kernel.boundary import operation
+from echowire.kernel.bpf_calls import look_up, read_kernel, tell
 from echowire.wire import bpf_assembler as asm
 from echowire.wire.bpf_assembler import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10
 from echowire.wire.btf import member_offsets
@@ -97,7 +98,7 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.jmp_imm(asm.BPF_JEQ, R7, 0, "drop"),
         asm.emit_call(bpf.BPF_FUNC_GET_SOCKET_COOKIE),
         asm.stx_mem(asm.BPF_DW, R10, R0, cookie),
-        *_lookup(entries, cookie),
+        *look_up(entries, cookie),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "drop"),  # cannot be: an entry is there as long as its socket is
         asm.mov64_reg(R8, R0),
         asm.ldx_mem(asm.BPF_DW, R1, R6, CONTEXT_SK),
@@ -163,7 +164,7 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.mov64_imm(R1, 1),
         asm.stx_mem(asm.BPF_DW, R8, R1, TOLD),
         asm.st_mem(asm.BPF_DW, R10, what, FAR_BEHIND),
-        *_tell(ring, what),
+        *tell(ring, what, RECORD.size),
         asm.jmp_a("redirect"),
         asm.Label("hold"),
         asm.ld_map_fd(R1, held),
@@ -174,7 +175,7 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.emit_call(bpf.BPF_FUNC_MAP_UPDATE_ELEM),
         asm.jmp_imm(asm.BPF_JNE, R0, 0, "tell"),  # it is held already
         asm.st_mem(asm.BPF_W, R10, acked, HELD),
-        *_lookup(counts, acked),
+        *look_up(counts, acked),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "tell"),
         asm.mov64_imm(R1, 1),
         asm.atomic_add(R0, R1, 0),
@@ -216,7 +217,7 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.Label("broken"),
         # No memory to cut it: better no echo than a wrong one.
         asm.st_mem(asm.BPF_DW, R10, what, BROKEN),
-        *_tell(ring, what),
+        *tell(ring, what, RECORD.size),
         asm.Label("drop"),
         asm.mov64_imm(R0, SK_DROP),
         asm.exit_insn(),
@@ -229,18 +230,18 @@ def filter_program(held: int, counts: int) -> bytes:
     return asm.assemble(
         asm.mov64_reg(R6, R1),
         asm.st_mem(asm.BPF_W, R10, index, HELD),
-        *_lookup(counts, index),
+        *look_up(counts, index),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "keep"),
         asm.ldx_mem(asm.BPF_DW, R7, R0, 0),
         asm.st_mem(asm.BPF_W, R10, index, RELEASED),
-        *_lookup(counts, index),
+        *look_up(counts, index),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "keep"),
         asm.ldx_mem(asm.BPF_DW, R1, R0, 0),
         asm.jmp_reg(asm.BPF_JEQ, R1, R7, "keep"),
         asm.mov64_reg(R1, R6),
         asm.emit_call(bpf.BPF_FUNC_GET_SOCKET_COOKIE),
         asm.stx_mem(asm.BPF_DW, R10, R0, cookie),
-        *_lookup(held, cookie),
+        *look_up(held, cookie),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "keep"),
         asm.mov64_reg(R1, R6),
         asm.mov64_imm(R2, TCP_DATA_OFFSET),
@@ -269,7 +270,7 @@ def filter_program(held: int, counts: int) -> bytes:
 
 def end_program(entries: int, ring: int, cookie_at: int) -> bytes:
     """The program at `STATE_CHANGE`: tells, once, of a socket with an entry that its peer has ended it, or that it is
-    closed, unless the process has ended it before. R7 what it tells; `cookie_at` as above.
+    closed, unless the process has ended it before. R6 the socket, R7 what it tells; `cookie_at` as above.
 
     It runs just before the socket has its new state (inet_sk_state_store): whoever is told must believe it, and not
     ask the socket. And it does not run within itself (`active` of struct bpf_prog, kernel/trace/bpf_trace.c): where a
@@ -288,19 +289,15 @@ def end_program(entries: int, ring: int, cookie_at: int) -> bytes:
         asm.jmp_imm(asm.BPF_JEQ, R2, TCP_ESTABLISHED, "ended"),
         asm.jmp_imm(asm.BPF_JNE, R2, TCP_CLOSE_WAIT, "others"),
         asm.Label("ended"),
-        asm.ldx_mem(asm.BPF_DW, R3, R1, STATE_SOCK),
-        asm.alu64_imm(asm.BPF_ADD, R3, cookie_at),
-        asm.mov64_reg(R1, R10),
-        asm.alu64_imm(asm.BPF_ADD, R1, cookie),
-        asm.mov64_imm(R2, COOKIE.size),
-        asm.emit_call(bpf.BPF_FUNC_PROBE_READ_KERNEL),
-        *_lookup(entries, cookie),
+        asm.ldx_mem(asm.BPF_DW, R6, R1, STATE_SOCK),
+        *read_kernel(cookie, COOKIE.size, R6, cookie_at),
+        *look_up(entries, cookie),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "others"),
         asm.ldx_mem(asm.BPF_DW, R1, R0, END_TOLD),
         asm.jmp_reg(asm.BPF_JGE, R1, R7, "others"),
         asm.stx_mem(asm.BPF_DW, R0, R7, END_TOLD),
         asm.stx_mem(asm.BPF_DW, R10, R7, what),
-        *_tell(ring, what),
+        *tell(ring, what, RECORD.size),
         asm.Label("others"),
         asm.mov64_imm(R0, 0),
         asm.exit_insn(),
@@ -313,18 +310,6 @@ def _offsets(structure: str, members: Sequence[str]) -> Mapping[str, int]:
     return member_offsets(btf, structure, members)
 
 
-def _tell(ring: int, record: int) -> tuple[asm.Part, ...]:
-    """Give the process the record on the stack."""
-    return (
-        asm.ld_map_fd(R1, ring),
-        asm.mov64_reg(R2, R10),
-        asm.alu64_imm(asm.BPF_ADD, R2, record),
-        asm.mov64_imm(R3, RECORD.size),
-        asm.mov64_imm(R4, 0),
-        asm.emit_call(bpf.BPF_FUNC_RINGBUF_OUTPUT),
-    )
-
-
 def _adjust_room() -> tuple[asm.Part, ...]:
     """Add R2 bytes, or take -R2 away, at the beginning of the segment."""
     return (
@@ -332,14 +317,4 @@ def _adjust_room() -> tuple[asm.Part, ...]:
         asm.mov64_imm(R3, 0),  # mode
         asm.mov64_imm(R4, 0),  # flags
         asm.emit_call(bpf.BPF_FUNC_SKB_ADJUST_ROOM),
-    )
-
-
-def _lookup(table: int, key: int) -> tuple[asm.Part, ...]:
-    """R0 = the value in `table` under the key on the stack, or 0."""
-    return (
-        asm.ld_map_fd(R1, table),
-        asm.mov64_reg(R2, R10),
-        asm.alu64_imm(asm.BPF_ADD, R2, key),
-        asm.emit_call(bpf.BPF_FUNC_MAP_LOOKUP_ELEM),
     )

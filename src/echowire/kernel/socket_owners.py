@@ -21,6 +21,7 @@ from typing import Self, TypeAlias
 
 from echowire.errors import OperationError
 from echowire.kernel import bpf, control_groups, processes, procfs
+from echowire.kernel.bpf_calls import look_up, read_kernel, tell
 from echowire.kernel.interfaces import host_addresses
 from echowire.wire.bpf_assembler import (
     BPF_ADD,
@@ -242,11 +243,8 @@ def _use_program(ring: int, seen: int, offsets: dict[str, int]) -> bytes:
         alu64_imm(BPF_RSH, R0, 32),
         st_mem(BPF_DW, R10, SEEN_VALUE, 0),
         stx_mem(BPF_W, R10, R0, SEEN_VALUE),
-        *_read(SEEN_VALUE + 4, 4, R7, 12),
-        mov64_reg(R2, R10),
-        alu64_imm(BPF_ADD, R2, SEEN_KEY),
-        ld_map_fd(R1, seen),
-        emit_call(bpf.BPF_FUNC_MAP_LOOKUP_ELEM),
+        *read_kernel(SEEN_VALUE + 4, 4, R7, 12),
+        *look_up(seen, SEEN_KEY),
         jmp_imm(BPF_JEQ, R0, 0, "new"),
         ldx_mem(BPF_DW, R1, R0, 0),
         ldx_mem(BPF_DW, R2, R10, SEEN_VALUE),
@@ -284,32 +282,15 @@ def _tell(ring: int, offsets: dict[str, int]) -> tuple[Part, ...]:
         stx_mem(BPF_W, R10, R0, USER),
         emit_call(bpf.BPF_FUNC_GET_CURRENT_CGROUP_ID),
         stx_mem(BPF_DW, R10, R0, GROUP),
-        *_read(COMMON, COMMON_BYTES, R7, 0),
+        *read_kernel(COMMON, COMMON_BYTES, R7, 0),
         jmp_imm(BPF_JNE, R8, CLOSED, "bound"),  # the port was given back by now, but is still to be read
-        *_read(COMMON + LOCAL_PORT_AT, 2, R7, offsets["port"]),
+        *read_kernel(COMMON + LOCAL_PORT_AT, 2, R7, offsets["port"]),
         Label("bound"),
-        *_read(PROTOCOL, 2, R7, offsets["protocol"]),
+        *read_kernel(PROTOCOL, 2, R7, offsets["protocol"]),
         ldx_mem(BPF_DW, R6, R10, COMMON + NET_AT),
-        *_read(NAMESPACE, 4, R6, offsets["namespace"]),
-        ld_map_fd(R1, ring),
-        mov64_reg(R2, R10),
-        alu64_imm(BPF_ADD, R2, TIME),
-        mov64_imm(R3, RECORD.size),
-        mov64_imm(R4, 0),
-        emit_call(bpf.BPF_FUNC_RINGBUF_OUTPUT),
+        *read_kernel(NAMESPACE, 4, R6, offsets["namespace"]),
+        *tell(ring, TIME, RECORD.size),
         Label("end"),
         mov64_imm(R0, 0),
         exit_insn(),
-    )
-
-
-def _read(to: int, size: int, base: int, offset: int) -> tuple[bytes, ...]:
-    """Copy `size` bytes of the kernel's memory at `base + offset` to the stack."""
-    return (
-        mov64_reg(R1, R10),
-        alu64_imm(BPF_ADD, R1, to),
-        mov64_imm(R2, size),
-        mov64_reg(R3, base),
-        alu64_imm(BPF_ADD, R3, offset),
-        emit_call(bpf.BPF_FUNC_PROBE_READ_KERNEL),
     )
