@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echowire.kernel.capture_files import read_records
-from echowire.wire.records import Records
+from echowire.core.captures.records import Records
+from echowire.kernel.captures.files import read_records
 
 HERE = Path(__file__).parent
 RATES = (20_000, 50_000, 100_000, 200_000, 0)

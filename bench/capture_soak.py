@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from capture import HERE, SIZE, cpu_s, numbers_of
 
-from echowire.kernel.capture_files import read_records
+from echowire.kernel.captures.files import read_records
 
 PORT = 34_573
 FILE_KB, FILES = 50_000, 4

@@ -11,12 +11,12 @@ import socket
 import sys
 from contextlib import suppress
 
+from echowire.core.bpf import assembler as asm
+from echowire.core.bpf.assembler import R0, R1, R2, R3, R4, R6, R10
 from echowire.errors import OperationError
-from echowire.kernel import bpf
-from echowire.kernel.echo_map import SO_COOKIE
-from echowire.kernel.echo_program import CONTEXT_LEN, COOKIE, SK_DROP
-from echowire.wire import bpf_assembler as asm
-from echowire.wire.bpf_assembler import R0, R1, R2, R3, R4, R6, R10
+from echowire.kernel.bpf import syscall as bpf
+from echowire.kernel.bpf.echo_map import SO_COOKIE
+from echowire.kernel.bpf.echo_program import CONTEXT_LEN, COOKIE, SK_DROP
 
 KEY = -COOKIE.size  # on the program's stack
 

@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from echowire.wire.pcap import PcapWriter
-from echowire.wire.records import Records
+from echowire.core.captures.pcap import PcapWriter
+from echowire.core.captures.records import Records
 
 FIELDS = ("ip.src", "ip.dst", "tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.flags")
 FILTER = "ip.addr == 10.0.0.0/8 && tcp.flags.push == 1 && tcp.len > 100"

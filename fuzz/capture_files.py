@@ -24,13 +24,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from echowire.core.captures.pcap import PcapWriter
+from echowire.core.captures.pcapng_writer import PcapngWriter
+from echowire.core.captures.reader import CaptureReader
+from echowire.core.captures.records import FRONT, PAD, Option, Problem, Records
+from echowire.core.captures.ticks import LAST_S, NO_TIME
 from echowire.errors import UsageError
-from echowire.kernel.capture_files import CaptureFile
-from echowire.wire.capture_reader import CaptureReader
-from echowire.wire.pcap import PcapWriter
-from echowire.wire.pcapng_writer import PcapngWriter
-from echowire.wire.records import FRONT, PAD, Option, Problem, Records
-from echowire.wire.ticks import LAST_S, NO_TIME
+from echowire.kernel.captures.files import CaptureFile
 
 HANG_S = 10
 INTERESTING = (0, 1, 3, 4, 7, 8, 11, 12, 16, 28, 32, 36, 0xFF, 0xFFFF, 0x40000, 0x40001, 0x7FFFFFFF, 0xFFFFFFFF)

@@ -18,13 +18,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from echowire.kernel.capture_files import read_records
-from echowire.wire.cells import lines
-from echowire.wire.dissect import Dissector, Packets, first_of_each
-from echowire.wire.packet_list import packet_list
-from echowire.wire.records import Interface, Records
-from echowire.wire.registry import registry
-from echowire.wire.tree import Trees
+from echowire.core.captures.records import Interface, Records
+from echowire.core.packets.cells import lines
+from echowire.core.packets.dissect import Dissector, Packets, first_of_each
+from echowire.core.packets.packet_list import packet_list
+from echowire.core.packets.registry import registry
+from echowire.core.views.tree import Trees
+from echowire.kernel.captures.files import read_records
 from fuzz.capture_files import mutated
 
 HANG_S = 60

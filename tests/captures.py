@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from echowire.wire.pcap import PcapWriter
-from echowire.wire.records import Records
+from echowire.core.captures.pcap import PcapWriter
+from echowire.core.captures.records import Records
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from echowire.wire.records import Interface, Records
+from echowire.core.captures.records import Interface, Records
 from tests.netns import Namespace, link, namespaces
 
 ETH_P_ALL = 3  # linux/if_ether.h

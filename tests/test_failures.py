@@ -20,12 +20,13 @@ from pathlib import Path
 
 import pytest
 
-from echowire.analysis.explain import TRUNCATED, is_self_connected, is_truncated
+from echowire.core.failures.explain import TRUNCATED, is_self_connected, is_truncated
+from echowire.core.failures.facts import IcmpReport
 from echowire.errors import NameResolutionError, OperationError
-from echowire.kernel import icmp_errors
 from echowire.kernel.boundary import operation
-from echowire.kernel.tcp_info import kernel_release
-from echowire.model import Endpoint, IcmpReport, Transport
+from echowire.kernel.connections import icmp_errors
+from echowire.kernel.connections.tcp_info import kernel_release
+from echowire.model import Endpoint, Transport
 from echowire.verbs.explained import explained, explaining
 from tests.netns import Namespace, chain, namespaces
 from tests.processes import unprivileged

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -24,29 +25,74 @@ PROJECT = Path(__file__).parents[1]
 SOURCE = PROJECT / "src" / "echowire"
 
 PUBLIC = "echowire"
-"""The room of the package itself: the public names."""
+"""The row of the package itself: the public names."""
 
 ANY = "*"
-"""The room of what is imported by a name made at run time, as `__getattr__` of the public names does."""
+"""What is imported by a name made at run time, as `__getattr__` of the public names does."""
 
-VALUES = frozenset({"errors", "model"})
+ROWS: tuple[str, ...] = (
+    "errors",
+    "model",
+    "core",  # units, nearest
+    "core.bpf",
+    "core.figures",
+    "core.captures",
+    "core.packets",
+    "core.packets.tcp",
+    "core.packets.protocols.dns",
+    "core.packets.protocols.dhcp",
+    "core.packets.protocols.ethernet",
+    "core.packets.protocols.http",
+    "core.packets.protocols.ipv4",
+    "core.packets.protocols.ipv6",
+    "core.packets.protocols.quic",
+    "core.packets.protocols.tcp",
+    "core.packets.protocols.tls",
+    "core.packets.protocols",
+    "core.packets.registry",  # made of the protocols
+    "core.packets.dissect",  # asks the registry for the next of them
+    "core.packets.chosen",
+    "core.filters",
+    "core.views",
+    "core.probing",
+    "core.services",  # one of them is a reflector of probes
+    "core.load",
+    "core.reports",
+    "core.reports.tcp",
+    "core.reports.choose",  # knows all reports by name
+    "core.owners",
+    "core.sockets",
+    "core.failures.facts",
+    "core.failures.causes",
+    "core.failures",
+    "kernel",  # boundary, clock, key_file, privileges
+    "kernel.bpf",
+    "kernel.connections",
+    "kernel.tables",
+    "kernel.captures",
+    "engines",
+    "engines.serving",
+    "engines.load",
+    "engines.probing",
+    "verbs",
+    PUBLIC,
+    "testing",
+    "pytest_plugin",
+    "cli",
+    "__main__",
+)
+"""The rooms, one subject a folder, from the ground up: each may import those before it and itself, no other.
 
-MAY_IMPORT: Mapping[str, frozenset[str]] = {
-    "errors": frozenset(),
-    "model": frozenset({"errors"}),
-    "wire": VALUES,
-    "analysis": VALUES | {"wire"},
-    "kernel": VALUES | {"wire"},
-    "engines": VALUES | {"wire", "kernel"},
-    "verbs": VALUES | {"wire", "kernel", "engines", "analysis"},
-    PUBLIC: VALUES | {"wire", "analysis", "verbs", ANY},
-    "testing": VALUES | {"wire", "kernel", "engines", "analysis", "verbs", PUBLIC},
+A module is of the longest row that it is in, so that one which stands above, or beneath, the rest of its folder can
+have a row of its own.
+"""
+
+ONLY: Mapping[str, frozenset[str]] = {
     "cli": frozenset({PUBLIC, "errors"}),
-    "web": frozenset({PUBLIC, "errors"}),
     "pytest_plugin": frozenset({PUBLIC, "errors"}),
     "__main__": frozenset({"cli"}),
 }
-"""Room by room, the other rooms that it may import. Within a room all may import each other, save verbs."""
+"""Rows that know less than all that is beneath them: the thin ones, which stand on the public names."""
 
 SHARED_BY_VERBS: Mapping[str, str] = {
     "echowire.verbs.explained": "every verb explains its errors the same way",
@@ -83,21 +129,44 @@ VALUE_MODULES = frozenset(
 """The standard library's value types: all that errors and model may import of it."""
 
 IMPURE = frozenset({"asyncio", "os", "posix", "select", "selectors", "socket", "_socket", "ssl", "subprocess", "time"})
-"""Clocks, descriptors and system calls, by any door: never in wire."""
+"""Clocks, descriptors and system calls, by any door: never in core."""
 
 PURE_PARTS: Mapping[tuple[str, str], tuple[frozenset[str], str]] = {
-    ("echowire.wire.services", "time"): (frozenset({"gmtime"}), "a conversion of its argument; reads no clock"),
+    ("echowire.core.services", "time"): (frozenset({"gmtime"}), "a conversion of its argument; reads no clock"),
 }
-"""What wire may take of an impure module all the same, and why."""
+"""What core may take of an impure module all the same, and why."""
+
+IMPURE_CALLS = frozenset({"open", "now", "utcnow", "today"})
+"""Calls by which a file or a clock is reached without an import of its own: `open()`, and `datetime`'s."""
+
+_PROTOCOLS = frozenset(row for row in ROWS if row.startswith("core.packets.protocols"))
 
 THIRD_PARTY: Mapping[str, frozenset[str]] = {
-    "wire": frozenset({"numpy"}),
-    "analysis": frozenset({"numpy", "polars"}),
-    "kernel": frozenset({"backports", "lz4", "numpy", "psutil"}),
-    "engines": frozenset({"uvloop"}),
-    "cli": frozenset({"click", "rich"}),
+    "numpy": _PROTOCOLS
+    | {
+        "core.captures", "core.figures", "core.filters", "core.load", "core.owners", "core.packets",
+        "core.packets.tcp", "core.packets.dissect", "core.packets.registry", "core.packets.chosen", "core.reports",
+        "core.reports.tcp", "core.sockets", "core.views", "kernel.captures",
+    },
+    "polars": frozenset({"core.filters", "core.views"}),
+    "psutil": frozenset({"kernel.tables"}),
+    "backports": frozenset({"kernel.captures"}),
+    "lz4": frozenset({"kernel.captures"}),
+    "uvloop": frozenset({"engines.serving"}),
+    "click": frozenset({"cli"}),
+    "rich": frozenset({"cli"}),
+}  # fmt: skip
+"""Package by package, the rows that may import it, if pyproject.toml declares it."""
+
+LIGHT: Mapping[str, frozenset[str]] = {
+    "echowire.verbs.serve": frozenset(),
+    "echowire.verbs.call": frozenset(),
+    "echowire.pytest_plugin": frozenset({"pytest"}),
+    "echowire.testing": frozenset(),
+    "echowire.cli.serve": frozenset({"click"}),
+    "echowire.cli.call": frozenset({"click"}),
 }
-"""Room by room, the third-party packages that it may import, if pyproject.toml declares them."""
+"""What a server and a client start with, and the only packages that they may load as they start."""
 
 BROUGHT_BY_THE_CALLER: Mapping[tuple[str, str], str] = {
     ("echowire.pytest_plugin", "pytest"): "only pytest loads it",
@@ -117,6 +186,7 @@ class Import:
         return f"{self.importer}:{self.line} imports {self.target}"
 
 
+@cache
 def modules_of(root: Path) -> dict[str, ast.Module]:
     """The syntax tree of each module under `root`, the directory of the package echowire."""
     trees = {}
@@ -164,10 +234,13 @@ def _constant_start(name: ast.expr) -> Iterator[str]:
         yield first.value if first is name else f"{first.value.rpartition('.')[0]}.*"
 
 
-def room_of(module: str) -> str:
-    """The room that a module of the package is in."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else PUBLIC
+def row_of(module: str) -> str:
+    """The row that a module of the package is in: the longest that it begins with; empty where there is none."""
+    if module == PUBLIC:
+        return PUBLIC
+    parts = module.split(".")[1:]
+    prefixes = (".".join(parts[:size]) for size in range(len(parts), 0, -1))
+    return next((prefix for prefix in prefixes if prefix in ROWS), "")
 
 
 def is_ours(module: str) -> bool:
@@ -180,12 +253,16 @@ def forbidden_arrows(imports: Iterable[Import]) -> list[str]:
 
 
 def _may(importer: str, target: str) -> bool:
-    room, other = room_of(importer), room_of(target)
-    if room != other:
-        return other in MAY_IMPORT.get(room, frozenset())
-    if room == "verbs" and importer != target:
+    row, other = row_of(importer), row_of(target)
+    if row == "verbs" == other and importer != target:
         return target in SHARED_BY_VERBS or (importer, target) in VERB_ON_VERB
-    return True
+    if row == other:
+        return row != ""
+    if target.endswith(f".{ANY}"):
+        return row == PUBLIC or target == f"{PUBLIC}.{row}.{ANY}"
+    if not row or not other:
+        return False
+    return other in ONLY.get(row, ROWS) and ROWS.index(other) < ROWS.index(row)
 
 
 def cycle(imports: Iterable[Import]) -> list[str]:
@@ -202,18 +279,33 @@ def cycle(imports: Iterable[Import]) -> list[str]:
 
 
 def impure_imports(root: Path) -> list[str]:
-    """Imports in wire of what it must not know, and in errors and model of more than value types."""
+    """What core takes of clocks and files, and what errors and model import beyond value types."""
     trees, wrong = modules_of(root), []
     for one in imports_of(root):
-        top, room = one.target.split(".")[0], room_of(one.importer)
-        if room in VALUES and top in sys.stdlib_module_names and top not in VALUE_MODULES:
+        top = one.target.split(".")[0]
+        if row_of(one.importer) in ("errors", "model") and top in sys.stdlib_module_names and top not in VALUE_MODULES:
             wrong.append(str(one))
-        elif room == "wire" and top in IMPURE:
+        elif is_core(one.importer) and top in IMPURE:
             allowed, _reason = PURE_PARTS.get((one.importer, top), (frozenset(), ""))
             used = _used_of(top, trees[one.importer])
             if not used <= allowed:
                 wrong.append(f"{one}, and uses {', '.join(sorted(used - allowed)) or 'it'}")
+    for module, tree in trees.items():
+        if is_core(module):
+            wrong += [f"{module}:{line} calls {name}" for line, name in _impure_calls(tree)]
     return wrong
+
+
+def is_core(module: str) -> bool:
+    return module.split(".")[1:2] == ["core"]
+
+
+def _impure_calls(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in IMPURE_CALLS:
+                yield node.lineno, ast.unparse(node.func)
 
 
 def _used_of(module: str, tree: ast.Module) -> set[str]:
@@ -232,14 +324,14 @@ def _used_of(module: str, tree: ast.Module) -> set[str]:
 
 
 def foreign_imports(imports: Iterable[Import], declared: Iterable[str]) -> list[str]:
-    """Third-party imports that the room may not have, or that pyproject.toml does not declare."""
+    """Third-party imports that the row may not have, or that pyproject.toml does not declare."""
     wrong = []
     for one in imports:
         top = one.target.split(".")[0]
         if top in sys.stdlib_module_names or is_ours(one.target) or (one.importer, top) in BROUGHT_BY_THE_CALLER:
             continue
-        if top not in THIRD_PARTY.get(room_of(one.importer), frozenset()):
-            wrong.append(f"{one}, which its room may not")
+        if row_of(one.importer) not in THIRD_PARTY.get(top, frozenset()):
+            wrong.append(f"{one}, which its row may not")
         elif top not in declared:
             wrong.append(f"{one}, which pyproject.toml does not declare")
     return wrong
@@ -254,11 +346,55 @@ def declared_packages() -> set[str]:
     return {name[0].lower().replace("-", "_") for name in names if name}
 
 
-def test_every_module_is_in_a_room_of_the_table() -> None:
-    assert {room_of(module) for module in modules_of(SOURCE)} <= set(MAY_IMPORT)
+def loaded_with(module: str, root: Path) -> set[str]:
+    """All that is imported as `module` is: what stands at the top of it, and of what it imports in turn."""
+    trees, packages = modules_of(root), packages_of(root)
+    seen, queue = set[str](), [module]
+    while queue:
+        name = queue.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in trees:
+            package = name if name in packages else name.rpartition(".")[0]
+            queue += [t for node in _at_the_top(trees[name]) for t in _targets(node, package, trees)]
+            queue += [above for above in (name.rpartition(".")[0],) if above]
+    return seen
 
 
-def test_nothing_imports_but_what_its_room_may() -> None:
+def _at_the_top(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports that are made when the module is loaded, so none in a function, none for the types alone."""
+    queue: list[ast.AST] = [*tree.body]
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            queue += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            queue += ast.iter_child_nodes(node)
+
+
+def test_every_module_is_in_a_row_of_the_table() -> None:
+    assert [module for module in modules_of(SOURCE) if not row_of(module)] == []
+
+
+def test_every_row_of_the_table_has_a_module() -> None:
+    assert set(ROWS) == {row_of(module) for module in modules_of(SOURCE)}
+
+
+def test_every_folder_has_a_row_of_its_own() -> None:
+    folders = {package.removeprefix(f"{PUBLIC}.") for package in packages_of(SOURCE)}
+    assert folders <= set(ROWS)
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_a_server_and_a_client_start_light(module: str) -> None:
+    tops = {name.split(".")[0] for name in loaded_with(module, SOURCE)}
+    assert tops - sys.stdlib_module_names - {PUBLIC} <= LIGHT[module]
+
+
+def test_nothing_imports_but_what_its_row_may() -> None:
     assert forbidden_arrows(imports_of(SOURCE)) == []
 
 
@@ -270,7 +406,7 @@ def test_formats_and_values_are_pure() -> None:
     assert impure_imports(SOURCE) == []
 
 
-def test_third_party_packages_are_declared_and_in_their_room() -> None:
+def test_third_party_packages_are_declared_and_in_their_row() -> None:
     assert foreign_imports(imports_of(SOURCE), declared_packages()) == []
 
 
@@ -289,10 +425,10 @@ def test_exports() -> None:
 
 
 @pytest.mark.parametrize("name", echowire._HOME)
-def test_each_public_name_resolves_to_what_its_room_defines(name: str) -> None:
+def test_each_public_name_resolves_to_what_its_module_defines(name: str) -> None:
     home = import_module(f"{PUBLIC}.{echowire._HOME[name]}")
     assert getattr(echowire, name) is getattr(home, name)
-    assert getattr(getattr(echowire, name), "__module__", home.__name__) == home.__name__, "made in another room"
+    assert getattr(getattr(echowire, name), "__module__", home.__name__) == home.__name__, "made in another module"
 
 
 def test_a_name_that_is_not_public_is_no_attribute() -> None:
@@ -314,20 +450,35 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
     return root
 
 
+FILES = (
+    "core/captures/pcap.py", "core/failures/causes/bind.py", "core/packets/protocols/udp.py",
+    "core/packets/registry.py", "core/reports/base.py", "core/services.py", "engines/base.py",
+    "engines/load/plan.py", "kernel/connections/listen.py", "kernel/listen.py", "model.py", "verbs/call.py",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("wire/dns.py", "import echowire.kernel.listen"),
-        ("wire/dns.py", "from echowire.kernel import listen"),
-        ("wire/dns.py", "from echowire.kernel.listen import Listener"),
-        ("wire/dns.py", "from ..kernel import listen"),
-        ("wire/dns.py", "from ..kernel.listen import Listener"),
-        ("wire/protocols/tcp.py", "from ...kernel.listen import Listener"),
-        ("wire/__init__.py", "from ..kernel import listen"),
-        ("wire/dns.py", "def late():\n    from echowire.kernel import listen"),
-        ("wire/dns.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import echowire.kernel.listen"),
-        ("wire/dns.py", "from importlib import import_module\nimport_module('echowire.kernel.listen')"),
-        ("wire/dns.py", "import importlib\nimportlib.import_module(f'echowire.kernel.{1}')"),
+        ("core/captures/pcap.py", "from echowire.core.reports.base import Report"),
+        ("core/captures/pcap.py", "from ..reports.base import Report"),
+        ("core/packets/layers.py", "from echowire.core.packets import registry"),
+        ("core/failures/facts.py", "from echowire.core.failures.causes import bind"),
+        ("core/packets/protocols/dns/names.py", "from echowire.core.packets.protocols import udp"),
+        ("core/units.py", "from echowire.core.services import Service"),
+        ("engines/serving/base.py", "from echowire.engines.load import plan"),
+        ("kernel/boundary.py", "from echowire.kernel.connections.listen import Listener"),
+        ("core/dns.py", "import echowire.kernel.listen"),
+        ("core/dns.py", "from echowire.kernel import listen"),
+        ("core/dns.py", "from echowire.kernel.listen import Listener"),
+        ("core/dns.py", "from ..kernel import listen"),
+        ("core/dns.py", "from ..kernel.listen import Listener"),
+        ("core/packets/protocols/tcp.py", "from ....kernel.listen import Listener"),
+        ("core/__init__.py", "from ..kernel import listen"),
+        ("core/dns.py", "def late():\n    from echowire.kernel import listen"),
+        ("core/dns.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import echowire.kernel.listen"),
+        ("core/dns.py", "from importlib import import_module\nimport_module('echowire.kernel.listen')"),
+        ("core/dns.py", "import importlib\nimportlib.import_module(f'echowire.kernel.{1}')"),
         ("kernel/listen.py", "import echowire.engines.base"),
         ("verbs/read.py", "import echowire"),
         ("verbs/read.py", "from echowire.verbs.call import call"),
@@ -339,15 +490,15 @@ def tree(root: Path, files: Mapping[str, str]) -> Path:
     ],
 )
 def test_a_forbidden_arrow_is_found(tmp_path: Path, file: str, text: str) -> None:
-    others = dict.fromkeys(("kernel/listen.py", "engines/base.py", "verbs/call.py", "model.py"), "")
+    others = dict.fromkeys(FILES, "")
     found = forbidden_arrows(imports_of(tree(tmp_path, others | {file: text})))
     assert len(found) == 1, found
 
 
 def test_an_allowed_arrow_is_none(tmp_path: Path) -> None:
     files = {
-        "wire/dns.py": "from ..errors import UsageError\nfrom . import names\nimport struct",
-        "wire/names.py": "from echowire.model import Endpoint",
+        "core/dns.py": "from ..errors import UsageError\nfrom . import names\nimport struct",
+        "core/names.py": "from echowire.model import Endpoint",
         "verbs/serve.py": "from echowire.verbs import workers, explained\nfrom echowire.kernel.listen import Listener",
         "cli/serve.py": "import echowire\nfrom echowire import serve\nfrom echowire.cli import common",
         "cli/common.py": "from importlib import import_module\nimport_module(f'echowire.cli.{1}')",
@@ -360,12 +511,12 @@ def test_an_allowed_arrow_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "files",
     [
-        {"wire/a.py": "import echowire.wire.b", "wire/b.py": "from echowire.wire import a"},
-        {"wire/a.py": "from .b import x", "wire/b.py": "def late():\n    from .a import y"},
-        {"wire/a.py": "from . import b", "wire/b.py": "from .c import x", "wire/c.py": "from . import a"},
-        {"wire/__init__.py": "from .a import x", "wire/a.py": "from echowire import wire"},
-        {"wire/a.py": "import echowire.wire.a"},
-        {"wire/a.py": "import importlib\nimportlib.import_module('echowire.wire.b')", "wire/b.py": "from . import a"},
+        {"core/a.py": "import echowire.core.b", "core/b.py": "from echowire.core import a"},
+        {"core/a.py": "from .b import x", "core/b.py": "def late():\n    from .a import y"},
+        {"core/a.py": "from . import b", "core/b.py": "from .c import x", "core/c.py": "from . import a"},
+        {"core/__init__.py": "from .a import x", "core/a.py": "from echowire import core"},
+        {"core/a.py": "import echowire.core.a"},
+        {"core/a.py": "import importlib\nimportlib.import_module('echowire.core.b')", "core/b.py": "from . import a"},
     ],
 )
 def test_a_cycle_is_found(tmp_path: Path, files: Mapping[str, str]) -> None:
@@ -375,14 +526,16 @@ def test_a_cycle_is_found(tmp_path: Path, files: Mapping[str, str]) -> None:
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("wire/dns.py", "import time"),
-        ("wire/dns.py", "import os.path"),
-        ("wire/dns.py", "def late():\n    from socket import inet_aton"),
-        ("wire/dns.py", "import time as _time\n_time.gmtime(0)"),
-        ("wire/services.py", "import time as _time\n_time.gmtime(0), _time.time()"),
-        ("wire/services.py", "from time import gmtime, time"),
-        ("wire/services.py", "import time\nclock = time"),
-        ("wire/services.py", "import os"),
+        ("core/dns.py", "import time"),
+        ("core/dns.py", "import os.path"),
+        ("core/dns.py", "def late():\n    from socket import inet_aton"),
+        ("core/dns.py", "import time as _time\n_time.gmtime(0)"),
+        ("core/services.py", "import time as _time\n_time.gmtime(0), _time.time()"),
+        ("core/services.py", "from time import gmtime, time"),
+        ("core/services.py", "import time\nclock = time"),
+        ("core/services.py", "import os"),
+        ("core/views/frame.py", "data = open('file').read()"),
+        ("core/views/frame.py", "from datetime import datetime\nnow = datetime.now()"),
         ("model.py", "import socket"),
         ("errors.py", "import re"),
     ],
@@ -393,20 +546,31 @@ def test_an_impure_import_is_found(tmp_path: Path, file: str, text: str) -> None
 
 @pytest.mark.parametrize("text", ["import time\ntime.gmtime(0)", "from time import gmtime"])
 def test_a_pure_part_of_an_impure_module_is_allowed(tmp_path: Path, text: str) -> None:
-    assert impure_imports(tree(tmp_path, {"wire/services.py": text})) == []
+    assert impure_imports(tree(tmp_path, {"core/services.py": text})) == []
 
 
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("wire/columns.py", "import polars"),
-        ("wire/columns.py", "import numpy.typing"),
+        ("core/packets/columns.py", "import polars"),
+        ("core/sockets/columns.py", "import numpy.typing"),
+        ("core/units.py", "import numpy"),
         ("kernel/diag.py", "from click import echo"),
         ("engines/base.py", "import pytest"),
     ],
 )
 def test_an_undeclared_or_misplaced_package_is_found(tmp_path: Path, file: str, text: str) -> None:
     assert foreign_imports(imports_of(tree(tmp_path, {file: text})), declared={"click", "polars"})
+
+
+def test_what_makes_a_start_heavy_is_found(tmp_path: Path) -> None:
+    files = {
+        "verbs/serve.py": "from echowire.core import units\nfrom echowire.core.light import x",
+        "core/units.py": "try:\n    from echowire.core.packets import columns\nexcept ImportError:\n    pass",
+        "core/packets/columns.py": "import numpy as np",
+        "core/light.py": "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    import polars\ndef f():\n    import rich",
+    }
+    assert loaded_with("echowire.verbs.serve", tree(tmp_path, files)) & {"numpy", "polars", "rich"} == {"numpy"}
 
 
 def test_declared_packages_are_read() -> None:

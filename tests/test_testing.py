@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 
-from echowire.engines.base import Engine, Job, Report
-from echowire.engines.connection import EchoConnection
-from echowire.engines.readiness import Readiness
-from echowire.engines.serving import MakeConnection
-from echowire.kernel.listen import Listener
+from echowire.engines.serving.base import Engine, Job, Report
+from echowire.engines.serving.connection import EchoConnection
+from echowire.engines.serving.readiness import Readiness
+from echowire.engines.serving.serving import MakeConnection
+from echowire.kernel.connections.listen import Listener
 from echowire.testing import ManualClock, StreamConformance, memory_connection
 
 

@@ -15,7 +15,7 @@ The public names, and the room that each lives in:
     capture, LivePackets, LiveCapture   verbs/capture.py    packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
-    parse_duration, parse_size, …       wire/units.py       quantities as people write them
+    parse_duration, parse_size, …       core/units.py       quantities as people write them
 
 Names are loaded when first used (PEP 562): `echowire --version` costs little more than the interpreter.
 """
@@ -45,12 +45,12 @@ _HOME = {
     "DEFAULT_PORT": "model",
     "STAMP_PORT": "model",
     "split_scheme": "model",
-    "parse_duration": "wire.units",
+    "parse_duration": "core.units",
     "parse_port": "model",
-    "parse_rate": "wire.units",
-    "parse_size": "wire.units",
-    "format_duration": "wire.units",
-    "format_size": "wire.units",
+    "parse_rate": "core.units",
+    "parse_size": "core.units",
+    "format_duration": "core.units",
+    "format_size": "core.units",
     "Server": "verbs.serve",
     "raise_open_file_limit": "verbs.file_limit",
     "serve": "verbs.serve",
@@ -63,36 +63,36 @@ _HOME = {
     "Reading": "verbs.read",
     "read": "verbs.read",
     "CaptureWarning": "verbs.read",
-    "HttpObject": "analysis.http_objects",
+    "HttpObject": "core.reports.http_objects",
     "ObjectExport": "verbs.exports",
     "StreamExport": "verbs.exports",
     "default_columns": "verbs.read",
-    "ViewForm": "analysis.packet_view",
+    "ViewForm": "core.views.view",
     "FieldReference": "verbs.fields",
     "fields": "verbs.fields",
-    "CaptureCounters": "model",
-    "CaptureLimits": "model",
-    "field_texts": "wire.field_lines",
-    "ListLines": "wire.list_lines",
-    "LiveRows": "analysis.live_rows",
+    "CaptureCounters": "core.captures.limits",
+    "CaptureLimits": "core.captures.limits",
+    "field_texts": "core.views.field_lines",
+    "ListLines": "core.views.list_lines",
+    "LiveRows": "core.views.live_rows",
     "LiveCapture": "verbs.live_capture",
-    "LiveLadder": "analysis.live_ladder",
+    "LiveLadder": "core.reports.tcp.live_ladder",
     "LivePackets": "verbs.capture",
-    "NetworkInterface": "model",
-    "Rotation": "model",
+    "NetworkInterface": "core.captures.interfaces",
+    "Rotation": "core.captures.limits",
     "capture": "verbs.capture",
     "interfaces": "verbs.capture",
-    "FieldLines": "wire.field_lines",
-    "LineFormat": "wire.field_lines",
+    "FieldLines": "core.views.field_lines",
+    "LineFormat": "core.views.field_lines",
     "Pinged": "verbs.ping",
     "ping": "verbs.ping",
     "PathMtu": "verbs.trace",
     "Traced": "verbs.trace",
     "path_mtu": "verbs.trace",
     "trace": "verbs.trace",
-    "count_targets": "wire.targets",
-    "has_range": "wire.targets",
-    "read_target_file": "wire.targets",
+    "count_targets": "core.probing.targets",
+    "has_range": "core.probing.targets",
+    "read_target_file": "core.probing.targets",
     "Conversation": "verbs.conversation",
     "RelaySummary": "verbs.conversation",
     "Scanned": "verbs.conversation",
@@ -100,27 +100,33 @@ _HOME = {
     "generate_payloads": "verbs.conversation",
     "relay": "verbs.conversation",
     "scan": "verbs.conversation",
-    "SocketChange": "analysis.socket_changes",
+    "SocketChange": "core.sockets.changes",
     "SocketEvent": "verbs.socket_events",
     "SocketEvents": "verbs.socket_events",
     "SocketInquiry": "verbs.sockets",
-    "SocketLines": "analysis.socket_lines",
-    "SocketRow": "analysis.socket_table",
-    "SocketShow": "analysis.socket_lines",
-    "SocketTable": "analysis.socket_table",
-    "SocketTracker": "analysis.socket_changes",
+    "SocketLines": "core.sockets.lines",
+    "SocketRow": "core.sockets.table",
+    "SocketShow": "core.sockets.lines",
+    "SocketTable": "core.sockets.table",
+    "SocketTracker": "core.sockets.changes",
     "sockets": "verbs.sockets",
 }
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from echowire.analysis.http_objects import HttpObject
-    from echowire.analysis.live_ladder import LiveLadder
-    from echowire.analysis.live_rows import LiveRows
-    from echowire.analysis.packet_view import ViewForm
-    from echowire.analysis.socket_changes import SocketChange, SocketTracker
-    from echowire.analysis.socket_lines import SocketLines, SocketShow
-    from echowire.analysis.socket_table import SocketRow, SocketTable
+    from echowire.core.captures.interfaces import NetworkInterface
+    from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+    from echowire.core.probing.targets import count_targets, has_range, read_target_file
+    from echowire.core.reports.http_objects import HttpObject
+    from echowire.core.reports.tcp.live_ladder import LiveLadder
+    from echowire.core.sockets.changes import SocketChange, SocketTracker
+    from echowire.core.sockets.lines import SocketLines, SocketShow
+    from echowire.core.sockets.table import SocketRow, SocketTable
+    from echowire.core.units import format_duration, format_size, parse_duration, parse_rate, parse_size
+    from echowire.core.views.field_lines import FieldLines, LineFormat, field_texts
+    from echowire.core.views.list_lines import ListLines
+    from echowire.core.views.live_rows import LiveRows
+    from echowire.core.views.view import ViewForm
     from echowire.errors import (
         EchowireError,
         FilterError,
@@ -134,17 +140,13 @@ if TYPE_CHECKING:
         DEFAULT_PORT,
         STAMP_PORT,
         Accepted,
-        CaptureCounters,
-        CaptureLimits,
         Closed,
         Endpoint,
         Event,
         Limits,
         Listening,
-        NetworkInterface,
         Notice,
         Refused,
-        Rotation,
         Stopped,
         Summary,
         parse_port,
@@ -172,10 +174,6 @@ if TYPE_CHECKING:
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
     from echowire.verbs.sockets import SocketInquiry, sockets
     from echowire.verbs.trace import PathMtu, Traced, path_mtu, trace
-    from echowire.wire.field_lines import FieldLines, LineFormat, field_texts
-    from echowire.wire.list_lines import ListLines
-    from echowire.wire.targets import count_targets, has_range, read_target_file
-    from echowire.wire.units import format_duration, format_size, parse_duration, parse_rate, parse_size
 
 __all__ = [
     "DEFAULT_PORT",

@@ -93,7 +93,7 @@ class OperationError(EchowireError):
     """A call that the system refused: `operation` on `endpoint` failed with `number`.
 
     `endpoint` is its text as a user reads it (`127.0.0.1:80/tcp`). `meaning` and `remedy` are sentences that
-    `echowire.analysis.explain` adds where it can tell more than the error number does.
+    `echowire.core.failures.explain` adds where it can tell more than the error number does.
     """
 
     def __init__(

@@ -4,7 +4,7 @@
         def make_engine(self, job, report):
             return MyEngine(job, report)
 
-is a whole test suite: each method is one promise of `echowire.engines.base`. The peers in it are plain blocking
+is a whole test suite: each method is one promise of `echowire.engines.serving.base`. The peers in it are plain blocking
 sockets, which share no code with the engines. Nothing here needs pytest.
 """
 
@@ -23,10 +23,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from echowire.engines.base import Engine, Handler, Job, Report
-from echowire.kernel.listen import open_listeners
+from echowire.core.services import CHARGEN_PATTERN, SECONDS_1900_TO_1970, service_named
+from echowire.engines.serving.base import Engine, Handler, Job, Report
+from echowire.kernel.connections.listen import open_listeners
 from echowire.model import Accepted, Closed, Endpoint, Event, Limits, Refused, Stopped, Summary
-from echowire.wire.services import CHARGEN_PATTERN, SECONDS_1900_TO_1970, service_named
 
 PATIENCE_S = 20.0
 """How long a peer waits for what must come. It is only ever waited for in full by a test that fails."""

@@ -20,7 +20,7 @@ import pytest
 from echowire.cli.bench import LoadRate, parse_load_rate, parse_sizes
 from echowire.cli.common import Environment
 from echowire.cli.main import run
-from echowire.wire.services import CHARGEN_PATTERN
+from echowire.core.services import CHARGEN_PATTERN
 from tests.plain_servers import answering, echo, free_port, serving, serving_unix
 
 COMMAND = [sys.executable, "-m", "echowire", "bench"]

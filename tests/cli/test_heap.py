@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from echowire.wire.pcap import PcapWriter
-from echowire.wire.records import Records
+from echowire.core.captures.pcap import PcapWriter
+from echowire.core.captures.records import Records
 
 CHUNKS = 24
 PAGE = resource.getpagesize()

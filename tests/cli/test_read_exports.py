@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 import echowire as public
-from echowire.kernel import export_directory
-from echowire.kernel.capture_writer import CaptureWriter
+from echowire.kernel.captures import export_directory
+from echowire.kernel.captures.writer import CaptureWriter
 from tests.captures import needs_tshark
 from tests.cli.test_read import echowire
+from tests.core.packets.tcp.traffic import ACK, CLIENT, FIN, PSH, SERVER, SYN, ipv4, tcp, write_pcap
 from tests.netns import why_not
 from tests.recorded import read_all, two_hosts
-from tests.wire.tcp_traffic import ACK, CLIENT, FIN, PSH, SERVER, SYN, ipv4, tcp, write_pcap
 
 DEV = Path(os.environ.get("ECHOWIRE_CAPTURES", "/nonexistent")) / "dev"
 
@@ -291,7 +291,7 @@ def test_the_answer_to_a_syn_comes_from_the_server(tmp_path: Path) -> None:
 def test_streams_that_are_not_followed_any_more_go_on_where_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echowire.analysis.all_streams.MAX_FOLLOWED", 1)
+    monkeypatch.setattr("echowire.core.reports.all_streams.MAX_FOLLOWED", 1)
     one, other = Talk(1), Talk(2)
     packets = one.packets + other.packets
     for number in range(5):
@@ -305,7 +305,7 @@ def test_streams_that_are_not_followed_any_more_go_on_where_they_were(
 
 
 def test_what_waits_for_what_never_comes_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("echowire.analysis.all_streams.MAX_HELD_BYTES", 5000)
+    monkeypatch.setattr("echowire.core.reports.all_streams.MAX_HELD_BYTES", 5000)
     talk = Talk().say(0, b"a" * 1000 + b"b" * 1000 + b"c" * 20000)
     write_pcap(tmp_path / "a.pcap", without(talk.packets, b"b" * 1000))
     (one,) = public.read(tmp_path / "a.pcap").export_streams(tmp_path / "out").written

@@ -14,7 +14,7 @@ import pytest
 
 from tests.captures import needs_tshark
 from tests.cli.test_read import echowire
-from tests.wire.tcp_traffic import packet, traffic, write_pcap
+from tests.core.packets.tcp.traffic import packet, traffic, write_pcap
 
 DEV = Path(os.environ.get("ECHOWIRE_CAPTURES", "/nonexistent")) / "dev"
 SAMPLE = (

@@ -13,7 +13,7 @@ import pytest
 
 from tests.captures import PACKETS, needs_tshark, write_capture
 from tests.cli.test_read import echowire
-from tests.wire.tcp_traffic import CLIENT, SERVER, SYN, ipv4, tcp, write_pcap
+from tests.core.packets.tcp.traffic import CLIENT, SERVER, SYN, ipv4, tcp, write_pcap
 
 DEV = Path(os.environ.get("ECHOWIRE_CAPTURES", "/nonexistent")) / "dev"
 REAL = (

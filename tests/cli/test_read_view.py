@@ -12,8 +12,8 @@ import pytest
 from fuzz.packets import ethernet, ipv4, made_here, records_of, tcp
 
 import echowire
-from echowire.analysis.colour_rules import RULES, colour_fields, rules_of
-from echowire.wire.dissect import Dissector
+from echowire.core.packets.dissect import Dissector
+from echowire.core.views.colour_rules import RULES, colour_fields, rules_of
 from tests.captures import PACKETS, needs_tshark, write_capture
 from tests.cli.test_read import echowire as run
 from tests.processes import COMMAND

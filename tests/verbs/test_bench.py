@@ -19,10 +19,10 @@ import trustme
 
 import echowire
 from echowire import Measurement, NoReplyError, OperationError, ProtocolError, UsageError
+from echowire.core.services import CHARGEN_PATTERN
 from echowire.engines.load.plan import Direction
 from echowire.verbs.bench import error_from_json
 from echowire.verbs.bench_worker import error_to_json
-from echowire.wire.services import CHARGEN_PATTERN
 from tests.conftest import children
 from tests.plain_servers import answering, echo, free_port, serving, serving_unix
 

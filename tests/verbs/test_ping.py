@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import echowire
+from echowire.core.probing.answers import Answer
 from echowire.kernel.clock import ClockError
-from echowire.wire.answers import Answer
 from tests.netns import Namespace, narrow
 
 NEAR, FAR = "10.77.0.2", "10.77.3.2"

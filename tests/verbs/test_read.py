@@ -12,7 +12,7 @@ from fuzz.capture_files import packets, samples
 
 import echowire
 from echowire import CaptureWarning, FilterError, OperationError, UsageError
-from echowire.kernel.capture_files import read_records
+from echowire.kernel.captures.files import read_records
 from tests.captures import PACKETS, write_capture
 
 

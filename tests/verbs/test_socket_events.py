@@ -17,7 +17,7 @@ from typing import IO
 import pytest
 
 from echowire import SocketEvent, SocketEvents, SocketInquiry
-from echowire.kernel import tracefs
+from echowire.kernel.tables import tracefs
 from tests.netns import namespaces
 from tests.processes import unprivileged
 

@@ -20,8 +20,8 @@ import pytest
 from echowire import OperationError, SocketInquiry, sockets
 from echowire.cli.environment import Environment
 from echowire.cli.main import run
-from echowire.kernel import processes
-from echowire.wire.socket_fields import STATES
+from echowire.core.sockets.fields import STATES
+from echowire.kernel.tables import processes
 from tests.busy_host import BusyHost, busy_host
 from tests.processes import unprivileged
 

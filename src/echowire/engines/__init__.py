@@ -1,1 +1,1 @@
-"""Interchangeable ways to serve bound sockets, behind the contract of `base`; `choose` picks one."""
+"""What moves bytes: ways to serve (`serving/`), to load (`load/`) and to probe (`probing/`)."""

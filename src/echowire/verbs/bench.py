@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from echowire import errors
-from echowire.analysis.comparison import check_document
-from echowire.analysis.criteria import parse_condition
-from echowire.analysis.histogram import Histogram
-from echowire.analysis.measurement import (
+from echowire.core.figures.criteria import parse_condition
+from echowire.core.figures.histogram import Histogram
+from echowire.core.load.comparison import check_document
+from echowire.core.load.measurement import (
     Cpu,
     Interval,
     Report,
@@ -36,14 +36,14 @@ from echowire.analysis.measurement import (
     merge_shares,
     micro,
 )
+from echowire.core.load.payloads import HEADER, Outcomes
 from echowire.engines.load.plan import STALL_S, Direction, Plan, check_plan
 from echowire.errors import EchowireError, NameResolutionError, OperationError, UsageError
 from echowire.kernel.boundary import operation
-from echowire.kernel.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_pids
-from echowire.kernel.socket_options import SocketOptions, parse_dscp
+from echowire.kernel.connections.socket_options import SocketOptions, parse_dscp
+from echowire.kernel.tables.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_pids
 from echowire.model import DEFAULT_PORT, Endpoint, Family
 from echowire.verbs.explained import explained
-from echowire.wire.probe import HEADER, Outcomes
 
 DEFAULT_SIZES = {True: 64, False: 128 * 1024}
 """Bytes of a message in the echo direction: what ping's packet has. Of a write where bytes just flow: iperf3's."""
@@ -59,7 +59,7 @@ KILL_AFTER_S = 5.0
 
 
 class Measurement(Report):
-    """What `bench` returns: `echowire.analysis.measurement.Report`, under its public name."""
+    """What `bench` returns: `echowire.core.load.measurement.Report`, under its public name."""
 
     __slots__ = ()
 

@@ -22,15 +22,15 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from echowire.analysis.histogram import Histogram
+from echowire.core.figures.histogram import Histogram
+from echowire.core.load.payloads import Outcomes
+from echowire.core.units import format_duration
 from echowire.engines.load.plan import Plan
 from echowire.engines.load.run import Load
 from echowire.errors import EchowireError, NoReplyError
-from echowire.kernel.cpu import wake_punctually
-from echowire.kernel.socket_options import SocketOptions
+from echowire.kernel.connections.socket_options import SocketOptions
+from echowire.kernel.tables.cpu import wake_punctually
 from echowire.model import Endpoint
-from echowire.wire.probe import Outcomes
-from echowire.wire.units import format_duration
 
 SLICE_S = 0.1
 """How long the load runs before it is looked at: what `stop` may have to wait, and one or two thousandths of the

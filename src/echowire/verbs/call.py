@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from echowire.analysis.explain import SELF_CONNECTED
-from echowire.analysis.verify import Verdict, compare
+from echowire.core.failures.explain import SELF_CONNECTED
+from echowire.core.load.verify import Verdict, compare
+from echowire.core.units import format_duration
 from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError, UsageError
-from echowire.kernel.channel import CHUNK_BYTES, Channel, Transferred, transfer, wait
-from echowire.kernel.connect import CONNECT_TIMEOUT_S, Attempt, ConnectFailure, Connection, connect
-from echowire.kernel.resolve import Source
-from echowire.kernel.tls_channel import TlsChannel, client_context
+from echowire.kernel.connections.channel import CHUNK_BYTES, Channel, Transferred, transfer, wait
+from echowire.kernel.connections.connect import CONNECT_TIMEOUT_S, Attempt, ConnectFailure, Connection, connect
+from echowire.kernel.connections.resolve import Source
+from echowire.kernel.connections.tls_channel import TlsChannel, client_context
 from echowire.model import DEFAULT_PORT, Endpoint, Family, Transport
 from echowire.verbs.explained import explained, explaining
-from echowire.wire.units import format_duration
 
 SURPLUS_BYTES = 1024 * 1024
 """The most that is taken of what a stream sends beyond the echo: a peer that never stops must not fill memory."""
@@ -57,7 +57,7 @@ class Peer:
 
     def __init__(self, connection: Connection, timeout_s: float | None) -> None:
         self.channel: Channel = connection.channel
-        """The socket itself, as `echowire.kernel.channel` wraps it."""
+        """The socket itself, as `echowire.kernel.connections.channel` wraps it."""
         self.attempts = connection.attempts
         """Each address that was tried, and what it answered."""
         self.connect_s = connection.connect_s

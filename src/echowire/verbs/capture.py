@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator
 from typing import Self
 
-from echowire.kernel.interfaces import list_interfaces
-from echowire.model import CaptureCounters, CaptureLimits, NetworkInterface
+from echowire.core.captures.interfaces import NetworkInterface
+from echowire.core.captures.limits import CaptureCounters, CaptureLimits
+from echowire.core.captures.records import MAX_PACKET_BYTES
+from echowire.core.views.field_lines import LineFormat
+from echowire.kernel.tables.interfaces import list_interfaces
 from echowire.verbs.live_capture import LiveCapture
 from echowire.verbs.read import Capture, Reading, read
-from echowire.wire.field_lines import LineFormat
-from echowire.wire.records import MAX_PACKET_BYTES
 
 MEMORY_BYTES = 256 << 20
 """What the packets of `capture` take in memory at most, unless told otherwise; then it stops. That is a test's or an

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from echowire.analysis.verify import DatagramLedger, Payloads, StreamLedger, Tally, Verdict
+from echowire.core.load.verify import DatagramLedger, Payloads, StreamLedger, Tally, Verdict
+from echowire.core.units import format_duration
 from echowire.errors import EchowireError, NoReplyError, OperationError, UsageError
-from echowire.kernel import relay as kernel_relay
-from echowire.kernel.relay import Endings, Stream
+from echowire.kernel.connections import relay as kernel_relay
+from echowire.kernel.connections.relay import Endings, Stream
 from echowire.model import Endpoint
 from echowire.verbs.call import Exchange, Peer, call
 from echowire.verbs.explained import explained
-from echowire.wire.units import format_duration
 
 DATAGRAM_WAIT_S = 1.0
 """How long a datagram's reply is waited for unless it is said: on paths of this planet, thrice the round trip."""

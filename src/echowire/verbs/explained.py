@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+from echowire.core.failures.facts import IcmpReport
 from echowire.errors import NameResolutionError, OperationError, UsageError
-from echowire.model import TRANSPORTS, Endpoint, IcmpReport, is_address
+from echowire.model import TRANSPORTS, Endpoint, is_address
 
 Explainable = TypeVar("Explainable", bound=OperationError | NameResolutionError)
 
@@ -17,12 +18,12 @@ def explained(error: Explainable, target: Endpoint | None = None, icmp: IcmpRepo
     """`error` itself with `meaning` and `remedy` set, unless it has them already.
 
     `target` is needed only where the error's own endpoint is a name: the address that was tried for it. `icmp` is
-    what `echowire.kernel.icmp_errors.take` gave for the socket.
+    what `echowire.kernel.connections.icmp_errors.take` gave for the socket.
     """
     if not error.meaning:
         # Imported when there is something to explain, for all goes well more often: they are a tenth of the start.
-        from echowire.analysis.explain import explain
-        from echowire.kernel.host import gather
+        from echowire.core.failures.explain import explain
+        from echowire.kernel.tables.host import gather
 
         subject = target if isinstance(error, NameResolutionError) else _subject(error, target)
         facts = replace(gather(error, subject), icmp=icmp)

@@ -1,6 +1,6 @@
 """What a capture carried, as files: the bodies of HTTP messages, and all that was said in streams.
 
-Both are fed as reports are (`echowire.analysis.report.Fed`), write meanwhile, and say at the end what they wrote.
+Both are fed as reports are (`echowire.core.reports.base.Fed`), write meanwhile, and say at the end what they wrote.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from echowire.analysis.all_streams import AllStreams, Said, Stream
-from echowire.analysis.export_names import Names
-from echowire.analysis.http_objects import HttpObject, HttpObjects, ObjectPart
+from echowire.core.packets.dissect import Packets
+from echowire.core.reports.all_streams import AllStreams, Said, Stream
+from echowire.core.reports.export_names import Names
+from echowire.core.reports.http_objects import HttpObject, HttpObjects, ObjectPart
 from echowire.errors import UsageError
-from echowire.kernel.export_directory import ExportDirectory
-from echowire.wire.dissect import Packets
+from echowire.kernel.captures.export_directory import ExportDirectory
 
 MAX_FILES = 100_000
 """Files that are written into one directory: beyond it tools and file systems become slow, and whoever made the capture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from echowire.wire.registry import registry
+from echowire.core.packets.registry import registry
 
 
 @dataclass(frozen=True, slots=True)

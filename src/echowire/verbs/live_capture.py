@@ -17,23 +17,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from echowire.core.captures.in_place import MAX_NOTE_BYTES, Notes, Pieces, pcap_pieces, pcapng_pieces, statistics_block
+from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+from echowire.core.captures.pcap import PcapWriter
+from echowire.core.captures.pcapng_writer import PcapngWriter
+from echowire.core.captures.records import MAX_PACKET_BYTES, Interface, Option, Records, Section
+from echowire.core.packets.chosen import Chosen
+from echowire.core.packets.dissect import Dissector
 from echowire.errors import OperationError, UsageError
 from echowire.kernel import privileges
-from echowire.kernel.capture_output import CaptureOutput
-from echowire.kernel.libpcap import compile_filter
-from echowire.kernel.packet_ring import RETIRE_MS, RING_BYTES, PacketRing, link_of
-from echowire.kernel.packet_session import Batch, PacketSession
-from echowire.model import CaptureCounters, CaptureLimits, Rotation
+from echowire.kernel.captures.libpcap import compile_filter
+from echowire.kernel.captures.output import CaptureOutput
+from echowire.kernel.captures.ring import RETIRE_MS, RING_BYTES, PacketRing, link_of
+from echowire.kernel.captures.session import Batch, PacketSession
 from echowire.verbs.packet_owners import PacketOwners
-from echowire.wire.chosen import Chosen
-from echowire.wire.dissect import Dissector
-from echowire.wire.packets_in_place import MAX_NOTE_BYTES, Notes, Pieces, pcap_pieces, pcapng_pieces, statistics_block
-from echowire.wire.pcap import PcapWriter
-from echowire.wire.pcapng_writer import PcapngWriter
-from echowire.wire.records import MAX_PACKET_BYTES, Interface, Option, Records, Section
 
 if TYPE_CHECKING:
-    from echowire.analysis.packet_filter import PacketFilter
+    from echowire.core.filters.packet_filter import PacketFilter
 
 FileKind = Literal["pcapng", "pcap"]
 
@@ -359,7 +359,7 @@ def _described(ring: PacketRing, capture_filter: str) -> Interface:
 def _compiled(display_filter: str) -> PacketFilter | None:
     if not display_filter:
         return None
-    from echowire.analysis.packet_filter import PacketFilter  # which only they need who filter
-    from echowire.wire.display_filter import parse_filter
+    from echowire.core.filters.packet_filter import PacketFilter  # which only they need who filter
+    from echowire.core.filters.parse import parse_filter
 
     return PacketFilter(parse_filter(display_filter))

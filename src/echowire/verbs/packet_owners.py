@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from typing import Self
 
-from echowire.analysis.packet_owners import OwnerTable
+from echowire.core.captures.in_place import Notes
+from echowire.core.captures.ring import Frames
+from echowire.core.owners.flow_keys import Headers
+from echowire.core.owners.table import OwnerTable
 from echowire.errors import OperationError
-from echowire.kernel.socket_owners import (
+from echowire.kernel.tables.socket_owners import (
     SocketOwners,
     existing,
     lives,
@@ -15,9 +18,6 @@ from echowire.kernel.socket_owners import (
     own_addresses,
     owner_of,
 )
-from echowire.wire.flow_keys import Headers
-from echowire.wire.packet_ring import Frames
-from echowire.wire.packets_in_place import Notes
 
 LOOK_AGAIN_S = 0.25
 """Between two looks into /proc, where the kernel does not tell by itself: each is some milliseconds of a busy host."""

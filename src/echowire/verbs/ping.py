@@ -4,7 +4,7 @@
     for target in report.targets:
         print(target.name, target.loss, target.round_trips.percentile(50))
 
-One loop (`engines/probing/run.py`) sends to all targets and matches what comes back; `analysis/ping_statistics.py`
+One loop (`engines/probing/run.py`) sends to all targets and matches what comes back; `core/probing/statistics.py`
 makes figures of the answers.
 """
 
@@ -19,7 +19,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from echowire.analysis.ping_statistics import PingReport, TargetStatistics
+from echowire.core.probing.answers import Answer
+from echowire.core.probing.echo_data import DATA_MAX
+from echowire.core.probing.statistics import PingReport, TargetStatistics
+from echowire.core.probing.targets import MOST_TARGETS, TargetName, count_targets, expand_targets
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.icmp import IcmpProber
 from echowire.engines.probing.prober import Prober
@@ -29,14 +32,11 @@ from echowire.engines.probing.tcp import TcpProber
 from echowire.engines.probing.udp import UdpProber
 from echowire.errors import NameResolutionError, UsageError
 from echowire.kernel.clock import clock_error
+from echowire.kernel.connections.probes import Fragments, ProbeOptions, open_icmp, open_tcp, open_udp
+from echowire.kernel.connections.resolve import first_addresses
 from echowire.kernel.key_file import read_key
-from echowire.kernel.probes import Fragments, ProbeOptions, open_icmp, open_tcp, open_udp
-from echowire.kernel.resolve import first_addresses
 from echowire.model import STAMP_PORT, Family, is_address
 from echowire.verbs.explained import explained, explaining
-from echowire.wire.answers import Answer
-from echowire.wire.probe_data import DATA_MAX
-from echowire.wire.targets import MOST_TARGETS, TargetName, count_targets, expand_targets
 
 ProbeKind: TypeAlias = Literal["icmp", "udp", "tcp", "stamp"]
 PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
@@ -55,7 +55,7 @@ DEFAULT_RATE = 1000.0
 
 
 class Pinged(PingReport):
-    """What `ping` returns: `echowire.analysis.ping_statistics.PingReport`, under its public name."""
+    """What `ping` returns: `echowire.core.probing.statistics.PingReport`, under its public name."""
 
     __slots__ = ()
 
@@ -297,7 +297,7 @@ def _conditions(texts: Sequence[str]) -> Callable[[Sequence[TargetStatistics]], 
     if not texts:
         return lambda targets: {}
     # Imported when there is one: with them comes numpy, which takes longer than a few pings.
-    from echowire.analysis.ping_criteria import holds_for_any, parse_ping_condition
+    from echowire.core.probing.criteria import holds_for_any, parse_ping_condition
 
     parsed = [parse_ping_condition(text) for text in texts]
     return lambda targets: {str(condition): holds_for_any(condition, targets) for condition in parsed}

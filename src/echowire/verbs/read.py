@@ -14,24 +14,24 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeVar, overload
 
+from echowire.core.captures.records import Problem
+from echowire.core.packets.chosen import Chosen
+from echowire.core.packets.dissect import Dissector
+from echowire.core.packets.registry import registry
+from echowire.core.views.field_lines import FieldLines, LineFormat, Occurrence
 from echowire.errors import UsageError
 from echowire.kernel.boundary import operation
-from echowire.kernel.capture_files import CaptureFile
-from echowire.wire.chosen import Chosen
-from echowire.wire.dissect import Dissector
-from echowire.wire.field_lines import FieldLines, LineFormat, Occurrence
-from echowire.wire.records import Problem
-from echowire.wire.registry import registry
+from echowire.kernel.captures.files import CaptureFile
 
 if TYPE_CHECKING:
-    from echowire.analysis.http_objects import HttpObject
-    from echowire.analysis.packet_filter import PacketFilter
-    from echowire.analysis.packet_frame import Frame
-    from echowire.analysis.packet_view import ViewForm
-    from echowire.analysis.report import Fed, Report
+    from echowire.core.filters.packet_filter import PacketFilter
+    from echowire.core.reports.base import Fed, Report
+    from echowire.core.reports.http_objects import HttpObject
+    from echowire.core.views.details import Details
+    from echowire.core.views.field_json import FieldJson
+    from echowire.core.views.frame import Frame
+    from echowire.core.views.view import ViewForm
     from echowire.verbs.exports import ObjectExport, StreamExport
-    from echowire.wire.details import Details
-    from echowire.wire.field_json import FieldJson
 
 E = TypeVar("E", "ObjectExport", "StreamExport")
 
@@ -139,7 +139,7 @@ class Reading(Iterator[Chosen]):
 
     def view(self, form: ViewForm) -> Iterator[str]:
         """The packets as people look at them, in lines; the reading must have the fields of `form`."""
-        from echowire.analysis.packet_view import PacketView
+        from echowire.core.views.view import PacketView
 
         view = PacketView(form)
         return chain.from_iterable(map(view.lines, self))
@@ -152,11 +152,11 @@ class Reading(Iterator[Chosen]):
         """
         made: FieldJson
         if tree:
-            from echowire.wire.tree_json import TreeJson, TreeLinesJson
+            from echowire.core.views.tree_json import TreeJson, TreeLinesJson
 
             made = TreeLinesJson() if bulk else TreeJson()
         else:
-            from echowire.wire.field_json import FieldJson, FieldLinesJson
+            from echowire.core.views.field_json import FieldJson, FieldLinesJson
 
             made = FieldLinesJson(self.fields) if bulk else FieldJson(self.fields)
         yield made.begin()
@@ -165,7 +165,7 @@ class Reading(Iterator[Chosen]):
 
     def write(self, path: str | Path) -> int:
         """Write the packets to a capture file; see `Capture.write`."""
-        from echowire.kernel.capture_writer import CaptureWriter
+        from echowire.kernel.captures.writer import CaptureWriter
 
         chunks = self._begun()
         with CaptureWriter(path, self._source) as writer:
@@ -175,8 +175,8 @@ class Reading(Iterator[Chosen]):
 
     def export(self, path: str | Path, *, occurrences: Occurrence = "first") -> int:
         """Write the packets' fields to a table; see `Capture.export`."""
-        from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
-        from echowire.kernel.capture_writer import OutputFile
+        from echowire.core.views import frame as packet_frame
+        from echowire.kernel.captures.writer import OutputFile
 
         kind = EXPORTS.get(Path(path).suffix.lower())
         if kind is None:
@@ -204,7 +204,7 @@ class Capture:
 
         Raises `FilterError`, which says where the filter is wrong.
         """
-        from echowire.wire.display_filter import parse_filter  # its start-up is only theirs who filter
+        from echowire.core.filters.parse import parse_filter  # its start-up is only theirs who filter
 
         parse_filter(text)
         return replace(self, filters=(*self.filters, text))
@@ -274,7 +274,7 @@ class Capture:
     @staticmethod
     def reports(*texts: str) -> list[Report]:
         """The same reports, not fed yet: for `chunks(..., reports=...)`."""
-        from echowire.analysis.reports import report  # its start-up is only theirs who ask for reports
+        from echowire.core.reports.choose import report  # its start-up is only theirs who ask for reports
 
         return [report(text) for text in texts]
 
@@ -289,7 +289,7 @@ class Capture:
         Addresses are texts, times `Datetime` in nanoseconds, UTC. Of several values that a packet has of a field, the
         column holds the first, the last, or with `occurrences="all"` a list.
         """
-        from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
+        from echowire.core.views import frame as packet_frame
 
         with self.chunks(*(names or default_columns())) as reading:
             found = packet_frame.joined(reading, reading.fields, occurrences)
@@ -298,7 +298,7 @@ class Capture:
 
     def frames(self, *names: str, occurrences: Occurrence = "first") -> Iterator[Frame]:
         """The same chunk by chunk, for files that are longer than memory."""
-        from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
+        from echowire.core.views import frame as packet_frame
 
         with self.chunks(*(names or default_columns())) as reading:
             yield from packet_frame.frames(reading, reading.fields, occurrences)
@@ -335,7 +335,7 @@ class Capture:
         """What a notebook shows: the first packets."""
         with self.chunks(*default_columns()) as reading:
             shown = next((chosen.head(SHOWN_PACKETS) for chosen in reading if len(chosen)), None)
-        from echowire.analysis import packet_frame  # Polars, which only they need who ask for frames
+        from echowire.core.views import frame as packet_frame
 
         some: Any = packet_frame.joined([shown] if shown else [], reading.fields)
         filters = "".join(f" where <code>{_html(one)}</code>" for one in self.filters)
@@ -352,7 +352,7 @@ class PacketDetails(Sequence["Details"]):
         return len(self._capture)
 
     def __iter__(self) -> Iterator[Details]:
-        from echowire.wire.details import details_of
+        from echowire.core.views.details import details_of
 
         with self._capture.chunks(*registry().fields) as reading:
             for chosen in reading:
@@ -377,7 +377,7 @@ class PacketDetails(Sequence["Details"]):
 
     def _at(self, places: Sequence[int]) -> dict[int, Details]:
         """The packets at these places, as far as there are any, in one pass that ends with the last of them."""
-        from echowire.wire.details import details_of
+        from echowire.core.views.details import details_of
 
         found: dict[int, Details] = {}
         if not places:
@@ -412,7 +412,7 @@ def _compiled(filters: Sequence[str]) -> PacketFilter | None:
     """What says of packets whether they pass."""
     if not filters:
         return None
-    from echowire.analysis.packet_filter import PacketFilter  # which only they need who filter
+    from echowire.core.filters.packet_filter import PacketFilter  # which only they need who filter
 
     return PacketFilter.of(filters)
 

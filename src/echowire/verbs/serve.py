@@ -20,14 +20,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from echowire.engines.base import Engine, Handler, Job
-from echowire.engines.choose import choose
+from echowire.core.probing.stamp import ErrorEstimate
+from echowire.core.probing.stamp_reflector import Reflector
+from echowire.core.services import ECHO, Flow, Service, service_named
+from echowire.engines.serving.base import Engine, Handler, Job
+from echowire.engines.serving.choose import choose
 from echowire.errors import UsageError
 from echowire.kernel.clock import clock_error
-from echowire.kernel.inherit import adopt, inherited_descriptors
+from echowire.kernel.connections.inherit import adopt, inherited_descriptors
+from echowire.kernel.connections.listen import Listener, close_all, open_listeners
+from echowire.kernel.connections.tls import server_context
 from echowire.kernel.key_file import read_key
-from echowire.kernel.listen import Listener, close_all, open_listeners
-from echowire.kernel.tls import server_context
 from echowire.model import (
     BEYOND_LOOPBACK_IDLE_S,
     DEFAULT_PORT,
@@ -43,9 +46,6 @@ from echowire.model import (
 )
 from echowire.verbs.explained import explaining
 from echowire.verbs.workers import Order, WorkerGroup
-from echowire.wire.services import ECHO, Flow, Service, service_named
-from echowire.wire.stamp import ErrorEstimate
-from echowire.wire.stamp_reflector import Reflector
 
 EXIT_DRAIN_S = 0.5
 """How long leaving a `with` block waits for connections to end: those just closed by their clients need a moment."""

@@ -13,24 +13,24 @@ import time
 from contextlib import suppress
 from struct import pack
 
-from echowire.analysis.socket_changes import SocketTracker
+from echowire.core.sockets import fields
+from echowire.core.sockets import sock_diag as diag
+from echowire.core.sockets.changes import SocketTracker
+from echowire.core.sockets.netlink import HEADER, HEADER_BYTES
+from echowire.core.sockets.sock_diag import Block, Splitter
 from echowire.errors import OperationError
-from echowire.kernel import processes
 from echowire.kernel.boundary import operation, operation_error
-from echowire.kernel.netlink import NetlinkSocket
-from echowire.kernel.tracefs import TraceInstance, tracing_root
+from echowire.kernel.tables import processes
+from echowire.kernel.tables.netlink import NetlinkSocket
+from echowire.kernel.tables.tracefs import TraceInstance, tracing_root
 from echowire.verbs.sockets import SocketInquiry
-from echowire.wire import sock_diag as diag
-from echowire.wire import socket_fields as fields
-from echowire.wire.netlink import HEADER, HEADER_BYTES
-from echowire.wire.sock_diag import Block, Splitter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from echowire.wire.trace_events import EventFormat
+    from echowire.core.sockets.trace_events import EventFormat
 
 RECEIVE_BUFFER_BYTES = 32 << 20
 """Asked for: the ends of some 20,000 sockets at once. Without CAP_NET_ADMIN there is `rmem_max`, for some 100."""

@@ -11,27 +11,27 @@ import errno
 import time
 from contextlib import suppress
 
-from echowire.analysis.socket_columns import Names, Reader
-from echowire.analysis.socket_holders import Holders, Person
-from echowire.analysis.socket_marks import Listener, find_marks, listeners
+from echowire.core.sockets import sock_diag as diag
+from echowire.core.sockets.columns import Names, Reader
+from echowire.core.sockets.fields import HOLDER
+from echowire.core.sockets.holders import Holders, Person
+from echowire.core.sockets.marks import Listener, find_marks, listeners
+from echowire.core.sockets.sock_diag import Block, Splitter
 from echowire.errors import OperationError, UsageError
-from echowire.kernel import namespaces, processes, psutil_view, socket_names
 from echowire.kernel.boundary import operation, operation_error
-from echowire.kernel.netlink import NetlinkSocket, read_ahead
-from echowire.kernel.raw_sockets import raw_messages
-from echowire.kernel.tcp_info import kernel_release
-from echowire.wire import sock_diag as diag
-from echowire.wire.sock_diag import Block, Splitter
-from echowire.wire.socket_fields import HOLDER
+from echowire.kernel.connections.tcp_info import kernel_release
+from echowire.kernel.tables import namespaces, processes, psutil_view, socket_names
+from echowire.kernel.tables.netlink import NetlinkSocket, read_ahead
+from echowire.kernel.tables.raw_sockets import raw_messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import TypeVar
 
-    from echowire.analysis.socket_groups import SocketGroup, SocketSummary
-    from echowire.analysis.socket_table import SocketTable
-    from echowire.wire.socket_filter import Parsed
+    from echowire.core.sockets.filter_text import Parsed
+    from echowire.core.sockets.groups import SocketGroup, SocketSummary
+    from echowire.core.sockets.table import SocketTable
 
     _T = TypeVar("_T")
 
@@ -135,7 +135,7 @@ class SocketInquiry:
     def _compiled(self) -> tuple[bytes, bool]:
         if self._expression is None:
             return b"", True
-        from echowire.wire.diag_bytecode import compile_bytecode
+        from echowire.core.sockets.filter_bytecode import compile_bytecode
 
         groups = {str(test.value) for test in self.parsed.tests() if test.subject == "cgroup"} if self.parsed else set()
         numbers = {path: number for path in groups if (number := socket_names.cgroup_number(path)) is not None}
@@ -262,7 +262,7 @@ class SocketInquiry:
     def _kept(self, block: Block, is_exact: bool) -> Block | None:
         if self._expression is None or is_exact:
             return block
-        from echowire.analysis.socket_filter import apply
+        from echowire.core.sockets.filter_columns import apply
 
         return apply(self.reader, block, self._expression)
 
@@ -290,13 +290,13 @@ class SocketInquiry:
 
     def table(self) -> SocketTable:
         """All of it. Raises `OperationError`."""
-        from echowire.analysis.socket_table import SocketTable
+        from echowire.core.sockets.table import SocketTable
 
         return SocketTable(list(self.blocks()), self.names, time_ns=self.time_ns, notes=self.notes)
 
     def groups(self, by: str) -> list[SocketGroup]:
         """The sockets counted by process, state, peer, port, cgroup, user or kind, the largest group first."""
-        from echowire.analysis.socket_groups import group_by
+        from echowire.core.sockets.groups import group_by
 
         # Which ports are listened on is known when the first block is there.
         found = group_by(self.reader, self.blocks(), by, _Listening(self))
@@ -305,7 +305,7 @@ class SocketInquiry:
 
     def summary(self) -> SocketSummary:
         """The sockets counted by kind and state."""
-        from echowire.analysis.socket_groups import SocketSummary
+        from echowire.core.sockets.groups import SocketSummary
 
         return SocketSummary(self.reader, self.blocks())
 
@@ -420,7 +420,7 @@ def sockets(
 ) -> SocketTable:
     """The sockets of this host, or of another network `namespace`, by name or process number.
 
-    `filter` is ss's language, extended (`echowire.wire.socket_filter`); `kinds` are of tcp, udp, udplite, mptcp, raw,
+    `filter` is ss's language, extended (`core/sockets/filter_text.py`); `kinds` are of tcp, udp, udplite, mptcp, raw,
     unix, packet, vsock, netlink; `family` is 4 or 6; `states` are bits, of which a filter's `state` says the same by
     name. `with_processes` looks for who holds each. Raises `UsageError` on a wrong filter and `OperationError`.
 
@@ -435,6 +435,6 @@ def sockets(
 
 
 def _parsed(text: str) -> Parsed:
-    from echowire.wire.socket_filter import parse_filter
+    from echowire.core.sockets.filter_text import parse_filter
 
     return parse_filter(text, resolve=socket_names.host_addresses, service=socket_names.service_port)

@@ -15,7 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from echowire.analysis.path import Path, TraceReport
+from echowire.core.probing.answers import Answer
+from echowire.core.probing.echo_data import DATA_MAX
+from echowire.core.probing.path import Path, TraceReport
+from echowire.core.probing.targets import expand_targets
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.flows import FlowsProber
 from echowire.engines.probing.icmp import IcmpProber
@@ -26,7 +29,7 @@ from echowire.engines.probing.syn import SynProber
 from echowire.engines.probing.tcp import TcpProber
 from echowire.engines.probing.udp import UdpProber
 from echowire.errors import EchowireError, OperationError, UsageError
-from echowire.kernel.probes import ProbeOptions, open_icmp, open_tcp, open_udp
+from echowire.kernel.connections.probes import ProbeOptions, open_icmp, open_tcp, open_udp
 from echowire.model import Family
 from echowire.verbs.explained import explaining
 from echowire.verbs.ping import (
@@ -38,9 +41,6 @@ from echowire.verbs.ping import (
     probe_options,
     random_bits,
 )
-from echowire.wire.answers import Answer
-from echowire.wire.probe_data import DATA_MAX
-from echowire.wire.targets import expand_targets
 
 TraceKind: TypeAlias = Literal["icmp", "udp", "tcp"]
 
@@ -60,7 +60,7 @@ MTU_TRIES = 3
 
 
 class Traced(TraceReport):
-    """What `trace` returns: `echowire.analysis.path.TraceReport`, under its public name."""
+    """What `trace` returns: `echowire.core.probing.path.TraceReport`, under its public name."""
 
     __slots__ = ()
 

@@ -13,10 +13,10 @@ import sys
 import threading
 from typing import Any
 
-from echowire.engines.base import Job
-from echowire.engines.choose import ENGINES
-from echowire.kernel.listen import Listener
-from echowire.kernel.tls import server_context
+from echowire.engines.serving.base import Job
+from echowire.engines.serving.choose import ENGINES
+from echowire.kernel.connections.listen import Listener
+from echowire.kernel.connections.tls import server_context
 from echowire.model import Endpoint, Event, Limits
 from echowire.verbs.serve import load_handler, service_of
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from echowire.errors import EchowireError
-from echowire.kernel.listen import Listener, close_all, open_listeners
+from echowire.kernel.connections.listen import Listener, close_all, open_listeners
 from echowire.model import Event, Family, Limits, Notice, Stopped, Summary, event_from_json
 
 AT_BIRTH_S = 1.0

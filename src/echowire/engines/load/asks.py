@@ -12,12 +12,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from echowire.core.load.payloads import make_probe
+from echowire.core.load.source_pattern import WINDOW, is_of_pattern
 from echowire.engines.load.datagrams import RECEIVES_A_ROUND, Datagrams, NumberedLane
 from echowire.engines.load.plan import Plan, Records
 from echowire.errors import EchowireError, ProtocolError
-from echowire.kernel.channel import Channel
-from echowire.wire.probe import make_probe
-from echowire.wire.source_pattern import WINDOW, is_of_pattern
+from echowire.kernel.connections.channel import Channel
 
 OUTSTANDING = 64
 """Asks of a lane that may wait for their answers: 64 of 512 bytes fit into a receive buffer of Linux's default size

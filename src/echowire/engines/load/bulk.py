@@ -10,14 +10,14 @@ import math
 import time
 from collections.abc import Sequence
 
+from echowire.core.load.payloads import CHUNK_BYTES, PERIOD, cycle
+from echowire.core.load.source_pattern import PatternCheck
 from echowire.engines.load.pace import Bucket, kernel_rate
 from echowire.engines.load.plan import Generator, Lane, Plan, Records, closed_by_peer
 from echowire.errors import EchowireError, ProtocolError
-from echowire.kernel.channel import Channel
-from echowire.kernel.poller import READ, WRITE, new_poller
-from echowire.kernel.socket_options import pace
-from echowire.wire.probe import CHUNK_BYTES, PERIOD, cycle
-from echowire.wire.source_pattern import PatternCheck
+from echowire.kernel.connections.channel import Channel
+from echowire.kernel.connections.poller import READ, WRITE, new_poller
+from echowire.kernel.connections.socket_options import pace
 
 
 class BulkLane(Lane):

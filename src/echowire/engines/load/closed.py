@@ -20,11 +20,11 @@ import struct
 import time
 from collections.abc import Sequence
 
+from echowire.core.load.payloads import PERIOD, cycle
 from echowire.engines.load.plan import Generator, Lane, Plan, Records, closed_by_peer
 from echowire.errors import EchowireError, NoReplyError
 from echowire.kernel.boundary import operation_error
-from echowire.kernel.poller import READ, new_poller
-from echowire.wire.probe import PERIOD, cycle
+from echowire.kernel.connections.poller import READ, new_poller
 
 LARGEST = 16 * 1024
 """Messages up to this size: Linux's first send buffer (net.ipv4.tcp_wmem) takes them whole when it is empty."""

@@ -13,11 +13,11 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
+from echowire.core.load.payloads import Bursts, State, Window, count_damage, read_probe
 from echowire.engines.load.datagrams import RECEIVES_A_ROUND, Datagrams, NumberedLane
 from echowire.engines.load.plan import Plan, Records
 from echowire.kernel.boundary import operation_error
-from echowire.kernel.channel import Channel
-from echowire.wire.probe import Bursts, State, Window, count_damage, read_probe
+from echowire.kernel.connections.channel import Channel
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104  # linux/udp.h
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 from collections import deque
 
+from echowire.core.load.payloads import CHUNK_BYTES, PERIOD, State, count_damage, cycle, make_probe, read_probe
 from echowire.engines.load.plan import Lane, Plan, Records, closed_by_peer
 from echowire.errors import EchowireError, ProtocolError
-from echowire.kernel.channel import Channel
-from echowire.wire.probe import CHUNK_BYTES, PERIOD, State, count_damage, cycle, make_probe, read_probe
+from echowire.kernel.connections.channel import Channel
 
 GIVEN_UP = 4096
 """Datagrams given up that are remembered, so that a late reply is told from a second one."""

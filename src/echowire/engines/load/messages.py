@@ -17,7 +17,7 @@ from itertools import count, cycle
 
 from echowire.engines.load.lanes import MessageLane, size_drawer
 from echowire.engines.load.plan import Generator, Plan, Records
-from echowire.kernel.poller import READ, WRITE, new_poller
+from echowire.kernel.connections.poller import READ, WRITE, new_poller
 
 
 def due_times(plan: Plan, start: float, draw: random.Random) -> Iterator[float]:

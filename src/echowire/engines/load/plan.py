@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from echowire.core.load.payloads import HEADER, Outcomes
 from echowire.engines.load.pace import LEAST_BITS_PER_S
 from echowire.errors import EchowireError, ProtocolError, UsageError
-from echowire.kernel.channel import Channel
-from echowire.kernel.socket_options import SocketOptions
+from echowire.kernel.connections.channel import Channel
+from echowire.kernel.connections.socket_options import SocketOptions
 from echowire.model import Endpoint, Family
-from echowire.wire.probe import HEADER, Outcomes
 
 Direction: TypeAlias = Literal["echo", "send", "receive", "both"]
 """Messages and their echoes; or bytes as fast as they go: to a sink, from a source, or through an echo."""

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
+from echowire.core.load.payloads import HEADER, make_probe
+from echowire.core.units import format_duration
 from echowire.engines.load.asks import AskLane, Asks
 from echowire.engines.load.bulk import BulkLane, BulkStreams
 from echowire.engines.load.closed import LARGEST, ManyLanes, OneLane
@@ -28,14 +30,12 @@ from echowire.engines.load.lanes import DatagramLane, MessageLane, StreamLane
 from echowire.engines.load.messages import MessageLoop
 from echowire.engines.load.plan import Generator, Lane, Plan, Records
 from echowire.errors import EchowireError, NoReplyError, OperationError, UsageError
-from echowire.kernel.channel import Channel, wait
-from echowire.kernel.connect import ConnectFailure, connect
-from echowire.kernel.socket_options import apply_options, read_options
-from echowire.kernel.tcp_info import read_tcp_info
-from echowire.kernel.tls_channel import TlsChannel, client_context
+from echowire.kernel.connections.channel import Channel, wait
+from echowire.kernel.connections.connect import ConnectFailure, connect
+from echowire.kernel.connections.socket_options import apply_options, read_options
+from echowire.kernel.connections.tcp_info import read_tcp_info
+from echowire.kernel.connections.tls_channel import TlsChannel, client_context
 from echowire.model import is_address
-from echowire.wire.probe import HEADER, make_probe
-from echowire.wire.units import format_duration
 
 OTHER_FILES = 32
 """Of a load's process: its pipes, the poller, and what looking up a name opens for a moment."""

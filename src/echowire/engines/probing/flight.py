@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from echowire.core.probing.answers import UP, Answer, Clock, Word
 from echowire.model import Family
-from echowire.wire.answers import UP, Answer, Clock, Word
 
 REMEMBERED = 1 << 16
 """Probes whose fate is remembered: as many as ICMP's sequence numbers tell apart, a minute of a thousand a second;

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from echowire.engines.probing.flight import Flight, Probe
 from echowire.engines.probing.prober import Handlers, Prober
-from echowire.kernel.poller import Poller
+from echowire.kernel.connections.poller import Poller
 
 
 class FlowsProber(Prober):

@@ -7,12 +7,9 @@ and has not looked at the ICMP checksum.
 
 from __future__ import annotations
 
-from echowire.engines.probing.flight import Flight, Probe
-from echowire.engines.probing.prober import DatagramProber
-from echowire.kernel.probes import IcmpSocket, hops_control, received_hops
-from echowire.kernel.timestamps import Entry, received_ns
-from echowire.wire.answers import word_of_icmp
-from echowire.wire.icmp import (
+from echowire.core.probing.answers import word_of_icmp
+from echowire.core.probing.echo_data import BALANCED_MIN, may_be_damaged, pack_balanced, pack_data, read_data
+from echowire.core.probing.icmp import (
     ECHO_REPLY,
     ECHO_REQUEST,
     PROTOCOL,
@@ -23,7 +20,10 @@ from echowire.wire.icmp import (
     read_error,
     strip_ipv4,
 )
-from echowire.wire.probe_data import BALANCED_MIN, may_be_damaged, pack_balanced, pack_data, read_data
+from echowire.engines.probing.flight import Flight, Probe
+from echowire.engines.probing.prober import DatagramProber
+from echowire.kernel.connections.probes import IcmpSocket, hops_control, received_hops
+from echowire.kernel.connections.timestamps import Entry, received_ns
 
 
 class IcmpProber(DatagramProber):

@@ -8,14 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from echowire.core.probing.answers import word_of_errno, word_of_icmp
 from echowire.engines.probing.flight import Flight, Probe
-from echowire.kernel import timestamps
 from echowire.kernel.boundary import operation_error
-from echowire.kernel.poller import READ, Poller
-from echowire.kernel.probes import known_path_mtu
-from echowire.kernel.timestamps import Entry
+from echowire.kernel.connections import timestamps
+from echowire.kernel.connections.poller import READ, Poller
+from echowire.kernel.connections.probes import known_path_mtu
+from echowire.kernel.connections.timestamps import Entry
 from echowire.model import Family
-from echowire.wire.answers import word_of_errno, word_of_icmp
 
 Handlers: TypeAlias = dict[int, Callable[[int], None]]
 """By descriptor, who is told with which mask it is ready."""

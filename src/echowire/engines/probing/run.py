@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from echowire.engines.probing.flight import Flight
 from echowire.engines.probing.prober import Handlers, Prober
 from echowire.engines.probing.schedule import Schedule
-from echowire.kernel.poller import READ, Poller, new_poller
+from echowire.kernel.connections.poller import READ, Poller, new_poller
 from echowire.model import Family
 
 Ended: TypeAlias = Literal["count", "deadline", "stopped"]

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from echowire.core.probing.answers import UP, Answer
 from echowire.engines.probing.flight import Probe, Target
-from echowire.wire.answers import UP, Answer
 
 APART_NS = 10_000_000
 """The most that two targets' probes are apart within a round, 10 ms: fping's default. A few targets are then asked

@@ -11,15 +11,15 @@ import socket
 import time
 from collections import OrderedDict
 
+from echowire.core.probing import stamp
+from echowire.core.probing.answers import Clock
+from echowire.core.probing.stamp import ErrorEstimate, ReflectedPacket, SenderPacket
 from echowire.engines.probing.flight import REMEMBERED, Flight, Probe
 from echowire.engines.probing.prober import DatagramProber
 from echowire.kernel.clock import ClockError
-from echowire.kernel.probes import received_hops
-from echowire.kernel.timestamps import Entry, received_ns
+from echowire.kernel.connections.probes import received_hops
+from echowire.kernel.connections.timestamps import Entry, received_ns
 from echowire.model import Family
-from echowire.wire import stamp
-from echowire.wire.answers import Clock
-from echowire.wire.stamp import ErrorEstimate, ReflectedPacket, SenderPacket
 
 
 class StampProber(DatagramProber):

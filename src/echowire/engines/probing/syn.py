@@ -12,16 +12,23 @@ import os
 import socket
 import struct
 
+from echowire.core.packets.tcp.header import ACK, RST, SYN
+from echowire.core.probing.answers import word_of_icmp
+from echowire.core.probing.icmp import TCP, read_error, strip_ipv4
+from echowire.core.probing.tcp_syn import pack_syn, read_quoted_segment, read_segment
 from echowire.engines.probing.flight import Flight, Probe, Target
 from echowire.engines.probing.prober import BATCH, Handlers, Prober
-from echowire.kernel import timestamps
-from echowire.kernel.poller import READ, Poller
-from echowire.kernel.probes import ProbeOptions, hops_control, open_raw_icmp, open_raw_tcp, open_tcp, source_of
+from echowire.kernel.connections import timestamps
+from echowire.kernel.connections.poller import READ, Poller
+from echowire.kernel.connections.probes import (
+    ProbeOptions,
+    hops_control,
+    open_raw_icmp,
+    open_raw_tcp,
+    open_tcp,
+    source_of,
+)
 from echowire.model import Family
-from echowire.wire.answers import word_of_icmp
-from echowire.wire.icmp import TCP, read_error, strip_ipv4
-from echowire.wire.tcp_header import ACK, RST, SYN
-from echowire.wire.tcp_syn import pack_syn, read_quoted_segment, read_segment
 
 SO_ATTACH_FILTER = 26
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h

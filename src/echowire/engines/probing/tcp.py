@@ -12,14 +12,14 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
+from echowire.core.probing.answers import word_of_errno, word_of_icmp
 from echowire.engines.probing.flight import Flight, Probe
 from echowire.engines.probing.prober import Handlers, Prober
-from echowire.kernel import icmp_errors
 from echowire.kernel.boundary import operation
-from echowire.kernel.poller import WRITE, Poller
-from echowire.kernel.tcp_info import read_tcp_info
+from echowire.kernel.connections import icmp_errors
+from echowire.kernel.connections.poller import WRITE, Poller
+from echowire.kernel.connections.tcp_info import read_tcp_info
 from echowire.model import Family
-from echowire.wire.answers import word_of_errno, word_of_icmp
 
 OpenSocket = Callable[[Family], socket.socket]
 

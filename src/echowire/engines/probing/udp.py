@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 
+from echowire.core.probing.echo_data import pack_data, read_data
 from echowire.engines.probing.flight import Flight, Probe
 from echowire.engines.probing.prober import DatagramProber
-from echowire.kernel.probes import hops_control, received_hops
-from echowire.kernel.timestamps import Entry, received_ns
+from echowire.kernel.connections.probes import hops_control, received_hops
+from echowire.kernel.connections.timestamps import Entry, received_ns
 from echowire.model import Family
-from echowire.wire.probe_data import pack_data, read_data
 
 
 class UdpProber(DatagramProber):

@@ -1,0 +1,1 @@
+"""Capture files as columns of records: pcap and pcapng read and written, and the blocks of a packet ring."""

@@ -1,0 +1,1 @@
+"""Figures of many values: histograms, samples, and criteria that they must meet."""

@@ -1,0 +1,1 @@
+"""What bench sends, whether it came back right, and what the measurement says."""

@@ -1,0 +1,1 @@
+"""Whose a packet is: the kernel's events of sockets joined to the flows of packets."""

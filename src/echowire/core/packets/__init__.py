@@ -1,0 +1,1 @@
+"""Packets as columns of fields: layers, walks, dissection, streams, and the list's text."""

@@ -1,0 +1,1 @@
+"""Ethernet (IEEE 802.3), and what wraps its frames."""

@@ -1,0 +1,1 @@
+"""HTTP/1 (RFC 9112): messages, and the fields of their heads."""

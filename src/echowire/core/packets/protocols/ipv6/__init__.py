@@ -1,0 +1,1 @@
+"""IPv6 (RFC 8200): the header, and its extension headers."""

@@ -1,0 +1,1 @@
+"""QUIC (RFC 9000): packets, their keys, and the frames in them."""

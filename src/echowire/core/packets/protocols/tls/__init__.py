@@ -1,0 +1,1 @@
+"""TLS (RFC 8446): records, the handshake, its names and numbers, and fingerprints."""

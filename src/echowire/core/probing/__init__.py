@@ -1,0 +1,1 @@
+"""What a probe is and what its answer means: ICMP, STAMP, TCP's SYN, statistics of answers, paths."""

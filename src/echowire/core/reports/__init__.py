@@ -1,0 +1,1 @@
+"""What `-z` and exports give: reports made of all packets of a capture."""

@@ -1,0 +1,32 @@
+"""The engines by name, and `auto`'s choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from echowire.engines.serving.base import Engine, Job
+from echowire.engines.serving.kernel import Kernel
+from echowire.engines.serving.readiness import Readiness
+from echowire.engines.serving.threads import Threads
+from echowire.errors import UsageError
+
+ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (Kernel, Readiness, Threads)}
+"""Fastest first: `auto` takes the first that can do the job."""
+
+
+def choose(name: str, job: Job) -> tuple[type[Engine], str]:
+    """The engine for `job`, and why it is this one. Raises `UsageError` where `name` cannot do it."""
+    if name == "auto":
+        refusals: list[str] = []
+        for engine in ENGINES.values():
+            reason = engine.why_not(job)
+            if reason is None:
+                return engine, "; ".join(refusals) or "the fastest here"
+            refusals.append(f"not {engine.name}: {reason}")
+        raise UsageError("; ".join(refusals))
+    if name not in ENGINES:
+        raise UsageError(f"no engine is called '{name}'; one of auto, {', '.join(ENGINES)}")
+    reason = ENGINES[name].why_not(job)
+    if reason is not None:
+        raise UsageError(f"the engine '{name}' cannot do this: {reason}")
+    return ENGINES[name], "it was asked for"

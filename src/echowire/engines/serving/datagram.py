@@ -1,0 +1,181 @@
+"""Datagrams: each is answered whole, to its sender, from the address it was sent to.
+
+`Answerer` decides what is answered, for every engine. `DatagramPort` is a datagram socket in the loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any, NamedTuple
+
+from echowire.core.services import Flow, Service
+from echowire.engines.serving.connection import Host
+from echowire.engines.serving.guard import DatagramGuard
+from echowire.engines.serving.tally import Tally
+from echowire.kernel.connections.accept import address_text
+from echowire.kernel.connections.datagrams import Ancillary, Arrival, DatagramSocket
+from echowire.kernel.connections.listen import Listener
+from echowire.kernel.connections.poller import READ
+from echowire.model import Limits
+
+BATCH = 64
+"""Arrivals answered before the loop looks at the other sockets again."""
+
+CLOSING_BATCHES = 256
+"""Batches answered at the end: what a full receive buffer holds, not what a flood goes on to send."""
+
+WAITING_MAX = 256
+"""Answers that may wait until their peers, or the interface, take them. While so many wait, no datagram is read:
+those who send to a Unix socket are then held back by the kernel, and UDP's overflow is counted there."""
+
+RETRY_S = 0.002
+"""How soon a waiting answer is tried again. No descriptor tells when a Unix peer's queue has room for a socket that
+is not connected to it (unix(7)), so this is the one place where the server looks again by the clock."""
+
+GIVE_UP_S = 1.0
+"""How long an answer waits before it is dropped."""
+
+
+class Answer(NamedTuple):
+    """What is to be sent, as `DatagramSocket.send` takes it."""
+
+    data: bytes | memoryview
+    address: Any
+    ancillary: Ancillary
+    segment: int
+
+
+class Answerer:
+    """What a service answers to what arrives at one socket, within the limits; it keeps the counts."""
+
+    def __init__(self, listener: Listener, service: Service, limits: Limits, tally: Tally) -> None:
+        self._listener = listener
+        self._service = service
+        self._tally = tally
+        self._guard = DatagramGuard(listener, limits)
+        self._is_echo = service.flow is Flow.ECHO
+        # Only where each datagram of a burst is answered by itself, or none is, may they be taken together.
+        self.port = DatagramSocket(
+            listener, in_bursts=service.flow in (Flow.ECHO, Flow.SINK), stamped=service.reflector is not None
+        )
+        self._reflector = None if service.reflector is None else service.reflector()
+
+    def answer(self, arrival: Arrival) -> Answer | None:
+        """The answer to `arrival`, which is in the port's buffer; an echo's shares that buffer. None for none."""
+        size, address, ancillary, segment, count = arrival
+        if address is None:
+            return None
+        if self._guard.needed:
+            allowed, reason, told = self._guard.allow(address, count, time.monotonic())
+            if allowed < count:
+                peer = address_text(address)
+                self._tally.refuse(self._listener, peer, reason, count=count - allowed, quietly=told)
+                if not allowed:
+                    return None
+                size = allowed * segment
+        if self._is_echo:
+            return Answer(self.port.view[:size], address, ancillary, segment)
+        question = bytes(self.port.view[:size])
+        if self._reflector is not None:
+            data = self._reflector.answer(question, address, self.port.hops, self.port.received_ns, time.time_ns())
+        else:
+            data = self._service.datagram(question, time.time())
+        return None if data is None else Answer(data, address, ancillary, len(data))
+
+
+class DatagramPort:
+    """One bound datagram socket in the loop, and the answers that wait."""
+
+    def __init__(self, host: Host, listener: Listener, limits: Limits) -> None:
+        self._host = host
+        self._listener = listener
+        self._answerer = Answerer(listener, host.service, limits, host.tally)
+        self._socket = self._answerer.port
+        self._fd = listener.socket.fileno()
+        self._waiting: deque[tuple[float, Answer]] = deque()
+        self._paused = False
+        host.loop.watch(self._fd, READ, self.on_ready)
+
+    def on_ready(self, mask: int) -> None:
+        """Answer what has come, up to a batch."""
+        self._serve()
+
+    def close(self) -> None:
+        """Answer what has already come, and close."""
+        for _ in range(CLOSING_BATCHES):
+            if not self._serve():
+                break
+        self._retry()
+        self._waiting.clear()
+        self._host.loop.unwatch(self._fd)
+        self._listener.close()
+        self._fd = -1
+
+    def _serve(self) -> int:
+        """Answer up to a batch; how many came."""
+        received = received_bytes = sent = sent_bytes = 0
+        receive, answer_to, send = self._socket.receive, self._answerer.answer, self._socket.send
+        try:
+            for _ in range(BATCH):
+                if len(self._waiting) >= WAITING_MAX:
+                    self._pause()
+                    break
+                arrival = receive()
+                received += arrival.datagrams
+                received_bytes += arrival.size
+                answer = answer_to(arrival)
+                if answer is None:
+                    continue
+                if self._waiting and any(elder.address == answer.address for _, elder in self._waiting):
+                    self._wait(answer)
+                    continue
+                try:
+                    went = send(*answer)
+                except BlockingIOError:
+                    self._wait(answer)
+                    continue
+                sent += went
+                sent_bytes += min(went * answer.segment, len(answer.data))
+        except BlockingIOError:
+            pass
+        except OSError:
+            pass  # the error of an earlier answer (an ICMP message, a peer that closed); the next call is free of it
+        if received:
+            self._host.tally.datagrams(received, received_bytes, sent, sent_bytes)
+        return received
+
+    def _wait(self, answer: Answer) -> None:
+        if not self._waiting:
+            self._host.loop.after(RETRY_S, self._retry)
+        # The buffer it is in is about to be used again.
+        self._waiting.append((time.monotonic() + GIVE_UP_S, answer._replace(data=bytes(answer.data))))
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._host.loop.rewatch(self._fd, 0)
+
+    def _retry(self) -> None:
+        """Try each waiting answer once, in order, but none behind a peer's elder one that still waits."""
+        if self._fd < 0:
+            return
+        now = time.monotonic()
+        still: deque[tuple[float, Answer]] = deque()
+        full: set[Any] = set()
+        for until, answer in self._waiting:
+            try:
+                if answer.address in full:
+                    raise BlockingIOError
+                went = self._socket.send(*answer)
+                self._host.tally.datagrams(0, 0, went, min(went * answer.segment, len(answer.data)))
+            except BlockingIOError:
+                full.add(answer.address)
+                if until > now:
+                    still.append((until, answer))
+        self._waiting = still
+        if self._paused and len(still) < WAITING_MAX:
+            self._paused = False
+            self._host.loop.rewatch(self._fd, READ)
+        if still:
+            self._host.loop.after(RETRY_S, self._retry)

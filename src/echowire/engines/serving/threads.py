@@ -1,0 +1,307 @@
+"""A thread a connection: the form that every tutorial teaches, and the one for plain blocking handlers.
+
+Nothing here is clever, and that is its point: `_echo` is the whole of an echo server. What surrounds it is what
+tutorials leave out: limits, time, descriptors that run out, and an end in order.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+
+from echowire.core.services import Flow
+from echowire.engines.serving.base import Engine, Job, Report
+from echowire.engines.serving.connection import LINGER_S, SOURCE_CHUNK_BYTES
+from echowire.engines.serving.datagram import GIVE_UP_S, RETRY_S, Answer, Answerer
+from echowire.engines.serving.tally import Tally, Ticket
+from echowire.engines.serving.tls import HANDSHAKE_S, tls_reason
+from echowire.kernel.connections.accept import GONE, NO_ROOM, pause_notice, peer_text
+from echowire.kernel.connections.accept import RETRY_S as ACCEPT_RETRY_S
+from echowire.kernel.connections.datagrams import DatagramSocket
+from echowire.kernel.connections.listen import Listener
+
+READ_BYTES = 64 * 1024
+"""Bytes read at a time: at most what one connection's thread holds. It is the default pipe and TLS-friendly size,
+past which larger reads gain little."""
+
+
+class Threads(Engine):
+    """An acceptor thread a listener, and a thread a connection."""
+
+    name = "threads"
+
+    @classmethod
+    def why_not(cls, job: Job) -> str | None:
+        """It does everything."""
+        return None
+
+    def __init__(self, job: Job, report: Report) -> None:
+        self.job = job
+        self.tally = Tally(job, report)
+        self._open: dict[Ticket, socket.socket] = {}
+        self._changed = threading.Condition()
+        self._stop_at: float | None = None
+        # Its read end becomes readable, for every waiting acceptor and for good, when the server stops.
+        self._stopped_out, self._stopped_in = socket.socketpair()
+        self._stopped_in.setblocking(False)
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        listening = [
+            threading.Thread(
+                target=self._accept if listener.endpoint.is_stream else self._serve_datagrams,
+                args=(listener,),
+                name=f"echowire {listener.endpoint}",
+            )
+            for listener in self.job.listeners
+        ]
+        for thread in listening:
+            thread.start()
+        for thread in listening:
+            thread.join()
+        self._drain()
+        self._stopped_in.close()
+        self._stopped_out.close()
+        self.tally.stopped()
+
+    def stop(self, drain_s: float) -> None:
+        """Begin to stop; returns at once. A later call can only bring the end nearer."""
+        # No lock: it may be a signal handler that interrupted the holder of it.
+        at = time.monotonic() + drain_s
+        self._stop_at = at if self._stop_at is None else min(at, self._stop_at)
+        try:
+            self._stopped_in.send(b"!")
+        except OSError:
+            pass  # it has ended, or was told before
+
+    def _drain(self) -> None:
+        """Let the connections finish; cut those that have not when time is up."""
+        with self._changed:
+            while self._open and (left := (self._stop_at or 0.0) - time.monotonic()) > 0:
+                self._changed.wait(min(left, ACCEPT_RETRY_S))
+            for sock in self._open.values():
+                _shut_down(sock, socket.SHUT_RDWR)
+            # A handler may be anywhere in its own code; it is given a moment to notice, and then left behind.
+            self._changed.wait_for(lambda: not self._open, timeout=ACCEPT_RETRY_S)
+
+    # Streams.
+
+    def _accept(self, listener: Listener) -> None:
+        """Accept until stopped, a thread for each."""
+        poll = select.poll()
+        poll.register(listener.socket, select.POLLIN)
+        poll.register(self._stopped_out, select.POLLIN)
+        stopped = self._stopped_out.fileno()
+        try:
+            while True:
+                ready = [fd for fd, _ in poll.poll()]
+                if not self._accept_one(listener) and stopped in ready:
+                    return
+        finally:
+            listener.close()
+
+    def _accept_one(self, listener: Listener) -> bool:
+        """Accept one and start its thread; False where none waits."""
+        try:
+            sock, address = listener.socket.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self.tally.notice_once(pause_notice(os.strerror(error.errno)))
+                with self._changed:
+                    self._changed.wait(ACCEPT_RETRY_S)
+                return False
+            if error.errno in GONE:
+                return True
+            raise
+        ticket = self.tally.admit(listener, peer_text(sock, address))
+        if ticket is None:
+            sock.close()
+            return True
+        sock.setblocking(True)
+        with self._changed:
+            self._open[ticket] = sock
+        thread = threading.Thread(target=self._serve, args=(ticket, sock), name=f"echowire {ticket.peer}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads are to be had
+            self._close(ticket, Conversation(sock), "no thread could be started", ok=False)
+        return True
+
+    def _serve(self, ticket: Ticket, sock: socket.socket) -> None:
+        """One connection, from the handshake to the close."""
+        conversation = Conversation(sock)
+        reason, ok = "end of input", True
+        try:
+            self._set_idle_time(sock)
+            if ticket.listener.tls is not None:
+                sock = conversation.sock = self._shake_hands(ticket, sock)
+            if self.job.handler is not None:
+                self.job.handler(sock)
+                reason = "the handler returned"
+                _linger(sock)
+            else:
+                reason = self._converse(conversation)
+        except ssl.SSLError as error:
+            reason, ok = f"TLS failed: {tls_reason(error)}", False
+        except (BlockingIOError, TimeoutError):
+            reason, ok = f"idle for {self.job.limits.idle_s or HANDSHAKE_S:g} s", True
+        except (ConnectionResetError, BrokenPipeError):
+            reason, ok = "reset by the peer", False
+        except OSError as error:
+            name = errno.errorcode.get(error.errno or 0, "error")
+            reason, ok = f"{error.strerror} ({name} {error.errno})", False
+        except Exception as error:
+            reason, ok = f"the handler raised {type(error).__name__}: {error}", False
+        finally:
+            if self._stop_at is not None and time.monotonic() >= self._stop_at:
+                reason = "the server stopped"
+            self._close(ticket, conversation, reason, ok=ok)
+
+    def _close(self, ticket: Ticket, done: Conversation, reason: str, *, ok: bool) -> None:
+        self._open[ticket].close()
+        self.tally.release(ticket, done.received, done.sent, reason, ok=ok)
+        with self._changed:
+            del self._open[ticket]
+            self._changed.notify_all()
+
+    def _set_idle_time(self, sock: socket.socket) -> None:
+        """Have the kernel end a call in which no byte moves: one setting, no wait before each call."""
+        idle = self.job.limits.idle_s
+        if idle is not None:
+            timeval = struct.pack("@ll", int(idle), int(idle % 1 * 1e6))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+
+    def _shake_hands(self, ticket: Ticket, sock: socket.socket) -> ssl.SSLSocket:
+        assert ticket.listener.tls is not None
+        sock.settimeout(self.job.limits.idle_s or HANDSHAKE_S)
+        secure = ticket.listener.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        with self._changed:
+            self._open[ticket] = secure
+        secure.do_handshake()
+        secure.settimeout(self.job.limits.idle_s)
+        return secure
+
+    def _converse(self, conversation: Conversation) -> str:
+        """Do the service; why it ended."""
+        service = self.job.service
+        if service.flow is Flow.ONCE:
+            conversation.send(service.message(time.time()))
+            _linger(conversation.sock)
+            return "served"
+        if service.flow is Flow.SOURCE:
+            # What the peer sends is thrown away by the kernel: its window fills, and nothing of it is wanted.
+            chunk = service.pattern * max(1, SOURCE_CHUNK_BYTES // len(service.pattern))
+            while True:
+                conversation.send(chunk)
+        conversation.echo(send_back=service.flow is Flow.ECHO)
+        if isinstance(conversation.sock, ssl.SSLSocket):
+            _say_goodbye(conversation.sock)
+        return "end of input"
+
+    # Datagrams.
+
+    def _serve_datagrams(self, listener: Listener) -> None:
+        """Answer datagrams until stopped; each that has come by then is still answered."""
+        answerer = Answerer(listener, self.job.service, self.job.limits, self.tally)
+        poll = select.poll()
+        poll.register(listener.socket, select.POLLIN)
+        poll.register(self._stopped_out, select.POLLIN)
+        stopped = self._stopped_out.fileno()
+        try:
+            while True:
+                ready = [fd for fd, _ in poll.poll()]
+                if not self._answer(answerer) and stopped in ready:
+                    return
+        finally:
+            listener.close()
+
+    def _answer(self, answerer: Answerer) -> bool:
+        """Answer one arrival; False where none waits."""
+        try:
+            arrival = answerer.port.receive()
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # the error of an earlier answer; the next call is free of it
+        answer = answerer.answer(arrival)
+        went = _send_patiently(answerer.port, answer) if answer is not None else 0
+        sent_bytes = min(went * answer.segment, len(answer.data)) if answer is not None else 0
+        self.tally.datagrams(arrival.datagrams, arrival.size, went, sent_bytes)
+        return True
+
+
+class Conversation:
+    """A blocking connected socket, and how much has passed through it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.received = 0
+        self.sent = 0
+
+    def echo(self, *, send_back: bool) -> None:
+        """Send back, or throw away, whatever comes, until the peer has said all."""
+        buffer = bytearray(READ_BYTES)
+        view = memoryview(buffer)
+        while size := self.sock.recv_into(buffer):
+            self.received += size
+            if send_back:
+                self.send(view[:size])
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send all of `data`, counting what went also when the rest could not."""
+        rest = memoryview(data)
+        while rest:
+            sent = self.sock.send(rest)
+            self.sent += sent
+            rest = rest[sent:]
+
+
+def _send_patiently(port: DatagramSocket, answer: Answer) -> int:
+    """Send an answer, waiting for a peer or an interface that has no room; how many datagrams went."""
+    until = time.monotonic() + GIVE_UP_S
+    while time.monotonic() < until:
+        try:
+            return port.send(*answer)
+        except BlockingIOError:
+            # A Unix peer's full queue is not something one can wait for on a socket not connected to it.
+            select.select([], [], [], RETRY_S)
+    return 0
+
+
+def _linger(sock: socket.socket) -> None:
+    """Half-close, and read what the peer still sends: closing with unread data would reset the connection."""
+    if isinstance(sock, ssl.SSLSocket):
+        _say_goodbye(sock)
+    _shut_down(sock, socket.SHUT_WR)
+    until = time.monotonic() + LINGER_S
+    try:
+        sock.settimeout(LINGER_S)
+        while time.monotonic() < until and sock.recv(READ_BYTES):
+            pass
+    except OSError:
+        pass  # it was closed or reset by the handler or the peer: there is nothing to wait for
+
+
+def _say_goodbye(sock: ssl.SSLSocket) -> None:
+    """Send `close_notify` (RFC 8446 section 6.1) without waiting long for the peer's."""
+    try:
+        sock.settimeout(LINGER_S)
+        sock.unwrap()
+    except (OSError, ValueError):
+        pass
+
+
+def _shut_down(sock: socket.socket, how: int) -> None:
+    try:
+        sock.shutdown(how)
+    except OSError:
+        pass  # the peer was faster

@@ -1,0 +1,1 @@
+"""Packets from the kernel and from files, and files of packets."""

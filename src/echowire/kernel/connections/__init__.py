@@ -1,0 +1,1 @@
+"""Sockets: opened, connected, accepted, their options, errors and time stamps, TLS over them."""

@@ -1,0 +1,262 @@
+"""Sockets that listen: bound, with the options a server needs, ready for an engine.
+
+`open_listeners` takes groups of endpoints. A group is what one argument of the user named (`localhost:7` is TCP
+and UDP on two families), and shares one port number even when that is 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from echowire.errors import OperationError, UsageError
+from echowire.kernel.boundary import operation
+from echowire.kernel.connections.resolve import look_up
+from echowire.model import Endpoint, Family, is_loopback
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: Linux's default `net.core.somaxconn` since 5.4, which caps it."""
+
+DATAGRAM_BUFFER_BYTES = 4 * 1024 * 1024
+"""Receive and send buffer asked for on datagram sockets; `net.core.rmem_max` caps it unless we may exceed that.
+Four megabytes hold a burst of a few thousand full datagrams while the server is busy elsewhere."""
+
+SHARED_PORT_ATTEMPTS = 32
+"""Tries to find one free port for all of a group; a second try is rare, this many fail only when ports run out."""
+
+IP_PKTINFO: int = getattr(socket, "IP_PKTINFO", 8)  # linux/in.h; the module has it from 3.14
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    """A bound socket and where it is. A stream socket listens already; all are non-blocking.
+
+    `wildcard` says that it hears every local address, so that answers to datagrams must name theirs. `made`
+    is the device and inode of the socket file that we made, removed by `close`. `inherited` sockets were bound by
+    someone else, and cannot be bound again by us.
+    """
+
+    socket: socket.socket
+    endpoint: Endpoint
+    tls: ssl.SSLContext | None = None
+    wildcard: bool = False
+    made: tuple[int, int] | None = None
+    inherited: bool = False
+
+    @property
+    def reachable(self) -> bool:
+        """Whether a peer on another machine can reach it."""
+        if self.endpoint.is_unix:
+            return False
+        name = self.socket.getsockname()[0]
+        return not is_loopback(name)
+
+    def close(self) -> None:
+        """Close the socket, and remove the Unix socket's file if it is still the one we made."""
+        self.socket.close()
+        if self.made:
+            with contextlib.suppress(OSError):
+                found = Path(self.endpoint.path).lstat()
+                if (found.st_dev, found.st_ino) == self.made:
+                    Path(self.endpoint.path).unlink()
+            self.made = None
+
+
+def open_listeners(
+    groups: Iterable[Sequence[Endpoint]],
+    *,
+    family: Family | None = None,
+    tls: ssl.SSLContext | None = None,
+    reuse_port: bool = False,
+) -> list[Listener]:
+    """Bind every endpoint of every group, or none: on an error those already open are closed.
+
+    With `reuse_port` several processes may bind the same port and the kernel shares connections among them
+    (SO_REUSEPORT, socket(7)). Raises `OperationError`, `NameResolutionError`, `UsageError`.
+    """
+    options = _Options(family, tls, reuse_port)
+    listeners: list[Listener] = []
+    try:
+        for group in groups:
+            listeners += _open_group(group, options)
+    except BaseException:
+        close_all(listeners)
+        raise
+    return listeners
+
+
+def close_all(listeners: Iterable[Listener]) -> None:
+    """Close every listener."""
+    for listener in listeners:
+        listener.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    family: Family | None
+    tls: ssl.SSLContext | None
+    reuse_port: bool
+
+
+def _open_group(group: Sequence[Endpoint], options: _Options) -> list[Listener]:
+    wanted = [at for endpoint in group for at in _addresses(endpoint, options.family)]
+    for attempt in range(SHARED_PORT_ATTEMPTS):
+        opened: list[Listener] = []
+        try:
+            for endpoint, numeric, af in wanted:
+                if opened and endpoint.port == 0 and not endpoint.is_unix:
+                    endpoint = replace(endpoint, port=opened[0].endpoint.port)
+                opened.append(_open(endpoint, numeric, af, options))
+        except OperationError as error:
+            close_all(opened)
+            # Port 0 gave the first socket a port that another of the group finds taken: draw again.
+            shares = opened and error.number == errno.EADDRINUSE and not group[0].port and not group[0].is_unix
+            if not shares or attempt == SHARED_PORT_ATTEMPTS - 1:
+                raise
+        except BaseException:
+            close_all(opened)
+            raise
+        else:
+            return opened
+    raise AssertionError("unreachable")
+
+
+def _addresses(endpoint: Endpoint, family: Family | None) -> list[tuple[Endpoint, str, int]]:
+    """(endpoint, numeric host, address family) of each socket that `endpoint` stands for."""
+    if endpoint.is_unix:
+        return [(endpoint, "", socket.AF_UNIX)]
+    if not endpoint.host:
+        if family == 4 or (family is None and not socket.has_dualstack_ipv6()):
+            return [(endpoint, "0.0.0.0", socket.AF_INET)]  # noqa: S104 - it was asked for
+        return [(endpoint, "::", socket.AF_INET6)]
+    kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
+    found = look_up(endpoint.host, endpoint.port, family, kind, socket.AI_PASSIVE)
+    return [(replace(endpoint, host=address[0]), address[0], af) for af, address in found]
+
+
+def _open(endpoint: Endpoint, host: str, af: int, options: _Options) -> Listener:
+    if endpoint.transport == "tls" and options.tls is None:
+        raise UsageError(f"{endpoint}: TLS needs a certificate and its key; give --tls-cert and --tls-key")
+    kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
+    with operation("socket", endpoint):
+        sock = socket.socket(af, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        if af == socket.AF_UNIX:
+            made = open_unix(sock, endpoint)
+            listener = Listener(sock, endpoint, made=made)
+        else:
+            listener = _bind_inet(sock, endpoint, host, options)
+            _listen(sock, listener.endpoint)
+    except BaseException:
+        sock.close()
+        raise
+    listener.tls = options.tls if endpoint.transport == "tls" else None
+    return listener
+
+
+def _bind_inet(sock: socket.socket, endpoint: Endpoint, host: str, options: _Options) -> Listener:
+    wildcard = not endpoint.host or host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    with operation("bind", endpoint):
+        if sock.family == socket.AF_INET6:
+            both = not endpoint.host and options.family is None
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not both))
+        if endpoint.is_stream:
+            # A restart need not wait for the TIME-WAIT of the last run's connections (FAILURES row 2).
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if options.reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        address = socket.getaddrinfo(host, endpoint.port, sock.family, 0, 0, socket.AI_NUMERICHOST)[0][4]
+        sock.bind(address)
+    prepare(sock, endpoint, wildcard)
+    bound = replace(endpoint, port=sock.getsockname()[1])
+    return Listener(sock, bound, wildcard=wildcard)
+
+
+def prepare(sock: socket.socket, endpoint: Endpoint, wildcard: bool) -> None:
+    """Set what a served socket needs, whoever bound it: it does not block, sends at once, and names its address."""
+    sock.setblocking(False)
+    if sock.family == socket.AF_UNIX:
+        return
+    if endpoint.is_stream:
+        # Accepted sockets inherit it, so it costs no system call a connection.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, option, DATAGRAM_BUFFER_BYTES)
+    if wildcard:
+        # The answer must come from the address that was asked, which only these tell (ip(7), RFC 3542 section 6).
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def _listen(sock: socket.socket, endpoint: Endpoint) -> None:
+    """Let connections come in, where there are any."""
+    if endpoint.is_stream:
+        with operation("listen", endpoint):
+            sock.listen(BACKLOG)
+
+
+def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None:
+    """Bind to a path, replacing a socket file on which nobody listens, and listen. Returns the file's device and inode.
+
+    Two servers that start at once could each take the other's fresh file for a stale one; an flock(2) on the
+    directory makes look, remove, bind and listen one step, and leaves nothing behind. A stream socket that is bound and
+    does not listen yet refuses connections as a stale one does.
+    """
+    path = endpoint.path
+    if path.startswith("@"):
+        with operation("bind", endpoint):
+            sock.bind("\0" + path[1:])
+        _listen(sock, endpoint)
+        return None
+    with operation("bind", endpoint):
+        directory = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with operation("bind", endpoint):
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            if _is_stale(path, endpoint, sock.type):
+                Path(path).unlink()
+            sock.bind(path)
+            found = Path(path).lstat()
+        _listen(sock, endpoint)
+        return found.st_dev, found.st_ino
+    finally:
+        os.close(directory)
+
+
+def _is_stale(path: str, endpoint: Endpoint, kind: int) -> bool:
+    """Whether `path` is a socket that nobody listens on. Raises when it is something else or in use."""
+    try:
+        mode = Path(path).lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISSOCK(mode):
+        raise UsageError(f"bind {endpoint}: {path} is a {_kind_of_file(mode)}, not a socket; choose another path")
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError as error:
+            if error.errno not in (
+                errno.EAGAIN,
+                errno.EPROTOTYPE,
+            ):  # a full backlog; the other type of socket
+                raise
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _kind_of_file(mode: int) -> str:
+    kinds = ((stat.S_ISDIR, "directory"), (stat.S_ISLNK, "symbolic link"), (stat.S_ISFIFO, "pipe"))
+    return next((name for test, name in kinds if test(mode)), "file")

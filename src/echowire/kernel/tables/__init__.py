@@ -1,0 +1,1 @@
+"""What the kernel tells of this host: sockets, processes, interfaces, namespaces, events."""

@@ -1,1 +1,0 @@
-"""Formats: bytes to values. Pure: no socket, no file, no clock."""

@@ -1,0 +1,1 @@
+"""Tests of `echowire/core/packets/tcp`."""
