@@ -28,7 +28,7 @@ from echowire.model import (
     Stopped,
     Summary,
     Transport,
-    event_from_json,
+    event_from_document,
     is_address,
     is_loopback,
     parse_port,
@@ -318,9 +318,9 @@ events = st.one_of(
 
 @given(events)
 def test_an_event_comes_back_from_json_as_it_went(event: Event) -> None:
-    line = json.dumps(event.to_json(), allow_nan=False)
+    line = json.dumps(event.document(), allow_nan=False)
     assert "\n" not in line
-    assert event_from_json(json.loads(line)) == event
+    assert event_from_document(json.loads(line)) == event
 
 
 def test_every_kind_of_event_comes_back() -> None:
@@ -328,13 +328,13 @@ def test_every_kind_of_event_comes_back() -> None:
     assert kinds == {"listening", "accepted", "closed", "refused", "notice", "stopped"}
     for kind in kinds:
         with pytest.raises(TypeError):  # known, and incomplete
-            event_from_json({"event": kind})
+            event_from_document({"event": kind})
 
 
 def test_an_event_as_json() -> None:
     event = Accepted(time_ns=1, connection=2, endpoint=Endpoint("tcp", "::1", 7), peer="[::1]:9")
     assert event.kind == "accepted"
-    assert event.to_json() == {
+    assert event.document() == {
         "event": "accepted",
         "time_ns": 1,
         "connection": 2,
@@ -342,7 +342,7 @@ def test_an_event_as_json() -> None:
         "peer": "[::1]:9",
         "worker": None,
     }
-    stopped = Stopped(time_ns=1, summary=Summary(connections=3)).to_json()
+    stopped = Stopped(time_ns=1, summary=Summary(connections=3)).document()
     assert stopped["summary"]["connections"] == 3
 
 
@@ -359,12 +359,12 @@ def test_an_event_as_json() -> None:
 )
 def test_another_document_is_no_event(document: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
-        event_from_json(document)
+        event_from_document(document)
 
 
 def test_a_document_is_not_used_up() -> None:
-    document = Notice(time_ns=1, message="x").to_json()
-    event_from_json(document)
+    document = Notice(time_ns=1, message="x").document()
+    event_from_document(document)
     assert document["event"] == "notice"
 
 

@@ -11,7 +11,7 @@ The public names, and the room that each lives in:
     fields                              verbs/fields.py     the reference of all fields
     sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
     ping, Pinged                        verbs/ping.py       is it there, how far, how steady, and who says no
-    trace, path_mtu, …                  verbs/trace.py      which way it goes, and how large a packet may be
+    path, path_mtu, PathReport          verbs/path.py       which way it goes, and how large a packet may be
     capture, LivePackets, LiveCapture   verbs/capture.py    packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
@@ -86,10 +86,10 @@ _HOME = {
     "LineFormat": "core.views.field_lines",
     "Pinged": "verbs.ping",
     "ping": "verbs.ping",
-    "PathMtu": "verbs.trace",
-    "Traced": "verbs.trace",
-    "path_mtu": "verbs.trace",
-    "trace": "verbs.trace",
+    "PathMtu": "verbs.path",
+    "PathReport": "core.probing.path",
+    "path_mtu": "verbs.path",
+    "path": "verbs.path",
     "count_targets": "core.probing.targets",
     "has_range": "core.probing.targets",
     "read_target_file": "core.probing.targets",
@@ -116,6 +116,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.core.captures.interfaces import NetworkInterface
     from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+    from echowire.core.probing.path import PathReport
     from echowire.core.probing.targets import count_targets, has_range, read_target_file
     from echowire.core.reports.http_objects import HttpObject
     from echowire.core.reports.tcp.live_ladder import LiveLadder
@@ -168,12 +169,12 @@ if TYPE_CHECKING:
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.file_limit import raise_open_file_limit
     from echowire.verbs.live_capture import LiveCapture
+    from echowire.verbs.path import PathMtu, path, path_mtu
     from echowire.verbs.ping import Pinged, ping
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, serve
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
     from echowire.verbs.sockets import SocketInquiry, sockets
-    from echowire.verbs.trace import PathMtu, Traced, path_mtu, trace
 
 __all__ = [
     "DEFAULT_PORT",
@@ -209,6 +210,7 @@ __all__ = [
     "ObjectExport",
     "OperationError",
     "PathMtu",
+    "PathReport",
     "Peer",
     "Pinged",
     "ProtocolError",
@@ -230,7 +232,6 @@ __all__ = [
     "Stopped",
     "StreamExport",
     "Summary",
-    "Traced",
     "UsageError",
     "ViewForm",
     "__version__",
@@ -251,6 +252,7 @@ __all__ = [
     "parse_port",
     "parse_rate",
     "parse_size",
+    "path",
     "path_mtu",
     "ping",
     "raise_open_file_limit",
@@ -261,7 +263,6 @@ __all__ = [
     "serve",
     "sockets",
     "split_scheme",
-    "trace",
 ]
 
 

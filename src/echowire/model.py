@@ -233,7 +233,7 @@ class Event:
         """The event's name in `--jsonl`: `listening`, `accepted`, `closed`, …"""
         return type(self).__name__.lower()
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The event as `--jsonl` prints it. An endpoint is its URL."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         for name, value in values.items():
@@ -304,8 +304,8 @@ _EVENTS: Mapping[str, type[Event]] = {
 }
 
 
-def event_from_json(document: Mapping[str, Any]) -> Event:
-    """The event that `Event.to_json` wrote. Raises `KeyError`, `TypeError` or `UsageError` on another document."""
+def event_from_document(document: Mapping[str, Any]) -> Event:
+    """The event that `Event.document` wrote. Raises `KeyError`, `TypeError` or `UsageError` on another document."""
     values = dict(document)
     kind = _EVENTS[values.pop("event")]
     if "endpoint" in values:

@@ -159,10 +159,10 @@ def test_stamp_both_ways(tmp_path: Path) -> None:
         ["-f", "/nonexistent", "127.0.0.1"],
         ["-f", "/dev/zero"],
         ["--stamp", "--key", "/nonexistent", "127.0.0.1"],
-        ["--trace", "--mtu", "127.0.0.1"],
-        ["--trace", "127.0.0.1", "127.0.0.2"],
+        ["--path", "--mtu", "127.0.0.1"],
+        ["--path", "127.0.0.1", "127.0.0.2"],
         ["--mtu", "-T", "127.0.0.1"],
-        ["--trace", "--stamp", "127.0.0.1"],
+        ["--path", "--stamp", "127.0.0.1"],
         ["-I", "nosuch0", "-u", "127.0.0.1"],
         ["-I", "::1", "-u", "127.0.0.1"],
     ],
@@ -198,15 +198,15 @@ def test_a_range_is_asked_once_each(echo: int) -> None:
 
 
 def test_a_trace(echo: int) -> None:
-    ran = ping("--trace", "-u", "-P", echo, "-c", 2, "-i", "10ms", "127.0.0.1")
+    ran = ping("--path", "-u", "-P", echo, "-c", 2, "-i", "10ms", "127.0.0.1")
     lines = ran.out.splitlines()
     assert ran.status == 0
     assert lines[0] == f"Path to 127.0.0.1: UDP port {echo}, flow constant"
     assert lines[1].split() == ["Hop", "Address", "Loss", "Sent", "Last", "Mean", "Best", "Worst", "StdDev", "Note"]
     assert re.fullmatch(r"  1  127\.0\.0\.1 +0% +2 .* reply", lines[2])
-    document = ping("--trace", "-u", "-P", echo, "-c", 1, "127.0.0.1", "--json").document
+    document = ping("--path", "-u", "-P", echo, "-c", 1, "127.0.0.1", "--json").document
     assert (document["schema"], document["reached"], document["hops"][0]["addresses"]) == (
-        "echowire.trace", True, ["127.0.0.1"],
+        "echowire.path", True, ["127.0.0.1"],
     )  # fmt: skip
 
 
@@ -258,7 +258,7 @@ def test_ctrl_c_ends_with_the_summary(echo: int) -> None:
 
 def test_a_live_trace(echo: int) -> None:
     status, drawn = on_a_terminal(
-        "--trace", "--live", "-u", "-P", echo, "-i", "20ms", "127.0.0.1", until=r"127\.0\.0\.1 +0% +\d\d"
+        "--path", "--live", "-u", "-P", echo, "-i", "20ms", "127.0.0.1", until=r"127\.0\.0\.1 +0% +\d\d"
     )
     assert status == 0
     assert "Traceback" not in drawn

@@ -21,8 +21,8 @@ import echowire
 from echowire import Measurement, NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.core.services import CHARGEN_PATTERN
 from echowire.engines.load.plan import Direction
-from echowire.verbs.bench import error_from_json
-from echowire.verbs.bench_worker import error_to_json
+from echowire.verbs.bench import error_from_document
+from echowire.verbs.bench_worker import error_document
 from tests.conftest import children
 from tests.plain_servers import answering, echo, free_port, serving, serving_unix
 
@@ -43,7 +43,7 @@ def port() -> Iterator[int]:
 
 def document_of(measured: Measurement) -> Any:
     """The report through JSON, which must hold neither NaN nor infinity."""
-    return json.loads(json.dumps(measured.to_json(), allow_nan=False))
+    return json.loads(json.dumps(measured.document(), allow_nan=False))
 
 
 def test_a_count_of_messages_is_exact(port: int) -> None:
@@ -391,5 +391,5 @@ def test_what_datagrams_cannot(how: dict[str, Any], said: str) -> None:
 
 def test_errors_travel_between_processes() -> None:
     for error in (OperationError("recv", "a:1/tcp", 104, "reset"), NoReplyError("nothing"), ProtocolError("bad")):
-        again = error_from_json(json.loads(json.dumps(error_to_json(error))))
+        again = error_from_document(json.loads(json.dumps(error_document(error))))
         assert (type(again), str(again)) == (type(error), str(error))

@@ -376,7 +376,7 @@ def test_one_way_delays_are_told_only_of_clocks_that_agree(synchronised: bool, m
             "127.0.0.1", probe="stamp", port=server.endpoint.port, count=10, interval_s=0.01
         ).targets
     for way in (found.forward, found.backward):
-        document = way.to_json()
+        document = way.document()
         assert document is not None
         assert document["synchronised"] is synchronised
         assert (document["delay_us"]["p50"] is not None) is synchronised

@@ -42,7 +42,7 @@ class Report:
     def interval(self, interval: Any) -> None:
         """An interval has passed."""
         if self._options["jsonl"]:
-            self._env.answer_json({"event": "interval", **interval.to_json()})
+            self._env.answer_json({"event": "interval", **interval.document()})
         if self._is_live:
             self._env.stderr.write(CLEAR + _live_line(interval))
             self._env.stderr.flush()
@@ -62,9 +62,9 @@ class Report:
         env = self._env
         self._end_line()
         if self._options["as_json"]:
-            env.answer_json({**measured.to_json(), "error": None}, indent=2)
+            env.answer_json({**measured.document(), "error": None}, indent=2)
         elif self._options["jsonl"]:
-            env.answer_json({"event": "summary", **measured.to_json()})
+            env.answer_json({"event": "summary", **measured.document()})
         else:
             for line in [
                 *_summary(measured),
@@ -98,7 +98,7 @@ def _live_line(interval: Any) -> str:
         parts.append(f"{_number(interval.echoes_per_s)} echoes/s")
         parts += [f"{name} {_micro(value)}" for name, value in (("p50", interval.p50_us), ("p99", interval.p99_us))]
     else:
-        figures = interval.to_json()
+        figures = interval.document()
         for name in ("sent", "received"):
             if (bits := figures[f"{name}_bits_per_s"]) is not None:
                 parts.append(f"{name} {_bits(bits)}")
@@ -154,7 +154,7 @@ def _what(measured: Measurement) -> str:
 
 
 def _counts(measured: Measurement) -> list[str]:
-    counts = measured.to_json()["counts"]
+    counts = measured.document()["counts"]
     shown = ("sent", "echoed", "corrupted", "truncated", "lost", "unanswered", "duplicated", "reordered", "late")
     named = [f"{counts[name]} {name}" for name in shown if counts[name] is not None]
     if measured.direction == "send" and measured.outcomes.received_bytes:

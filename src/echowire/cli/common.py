@@ -22,6 +22,7 @@ __all__ = [
     "join_host_port",
     "pass_environment",
     "printable",
+    "refused",
 ]
 
 T = TypeVar("T")
@@ -51,6 +52,16 @@ PORT = Quantity("port", lambda text: echowire.parse_port(text))  # loads the mod
 
 
 pass_environment = click.make_pass_decorator(Environment)
+
+
+def refused(*names: str, why: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that people know from elsewhere and that this command has not: whoever gives one is told `why`."""
+
+    def refuse(context: click.Context, option: click.Parameter, given: bool) -> None:
+        if given:
+            raise click.UsageError(why, context)
+
+    return click.option(*names, is_flag=True, hidden=True, expose_value=False, callback=refuse)
 
 
 def join_host_port(host: str, port: str) -> str:

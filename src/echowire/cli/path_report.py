@@ -1,4 +1,4 @@
-"""What `echowire ping --trace` and `--mtu` print: a table of hops, a sentence, or JSON."""
+"""What `echowire ping --path` and `--mtu` print: a table of hops, a sentence, or JSON."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import echowire
-from echowire import EchowireError, PathMtu, Traced, UsageError, format_duration
+from echowire import EchowireError, PathMtu, PathReport, UsageError, format_duration
 from echowire.cli.common import Environment, family_of, printable
 from echowire.cli.ping_rows import HOP_COLUMNS, aligned, hop_rows
 
 NAMES = {"icmp": "ICMP", "udp": "UDP", "tcp": "TCP"}
 
 
-def run_trace(env: Environment, options: Mapping[str, Any], target: str, probe: str) -> int:
-    """Trace, and print; the exit status."""
+def run_path(env: Environment, options: Mapping[str, Any], target: str, probe: str) -> int:
+    """Find the path, and print; the exit status."""
     for_people = not options["as_json"] and not options["jsonl"]
     live: Any = None
     wanted = options["live"] is not False and not options["quiet"] and for_people and env.has_colour
@@ -30,13 +30,13 @@ def run_trace(env: Environment, options: Mapping[str, Any], target: str, probe: 
 
     def answered(answer: Any) -> None:
         if options["jsonl"]:
-            env.answer_json({"event": "answer", **answer.to_json(), "target": target})
+            env.answer_json({"event": "answer", **answer.document(), "target": target})
 
     count = options["count"]
     if count is None and not (options["live"] and wanted):
         count = 3
     try:
-        traced = echowire.trace(
+        found = echowire.path(
             target,
             probe=probe,  # type: ignore[arg-type]
             port=options["port"],
@@ -60,8 +60,8 @@ def run_trace(env: Environment, options: Mapping[str, Any], target: str, probe: 
     finally:
         if live is not None:
             live.close()
-    _conclude_trace(env, options, traced)
-    return traced.exit_status
+    _conclude_path(env, options, found)
+    return found.exit_status
 
 
 def run_mtu(env: Environment, options: Mapping[str, Any], target: str, probe: str) -> int:
@@ -71,7 +71,7 @@ def run_mtu(env: Environment, options: Mapping[str, Any], target: str, probe: st
 
     def answered(answer: Any) -> None:
         if options["jsonl"]:
-            env.answer_json({"event": "answer", **answer.to_json(), "target": target})
+            env.answer_json({"event": "answer", **answer.document(), "target": target})
 
     try:
         found = echowire.path_mtu(
@@ -87,9 +87,9 @@ def run_mtu(env: Environment, options: Mapping[str, Any], target: str, probe: st
         _failed(env, options, error)
         raise
     if options["as_json"]:
-        env.answer_json({**found.to_json(), "error": None}, indent=2)
+        env.answer_json({**found.document(), "error": None}, indent=2)
     elif options["jsonl"]:
-        env.answer_json({"event": "summary", **found.to_json(), "error": None})
+        env.answer_json({"event": "summary", **found.document(), "error": None})
     elif found.mtu is not None:
         env.answer(_mtu_sentence(target, found))
     if found.mtu is None:
@@ -105,15 +105,15 @@ def _failed(env: Environment, options: Mapping[str, Any], error: EchowireError) 
         env.answer_json({"event": "failed", **document})
 
 
-def _conclude_trace(env: Environment, options: Mapping[str, Any], traced: Traced) -> None:
+def _conclude_path(env: Environment, options: Mapping[str, Any], found: PathReport) -> None:
     if options["as_json"]:
-        env.answer_json({**traced.to_json(), "error": None}, indent=2)
+        env.answer_json({**found.document(), "error": None}, indent=2)
     elif options["jsonl"]:
-        env.answer_json({"event": "summary", **traced.to_json(), "error": None})
+        env.answer_json({"event": "summary", **found.document(), "error": None})
     else:
-        env.answer("\n".join(aligned([HOP_COLUMNS, *hop_rows(traced)], (1, len(HOP_COLUMNS) - 1))))
-        if not traced.reached:
-            env.answer(f"{printable(traced.target)} was not reached")
+        env.answer("\n".join(aligned([HOP_COLUMNS, *hop_rows(found)], (1, len(HOP_COLUMNS) - 1))))
+        if not found.reached:
+            env.answer(f"{printable(found.target)} was not reached")
 
 
 def _headline(target: str, effective: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import click
 
 import echowire
 from echowire import EchowireError, UsageError
-from echowire.cli.common import DURATION, PORT, RATE, SIZE, Environment, family_of, pass_environment
+from echowire.cli.common import DURATION, PORT, RATE, SIZE, Environment, family_of, pass_environment, refused
 from echowire.cli.ping_report import Report
 
 ASK_ABOVE = 1024
@@ -27,14 +27,14 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 @click.option("-u", "--udp", is_flag=True, help="UDP echo (RFC 862).")
 @click.option("--stamp", is_flag=True, help="STAMP (RFC 8762): loss and delay each way.")
 @click.option("-P", "--port", type=PORT, help="The port. [default: 443 for -T, 7 for -u, 862 for --stamp]")
-@click.option("--trace", is_flag=True, help="Show the path: who answers at each hop, all hops at a time.")
-@click.option("--hops", type=click.IntRange(1, 64), default=30, show_default=True, help="Hops that --trace looks at.")
+@click.option("--path", is_flag=True, help="Show the path: who answers at each hop, all hops at a time.")
+@click.option("--hops", type=click.IntRange(1, 64), default=30, show_default=True, help="Hops that --path looks at.")
 @click.option(
     "--flows",
     type=click.IntRange(1, 16),
     default=1,
     show_default=True,
-    help="Flows of --trace: 1 keeps to one path, more show equal-cost branches.",
+    help="Flows of --path: 1 keeps to one path, more show equal-cost branches.",
 )
 @click.option("--mtu", is_flag=True, help="Find the largest packet that the path takes, through black holes too.")
 @click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Targets, one a line; - is standard input.")
@@ -61,6 +61,7 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
 @click.option("--jsonl", is_flag=True, help="Print each answer, and the summary, as a line of JSON.")
+@refused("--trace", "--traceroute", why="the way of packets is found by --path")
 @pass_environment
 def command(env: Environment, /, **options: Any) -> int:
     """Ask TARGET whether it is there, how far, and how steadily; and tell who says no.
@@ -74,7 +75,7 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire ping 10.0.0.0/24                     one probe to each address
     echowire ping -T -P 443 example.org           where ICMP is filtered
     echowire ping --stamp -c 100 -i 10ms host     each way by itself; host runs: echowire serve --service stamp
-    echowire ping --trace host                    the path, as mtr has it; also -T -P 443 or -u; --flows 8
+    echowire ping --path host                     the path, as mtr has it; also -T -P 443 or -u; --flows 8
     echowire ping --mtu host                      how large a packet may be
     echowire ping --jsonl host | jq .word
     echowire ping -q -c 100 -i 10ms host --fail-if 'loss>1% or p99>50ms'
@@ -100,7 +101,7 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     count = options["count"]
     if count is None and (echowire.has_range(targets) or options["as_json"]):
         count = 1
-    if options["trace"] or options["mtu"]:
+    if options["path"] or options["mtu"]:
         return _follow_path(env, options, targets)
     if options["tcp"]:
         echowire.raise_open_file_limit()  # a socket for each probe in flight
@@ -137,15 +138,15 @@ def run(env: Environment, options: dict[str, Any]) -> int:
 
 
 def _follow_path(env: Environment, options: dict[str, Any], targets: list[str]) -> int:
-    if options["trace"] and options["mtu"]:
-        raise UsageError("--trace is the way, --mtu its width; give one of them")
+    if options["path"] and options["mtu"]:
+        raise UsageError("--path is the way, --mtu its width; give one of them")
     if len(targets) != 1:
-        raise UsageError(f"--trace and --mtu take one target; {len(targets)} were given")
+        raise UsageError(f"--path and --mtu take one target; {len(targets)} were given")
     if options["fail_if"]:
         raise UsageError("--fail-if is about targets, not paths")
-    from echowire.cli.path_report import run_mtu, run_trace
+    from echowire.cli.path_report import run_mtu, run_path
 
-    return (run_trace if options["trace"] else run_mtu)(env, options, targets[0], _probe(options))
+    return (run_path if options["path"] else run_mtu)(env, options, targets[0], _probe(options))
 
 
 def _probe(options: dict[str, Any]) -> Any:

@@ -62,7 +62,7 @@ class Report:
         if self._options["jsonl"]:
             target = self._targets[answer.target]
             who = {"target": target.name, "address": target.address or None}
-            self._env.answer_json({"event": "answer", **answer.to_json(), **who})
+            self._env.answer_json({"event": "answer", **answer.document(), **who})
         elif self._has_lines and answer.word != "name unknown":
             self._env.answer(self._line(answer))
 
@@ -83,9 +83,9 @@ class Report:
         """The run has ended."""
         env = self._env
         if self._options["as_json"]:
-            env.answer_json({**pinged.to_json(), "error": None}, indent=2)
+            env.answer_json({**pinged.document(), "error": None}, indent=2)
         elif self._options["jsonl"]:
-            env.answer_json({"event": "summary", **pinged.to_json(), "error": None})
+            env.answer_json({"event": "summary", **pinged.document(), "error": None})
         elif len(pinged.targets) == 1:
             plain = env.variables.get("TERM") == "dumb"
             env.answer("\n".join(_summary(pinged, plain=plain)))

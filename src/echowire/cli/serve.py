@@ -183,7 +183,7 @@ class Serving:
     def _tell(self, event: Event) -> None:
         env = self._env
         if self._options["jsonl"]:
-            env.answer_json(event.to_json())
+            env.answer_json(event.document())
         if isinstance(event, echowire.Notice):
             env.say(f"echowire: {printable(event.message)}")
         elif isinstance(event, echowire.Closed) and (self._options["verbose"] or "raised" in event.reason):

@@ -79,7 +79,7 @@ def _write_changes(
         if change.kind == "same" and not is_first and not change.activity and not change.rates.get("retransmitted"):
             continue
         if options["jsonl"]:
-            env.answer_json({"time_ns": now, **change.to_dict()})
+            env.answer_json({"time_ns": now, **change.document()})
             continue
         row = change.row
         was = f" (was {change.was})" if change.was else ""
@@ -209,7 +209,7 @@ def events(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
             for event in stream:
                 status = LOST_STATUS if event.kind == "lost" else status
                 if options["jsonl"]:
-                    env.answer_json(event.to_json())
+                    env.answer_json(event.document())
                 else:
                     env.answer(_event_line(event))
                 told += 1

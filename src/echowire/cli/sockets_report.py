@@ -215,10 +215,10 @@ def groups(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
     if options["json"] or options["jsonl"]:
         if options["jsonl"]:
             for group in shown:
-                env.answer_json(group.to_dict())
+                env.answer_json(group.document())
         else:
             document = {"schema": SCHEMA + ".groups", "version": VERSION, "by": options["by"], "groups": len(found)}
-            env.answer_json({**document, "found": [group.to_dict() for group in shown], "notes": inquiry.notes})
+            env.answer_json({**document, "found": [group.document() for group in shown], "notes": inquiry.notes})
         return 0
     totals = list(found[0].totals) if found else []
     table = [(options["by"], "sockets", *totals, "states")]
@@ -235,7 +235,7 @@ def summary(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -
     """The counts of -s."""
     found = inquiry.summary()
     if options["json"] or options["jsonl"]:
-        env.answer_json({"schema": SCHEMA + ".summary", "version": VERSION, **found.to_dict(), "notes": inquiry.notes})
+        env.answer_json({"schema": SCHEMA + ".summary", "version": VERSION, **found.document(), "notes": inquiry.notes})
         return 0
     states = sorted({state for counts in found.by_kind.values() for state in counts})
     table = [("kind", "all", "ipv4", "ipv6", *states)]

@@ -111,7 +111,7 @@ def bench(
     `wait_s` is how long a datagram's reply is waited for; a load to which nothing moves for `stall_s` ends, and with
     None it goes on. `connect_timeout_s` of None leaves that to the kernel.
     `fail_if` are conditions such as `p99>5ms` that make the report not `ok`; `against` is an earlier run's
-    `to_json`, to compare with. `on_interval` is called each `interval_s` in the calling thread. Ctrl-C ends the
+    `document`, to compare with. `on_interval` is called each `interval_s` in the calling thread. Ctrl-C ends the
     load and returns the report.
 
     What the peer does is in the report. Raises for what cannot be begun: `UsageError`, `OperationError`,
@@ -281,7 +281,7 @@ class _Run:
             elif kind == "interrupt":
                 raise KeyboardInterrupt
             elif kind == "error":
-                error = error_from_json(value)
+                error = error_from_document(value)
                 if isinstance(error, OperationError | NameResolutionError):
                     explained(error, self._plan.endpoint)
                 raise error
@@ -315,9 +315,9 @@ class _Run:
             self._take_interval(worker, value)
         elif kind == "done":
             worker.done = value
-            self._failures += [error_from_json(failure) for failure in value["failures"]]
+            self._failures += [error_from_document(failure) for failure in value["failures"]]
         elif kind in ("failure", "error"):
-            self._failures.append(error_from_json(value))
+            self._failures.append(error_from_document(value))
         elif kind == "ended":
             worker.has_ended = True
             if worker.done is None and not self._interrupted:
@@ -326,17 +326,17 @@ class _Run:
             self._pass_on_intervals()
 
     def _take_interval(self, worker: _Worker, value: dict[str, Any]) -> None:
-        latency = Histogram.from_json(value["latency"])
+        latency = Histogram.from_document(value["latency"])
         if not value["omitted"]:
             worker.histograms["latency"].add(latency)
             for name in ("uncorrected", "lateness"):
-                worker.histograms[name].add(Histogram.from_json(value[name]))
+                worker.histograms[name].add(Histogram.from_document(value[name]))
         seconds = value["seconds"]
         interval = Interval(
             start_s=round(value["start_s"], 6),
             seconds=round(seconds, 6),
             omitted=value["omitted"],
-            outcomes=Outcomes.from_json(value["outcomes"]),
+            outcomes=Outcomes.from_document(value["outcomes"]),
             p50_us=micro(latency.percentile(50)),
             p99_us=micro(latency.percentile(99)),
             max_us=micro(latency.max_ns),
@@ -406,7 +406,7 @@ def _hearing_interrupts(interrupt: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def error_from_json(document: Mapping[str, Any]) -> EchowireError:
+def error_from_document(document: Mapping[str, Any]) -> EchowireError:
     """The error that a worker met."""
     kind = getattr(errors, document["kind"], EchowireError)
     error = kind(*document["arguments"])
@@ -446,7 +446,7 @@ def _share(worker: _Worker) -> Share:
     """What a worker measured; of one that died, what it had told of."""
     done = worker.done
     if done is not None:
-        outcomes, seconds, cpu_s = Outcomes.from_json(done["outcomes"]), done["seconds"], done["cpu_s"]
+        outcomes, seconds, cpu_s = Outcomes.from_document(done["outcomes"]), done["seconds"], done["cpu_s"]
     else:
         outcomes, seconds, cpu_s = Outcomes(), 0.0, 0.0
         for interval, _ in worker.intervals:

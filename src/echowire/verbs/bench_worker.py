@@ -83,7 +83,7 @@ class Worker:
                 threading.Event().wait(max(0.0, self._start_at - time.perf_counter()))
                 self._measure()
         except EchowireError as error:
-            self._say("error", error_to_json(error))
+            self._say("error", error_document(error))
         finally:
             load.close()
 
@@ -121,7 +121,7 @@ class Worker:
                 if (stalled := self._stalled(now)) is None:
                     continue
                 ended = "failed"
-                self._say("failure", error_to_json(stalled))
+                self._say("failure", error_document(stalled))
             break
         cpu_s, seconds = time.process_time() - cpu_measured_from, clock() - measured_from
         self._drain(ended)
@@ -137,7 +137,7 @@ class Worker:
                 "cpu_s": cpu_s,
                 "jitter_s": load.jitter_s,
                 "ended": ended,
-                "failures": [error_to_json(failure) for failure in load.failures],
+                "failures": [error_document(failure) for failure in load.failures],
                 "tcp_info": load.tcp_info(),
             },
         )
@@ -185,9 +185,9 @@ class Worker:
                 "omitted": omitted,
                 "outcomes": asdict(outcomes.since(self._before)),
                 "cpu_s": cpu_s,
-                "latency": self._latency.to_json(),
-                "uncorrected": self._uncorrected.to_json(),
-                "lateness": self._lateness.to_json(),
+                "latency": self._latency.document(),
+                "uncorrected": self._uncorrected.document(),
+                "lateness": self._lateness.document(),
             },
         )
         self._before = outcomes.copy()
@@ -210,8 +210,8 @@ def plan_from_json(document: dict[str, Any]) -> Plan:
     return Plan(**{**document, "endpoint": endpoint, "options": options})
 
 
-def error_to_json(error: EchowireError) -> dict[str, Any]:
-    """What `error_from_json` needs to make it again."""
+def error_document(error: EchowireError) -> dict[str, Any]:
+    """What `error_from_document` needs to make it again."""
     return {"kind": type(error).__name__, "arguments": list(error.args)}
 
 

@@ -77,7 +77,7 @@ class SocketEvent:
     def __init__(self, kind: str, time_ns: int, values: dict[str, Any]) -> None:
         self.kind, self.time_ns, self.values = kind, time_ns, values
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The event as --jsonl prints it."""
         return {"event": self.kind, "time_ns": self.time_ns, **self.values}
 

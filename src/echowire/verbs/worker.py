@@ -32,7 +32,7 @@ def main() -> None:
     lock = threading.Lock()
 
     def report(event: Event) -> None:
-        line = json.dumps(event.to_json())
+        line = json.dumps(event.document())
         with lock:
             try:
                 events.write(line + "\n")

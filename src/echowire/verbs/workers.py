@@ -20,7 +20,7 @@ from typing import Any
 
 from echowire.errors import EchowireError
 from echowire.kernel.connections.listen import Listener, close_all, open_listeners
-from echowire.model import Event, Family, Limits, Notice, Stopped, Summary, event_from_json
+from echowire.model import Event, Family, Limits, Notice, Stopped, Summary, event_from_document
 
 AT_BIRTH_S = 1.0
 """A worker that dies sooner than this would only die again, and is not replaced."""
@@ -134,7 +134,7 @@ class WorkerGroup:
         assert process.stdin is not None and process.stdout is not None
         for line in process.stdout:
             with suppress(ValueError, KeyError, TypeError):  # a handler printed: it is not an event
-                event = event_from_json(json.loads(line))
+                event = event_from_document(json.loads(line))
                 with self._lock:
                     if isinstance(event, Stopped):
                         self._total.add(event.summary)

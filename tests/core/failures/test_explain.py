@@ -105,7 +105,7 @@ def assert_well_said(said: tuple[str, str]) -> None:
 VERBS = {
     *("Add", "Allow", "Ask", "Bind", "Call", "Change", "Check", "Choose", "Find", "Have", "Leave", "Look", "Make"),
     *("Mend", "Name", "Raise", "Receive", "Remove", "Reuse", "Run", "See", "Send", "Set", "Start", "Stop", "Take"),
-    *("Trace", "Try", "Use", "Wait", "Widen", "Write"),
+    *("Try", "Use", "Wait", "Widen", "Write"),
 }
 """A remedy begins with one, so that it can follow the meaning in the same sentence."""
 

@@ -71,8 +71,8 @@ def test_merged_is_the_same_as_counted_together(parts: list[list[int]]) -> None:
 @given(st.lists(TIMES, max_size=50))
 def test_json_and_back(values: list[int]) -> None:
     made = of(*values)
-    document = json.loads(json.dumps(made.to_json(), allow_nan=False))
-    assert Histogram.from_json(document) == made
+    document = json.loads(json.dumps(made.document(), allow_nan=False))
+    assert Histogram.from_document(document) == made
     assert sum(count for _, count in document["buckets"]) == len(values)
 
 
@@ -101,7 +101,7 @@ def test_seconds_are_taken_from_an_array_too() -> None:
 def test_what_is_beyond_the_range_is_counted_in_the_last_bucket() -> None:
     made = of(LARGEST * 5)
     assert made.max_ns == LARGEST * 5
-    assert made.to_json()["buckets"] == [[bounds_of(BUCKETS - 1)[0], 1]]
+    assert made.document()["buckets"] == [[bounds_of(BUCKETS - 1)[0], 1]]
 
 
 def test_counting_between() -> None:
@@ -124,4 +124,4 @@ def test_counting_between() -> None:
 )
 def test_another_document_is_refused(change: dict[str, object]) -> None:
     with pytest.raises((ValueError, TypeError, KeyError)):
-        Histogram.from_json({**of(1, 2).to_json(), **change})
+        Histogram.from_document({**of(1, 2).document(), **change})

@@ -58,7 +58,7 @@ SILENT = {"outcomes": Outcomes(sent=1, lost=1, sent_bytes=64), "latency": Histog
 
 
 def test_rates_and_latencies() -> None:
-    document = report().to_json()
+    document = report().document()
     assert (document["echoes_per_s"], document["sent_bits_per_s"], document["received_bits_per_s"]) == (2, 1600, 1600)
     assert document["latency_us"]["min"] == 100
     assert document["latency_us"]["p50"] == pytest.approx(200, rel=1 / 2048)
@@ -74,7 +74,7 @@ def test_no_reply_is_null_and_not_zero() -> None:
     silent = report(**SILENT)
     assert silent.no_reply
     assert not silent.ok
-    document = silent.to_json()
+    document = silent.document()
     assert document["echoes_per_s"] is None
     assert document["received_bits_per_s"] is None
     assert set(document["latency_us"].values()) == {None}
@@ -82,7 +82,7 @@ def test_no_reply_is_null_and_not_zero() -> None:
 
 
 def test_no_time_at_all_divides_nothing() -> None:
-    document = report(seconds=0.0, outcomes=Outcomes(), latency=Histogram()).to_json()
+    document = report(seconds=0.0, outcomes=Outcomes(), latency=Histogram()).document()
     assert document["echoes_per_s"] is None
     assert document["sent_bits_per_s"] is None
     json.dumps(document, allow_nan=False)
@@ -93,8 +93,8 @@ def test_datagrams_have_losses_that_are_no_failure() -> None:
     lossy = report(endpoint="udp://127.0.0.1:7", outcomes=outcomes, jitter_s=5e-6)
     assert lossy.loss == 0.3
     assert lossy.ok
-    assert lossy.to_json()["jitter_us"] == 5
-    assert lossy.to_json()["counts"]["duplicated"] == 1
+    assert lossy.document()["jitter_us"] == 5
+    assert lossy.document()["counts"]["duplicated"] == 1
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_is_not_ok(fields: dict[str, Any]) -> None:
 def test_the_limit(fields: dict[str, Any], by: str | None) -> None:
     made = report(**fields)
     assert made.limit.by == by
-    assert made.to_json()["measured_the_client"] is (by == "client")
+    assert made.document()["measured_the_client"] is (by == "client")
     assert made.limit.why
 
 
@@ -161,11 +161,11 @@ def test_intervals_are_merged_by_their_values() -> None:
     assert (whole.outcomes.echoed, whole.echoes_per_s, whole.client_cpu) == (4, 4, 0.5)
     assert whole.max_us == 40
     assert whole.p50_us == pytest.approx(20, rel=1 / 2048)
-    assert replace(whole, seconds=0.0).to_json()["echoes_per_s"] is None
+    assert replace(whole, seconds=0.0).document()["echoes_per_s"] is None
 
 
 def test_two_runs_side_by_side() -> None:
-    before = json.loads(json.dumps(report(supplied={**ASKED, "seconds": 5.0}).to_json()))
+    before = json.loads(json.dumps(report(supplied={**ASKED, "seconds": 5.0}).document()))
     after = report(latency=of_us(200, 400, 600, 800), against=check_document(before))
     comparison = after.compare()
     assert comparison is not None
@@ -175,9 +175,9 @@ def test_two_runs_side_by_side() -> None:
     assert "loss" not in by_name, "neither run knows it"
     assert comparison.differences == ("seconds: 5.0 before, 2.0 now",)
     assert (
-        report(against=report(**SILENT).to_json()).to_json()["comparison"]["figures"]["echoes_per_s"]["ratio"] is None
+        report(against=report(**SILENT).document()).document()["comparison"]["figures"]["echoes_per_s"]["ratio"] is None
     )
-    assert report().to_json()["comparison"] is None
+    assert report().document()["comparison"] is None
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"schema": "echowire.bench", "version": 2}, {"schema": "x"}])
@@ -201,7 +201,7 @@ def test_another_document_is_not_compared_with(document: object) -> None:
 )
 def test_a_document_whose_figures_are_none_is_not_compared_with(changed: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="no document of echowire bench"):
-        check_document({**report().to_json(), **changed})
+        check_document({**report().document(), **changed})
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_document_whose_figures_are_none_is_not_compared_with(changed: dict[st
 )
 def test_an_interval_has_null_for_what_its_load_does_not_tell(direction: str, is_stream: bool, known: set[str]) -> None:
     part = Interval(0.0, 1.0, False, Outcomes(), None, None, None, 0.5, direction, is_stream)
-    document = merge_intervals([(part, Histogram())]).to_json()
+    document = merge_intervals([(part, Histogram())]).document()
     assert {name for name in asdict(Outcomes()) if document[name] is not None} == known | {"sent_bytes"}
     assert (document["echoes_per_s"] is None) == ("echoed" not in known)
     assert (document["received_bits_per_s"] is None) == (direction == "send")
@@ -228,7 +228,7 @@ def test_what_came_while_it_warmed_up_is_a_reply() -> None:
     ended = report(seconds=0.0, outcomes=Outcomes(), latency=Histogram(), intervals=(warm,))
     assert not ended.no_reply
     assert ended.limit.why == "nothing was measured"
-    assert ended.to_json()["echoes_per_s"] is None
+    assert ended.document()["echoes_per_s"] is None
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_rate_of_bits_that_was_kept_or_not(direction: str, moved: int, by: str
     flowed = report(supplied=asked, outcomes=flow, latency=Histogram())
     if by == "rate":
         assert replace(flowed, cpu=Cpu(0.99, 0.99, 0.99, 0.99)).limit.by == "rate", "a busy host kept it"
-    assert flowed.rate_kept == flowed.to_json()["rate_kept"] == kept
+    assert flowed.rate_kept == flowed.document()["rate_kept"] == kept
     assert flowed.limit.by == by
     assert parse_condition("rate_kept<99%").holds(flowed) is (kept < 0.99)
 
@@ -263,13 +263,13 @@ def test_a_rate_of_bits_that_was_kept_or_not(direction: str, moved: int, by: str
 def test_a_source_that_was_not_compared_has_no_count_of_wrong_lines() -> None:
     asked = {**ASKED, "direction": "receive"}
     counts = [
-        report(supplied=asked, outcomes=Outcomes(received_bytes=500, compared_bytes=size, corrupted=0)).to_json()[
+        report(supplied=asked, outcomes=Outcomes(received_bytes=500, compared_bytes=size, corrupted=0)).document()[
             "counts"
         ]
         for size in (0, 500)
     ]
     assert [(each["compared_bytes"], each["corrupted"]) for each in counts] == [(0, None), (500, 0)]
-    assert report().to_json()["counts"]["compared_bytes"] is None
+    assert report().document()["counts"]["compared_bytes"] is None
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,11 @@ def test_every_probe_is_in_one_count() -> None:
     assert (target.duplicated, target.late) == (1, 1)
     assert target.loss == 0.5
     assert target.answers["unreachable", "host", "10.0.0.1"] == 1
-    assert json.dumps(target.to_json(), allow_nan=False)
+    assert json.dumps(target.document(), allow_nan=False)
 
 
 def test_what_was_not_measured_is_null() -> None:
-    document = target_of(answer(1, "no reply")).to_json()
+    document = target_of(answer(1, "no reply")).document()
     assert document["rtt_us"] == dict.fromkeys(document["rtt_us"])
     assert (document["jitter_us"], document["forward"], document["lost_forward"]) == (None, None, None)
     assert target_of(sent=0).loss is None
@@ -77,7 +77,7 @@ def test_a_delay_that_cannot_be_is_not_told() -> None:
     assert way.synchronised
     assert (way.delays.min_ns, way.error_ns) == (0, 100)
     way.add(-101, 100)
-    document = way.to_json()
+    document = way.document()
     assert document is not None
     assert not document["synchronised"]
     assert document["delay_us"]["min"] is None

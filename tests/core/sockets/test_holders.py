@@ -23,5 +23,5 @@ def test_holders_are_described_once_when_they_are_asked_for() -> None:
         ' users:(("a",pid=7,fd=3,user=root),("a",pid=7,fd=4,user=root),'
         '("od"\\nd",pid=9,fd=3,user=root,unit=it.service))'
     )
-    assert holders.get(3)[0].to_dict() == {"pid": 9, "fd": -1, "name": 'od"\nd', "user": "root", "unit": "it.service"}
+    assert holders.get(3)[0].document() == {"pid": 9, "fd": -1, "name": 'od"\nd', "user": "root", "unit": "it.service"}
     assert asked == [7, 9]

@@ -107,7 +107,7 @@ class Histogram:
         middles = np.array([sum(bounds_of(int(bucket))) / 2 for bucket in used])
         return int(self._counts[used[(middles >= low_ns) & (middles < high_ns)]].sum()) if used.size else 0
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The whole histogram: each bucket that counted something as its least value and its count."""
         used = np.flatnonzero(self._counts)
         return {
@@ -121,8 +121,8 @@ class Histogram:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Histogram:
-        """The histogram that `to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` on anything else."""
+    def from_document(cls, document: Mapping[str, Any]) -> Histogram:
+        """The histogram that `document` wrote. Raises `ValueError`, `KeyError` or `TypeError` on anything else."""
         made = cls()
         if document["precision_bits"] != PRECISION_BITS or document["unit"] != "ns":
             raise ValueError("a histogram of another precision or unit")
@@ -142,7 +142,7 @@ class Histogram:
         return self.count
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Histogram) and self.to_json() == other.to_json()
+        return isinstance(other, Histogram) and self.document() == other.document()
 
     __hash__ = None  # type: ignore[assignment]
 

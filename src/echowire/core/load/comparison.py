@@ -38,14 +38,14 @@ class Comparison:
     rows: tuple[Compared, ...]
     differences: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The comparison as a part of the document."""
         rows = {row.name: {"before": row.before, "after": row.after, "ratio": row.ratio} for row in self.rows}
         return {"figures": rows, "differences": list(self.differences)}
 
 
 def check_document(document: Any) -> Mapping[str, Any]:
-    """`document` itself, if it is one of `Report.to_json`. Raises `UsageError`."""
+    """`document` itself, if it is one of `Report.document`. Raises `UsageError`."""
     if not (
         isinstance(document, dict)
         and all(document.get(name) == value for name, value in SCHEMA.items())

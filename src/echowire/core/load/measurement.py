@@ -70,7 +70,7 @@ class Interval:
         """What went wrong in it."""
         return errors_of(self.outcomes)
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The interval as `--jsonl` and `--json` have it."""
         values = {item: getattr(self, item) for item in ("start_s", "seconds", "omitted", "p50_us", "p99_us", "max_us")}
         counts = known_counts(self.outcomes, self.direction, is_stream=self.is_stream)
@@ -259,10 +259,10 @@ class Report:
             differences.insert(0, f"endpoint: {before['endpoint']} before, {self.endpoint} now")
         return Comparison(tuple(known), tuple(differences))
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The document that `--json` prints and `--against` reads."""
         comparison = self.compare()
-        return {**self._figures(), "comparison": None if comparison is None else comparison.to_json()}
+        return {**self._figures(), "comparison": None if comparison is None else comparison.document()}
 
     def _figures(self) -> dict[str, Any]:
         limit = self.limit
@@ -292,8 +292,8 @@ class Report:
             "limit_why": limit.why,
             "measured_the_client": limit.by == "client",
             "conditions": dict(self.conditions),
-            "histogram": self.latency.to_json(),
-            "intervals": [interval.to_json() for interval in self.intervals],
+            "histogram": self.latency.document(),
+            "intervals": [interval.document() for interval in self.intervals],
             "tcp_info": [dict(info) for info in self.tcp_info],
         }
 

@@ -98,7 +98,7 @@ class Outcomes:
         return Outcomes(**asdict(self))
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Outcomes:
+    def from_document(cls, document: dict[str, Any]) -> Outcomes:
         """What `asdict` gave."""
         return cls(**document)
 

@@ -1,4 +1,4 @@
-"""What answers a probe, in a word, and who said it: the vocabulary of `ping` and `trace`. Pure."""
+"""What answers a probe, in a word, and who said it: the vocabulary of `ping` and `path`. Pure."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Answer:
         """Whether it counts as the reply of its probe: the target is up, in time, for the first time."""
         return self.word in UP and not self.duplicate and not self.late and not self.corrupted
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The answer as `--jsonl` has it: times in microseconds."""
         values = asdict(self)
         for name in ("rtt", "forward", "backward", "error"):

@@ -1,4 +1,4 @@
-"""A path as a trace found it: hop by hop who answers, how far, and what is only a router's own reluctance. Pure.
+"""A path as probes found it: hop by hop who answers, how far, and what is only a router's own reluctance. Pure.
 
 Routers limit how many errors they send, and answer late because they have better things to do. A hop that loses
 while one behind it does not has lost nothing of what passes it.
@@ -15,7 +15,7 @@ from echowire.core.figures.samples import Samples
 from echowire.core.probing.answers import UP, Answer
 from echowire.core.probing.statistics import ANSWERERS_MAX, Jitter, micro, times_json
 
-SCHEMA = {"schema": "echowire.trace", "version": 1}
+SCHEMA = {"schema": "echowire.path", "version": 1}
 
 
 class Hop:
@@ -75,7 +75,7 @@ class Hop:
 
 
 class Path:
-    """The hops of a trace as they are found."""
+    """The hops of a path as they are found."""
 
     def __init__(self, address: str, on_end: Callable[[int], object]) -> None:
         self._hops: dict[int, Hop] = {}
@@ -138,8 +138,8 @@ def judged_hops(hops: Sequence[Hop]) -> list[tuple[Hop, Judged]]:
 
 
 @dataclass(frozen=True, slots=True)
-class TraceReport:
-    """A trace: what was asked, what was in effect, and the path."""
+class PathReport:
+    """A path: what was asked, what was in effect, and the path."""
 
     target: str
     address: str
@@ -164,7 +164,7 @@ class TraceReport:
         """0 where the target was reached, else 1."""
         return 0 if self.reached else 1
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The document that `--json` prints."""
         return {
             **SCHEMA,

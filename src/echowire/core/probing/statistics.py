@@ -88,7 +88,7 @@ class OneWay:
         """Whether anything was measured."""
         return bool(self.unsynchronised or self.delays.count)
 
-    def to_json(self) -> dict[str, Any] | None:
+    def document(self) -> dict[str, Any] | None:
         """The delays; null where the protocol tells none."""
         if not self.jitter_or_delay:
             return None
@@ -231,7 +231,7 @@ class TargetStatistics:
         refused = sum(count for (_, _, by), count in self.answers.items() if by == "local")
         return bool(self.problem) or (self.sent > 0 and refused == self.sent)
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The target as `--json` has it."""
         return {
             "target": self.name,
@@ -251,8 +251,8 @@ class TargetStatistics:
             "jitter_us": micro(self.jitter.rfc3550_ns),
             "mean_difference_us": micro(self.jitter.mean_ns),
             "clocks": dict(self.clocks),
-            "forward": self.forward.to_json(),
-            "backward": self.backward.to_json(),
+            "forward": self.forward.document(),
+            "backward": self.backward.document(),
         }
 
 
@@ -296,7 +296,7 @@ class PingReport:
         """Whether every target answered and no condition failed the run."""
         return self.exit_status == 0
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The document that `--json` prints."""
         return {
             **SCHEMA,
@@ -308,7 +308,7 @@ class PingReport:
             "effective": dict(self.effective),
             "ghosts": self.ghosts,
             "conditions": dict(self.conditions),
-            "targets": [target.to_json() for target in self.targets],
+            "targets": [target.document() for target in self.targets],
         }
 
 

@@ -40,11 +40,11 @@ class SocketChange:
         """Bytes a second, both ways."""
         return self.rates.get("sent", 0.0) + self.rates.get("received", 0.0)
 
-    def to_dict(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The change as --jsonl has it: rates as `sent_bytes_per_s`."""
         named = {"sent": "sent_bytes_per_s", "received": "received_bytes_per_s", "retransmitted": "retransmitted_per_s"}
         rates = {named[name]: round(rate, 3) for name, rate in self.rates.items()}
-        return {"event": self.kind, "was": self.was, **rates, **self.row.to_dict()}
+        return {"event": self.kind, "was": self.was, **rates, **self.row.document()}
 
 
 class _Seen:

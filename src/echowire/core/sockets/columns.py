@@ -30,7 +30,7 @@ class Mark:
     def __init__(self, name: str, why: str) -> None:
         self.name, self.why = name, why
 
-    def to_dict(self) -> dict[str, str]:
+    def document(self) -> dict[str, str]:
         """The mark as JSON has it."""
         return {"mark": self.name, "why": self.why}
 
@@ -114,7 +114,7 @@ def _inet(names: Names) -> Derived:
         "user": (("_uid", "inode"), lambda uid, inode: names.user[uid] if inode else None),
         "v6only": (("_v6only",), bool),
         "cgroup": (("_cgroup",), lambda number: names.cgroup[number] if number else None),
-        "marks": (("_cookie",), lambda cookie: [mark.to_dict() for mark in names.marks.get(cookie, ())]),
+        "marks": (("_cookie",), lambda cookie: [mark.document() for mark in names.marks.get(cookie, ())]),
         **_shared(names),
     }
 
@@ -134,7 +134,7 @@ def _holders_json(inode: int, names: Names) -> list[dict[str, object]] | None:
     """Who holds the socket; None where that may not be seen, empty where nobody does."""
     assert names.holders is not None
     found = names.holders.get(inode)
-    return None if inode and not found and not names.sees_all else [one.to_dict() for one in found]
+    return None if inode and not found and not names.sees_all else [one.document() for one in found]
 
 
 def _unix(names: Names) -> Derived:

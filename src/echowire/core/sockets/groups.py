@@ -34,7 +34,7 @@ class SocketGroup:
         self.states: dict[str, int] = {}
         self.totals = dict.fromkeys(TOTALS, 0)
 
-    def to_dict(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The group as JSON has it."""
         return {"key": self.key, "sockets": self.count, "states": self.states, **self.totals}
 
@@ -116,7 +116,7 @@ class SocketSummary:
         """All of them."""
         return sum(sum(states.values()) for states in self.by_kind.values())
 
-    def to_dict(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The summary as JSON has it."""
         return {"total": self.total, "kinds": self.by_kind, "families": self.by_family, "tcp_orphans": self.orphans}
 

@@ -31,7 +31,7 @@ class Holder:
     def __init__(self, process: Person, fd: int) -> None:
         self.process, self.fd = process, fd
 
-    def to_dict(self) -> dict[str, object]:
+    def document(self) -> dict[str, object]:
         """The holder as JSON has it."""
         who = self.process
         return {"pid": who.pid, "fd": self.fd, "name": who.name, "user": who.user, "unit": who.unit or None}

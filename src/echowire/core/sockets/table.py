@@ -44,7 +44,7 @@ class SocketRow:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a row cannot be changed")
 
-    def to_dict(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """Every column that this socket has; what is not known is None."""
         return {name: self[name] for name in self._reader.columns(self._block)}
 
@@ -114,7 +114,7 @@ class SocketTable:
         """Every socket with all of its columns, as JSON has it."""
         return [row for block in self.blocks for row in self.reader.dicts(block)]
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The document of `--json`."""
         return {
             "schema": SCHEMA,

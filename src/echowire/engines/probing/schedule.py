@@ -77,7 +77,7 @@ class Rounds:
 
 
 class HopRounds:
-    """A trace's: every time to live in turn, `count` times (None: without end), up to where the target answers.
+    """A path's: every time to live in turn, `count` times (None: without end), up to where the target answers.
 
     Nobody is waited for within a round; `reached` is set by who hears the target answer, and cuts what is left.
     """

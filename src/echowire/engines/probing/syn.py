@@ -1,4 +1,4 @@
-"""TCP SYNs from raw sockets: all probes of a trace at once with the same ports, which no connecting socket can do.
+"""TCP SYNs from raw sockets: all probes of a path at once with the same ports, which no connecting socket can do.
 
 The ports are reserved by sockets that are bound and never used, so that no other program's connection is mistaken
 for a probe. Whoever answers a SYN with SYN and ACK is reset at once by the kernel, which knows of no connection.

@@ -39,5 +39,8 @@ def answered(case: Case) -> Explanation | None:
         most = f"packets of more than {icmp.mtu:,} bytes do" if icmp.mtu else "a packet so large does"
         return f"{said}: {most} not pass it.", "Send less at once, or allow fragmentation."
     if kind == "hops":
-        return f"{said}: the packet met too many routers, or a loop of routes.", "Trace the path, or allow more hops."
+        return (
+            f"{said}: the packet met too many routers, or a loop of routes.",
+            "Look at the path, or allow more hops.",
+        )
     return f"{said}: {case.host} does not speak this protocol.", "Use another transport."

@@ -1,6 +1,6 @@
-"""trace and path_mtu: which way it goes, and how large a packet may be on it.
+"""path and path_mtu: which way it goes, and how large a packet may be on it.
 
-    for hop in echowire.trace("192.0.2.1").hops:
+    for hop in echowire.path("192.0.2.1").hops:
         print(hop.number, hop.addresses, hop.loss)
 
     echowire.path_mtu("192.0.2.1").mtu
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from echowire.core.probing.answers import Answer
 from echowire.core.probing.echo_data import DATA_MAX
-from echowire.core.probing.path import Path, TraceReport
+from echowire.core.probing.path import Path, PathReport
 from echowire.core.probing.targets import expand_targets
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.flows import FlowsProber
@@ -42,9 +42,9 @@ from echowire.verbs.ping import (
     random_bits,
 )
 
-TraceKind: TypeAlias = Literal["icmp", "udp", "tcp"]
+PathProbe: TypeAlias = Literal["icmp", "udp", "tcp"]
 
-TRACE_PORTS: Mapping[TraceKind, int] = {"icmp": 0, "udp": 33434, "tcp": 443}
+PATH_PORTS: Mapping[PathProbe, int] = {"icmp": 0, "udp": 33434, "tcp": 443}
 """traceroute's first port for UDP, where nothing is expected to listen; HTTPS's, which firewalls let pass."""
 
 MOST_HOPS = 64
@@ -59,16 +59,10 @@ LEAST_PACKET: Mapping[Family, int] = {4: 28 + 16, 6: 1280}
 MTU_TRIES = 3
 
 
-class Traced(TraceReport):
-    """What `trace` returns: `echowire.core.probing.path.TraceReport`, under its public name."""
-
-    __slots__ = ()
-
-
-def trace(
+def path(
     target: str,
     *,
-    probe: TraceKind = "icmp",
+    probe: PathProbe = "icmp",
     port: int | None = None,
     count: int | None = 3,
     interval_s: float = 0.5,
@@ -84,7 +78,7 @@ def trace(
     on_begin: Callable[[Path, Mapping[str, Any]], object] | None = None,
     on_answer: Callable[[Answer], object] | None = None,
     on_idle: Callable[[], object] | None = None,
-) -> Traced:
+) -> PathReport:
     """Find the path to `target`: `count` probes (None: until Ctrl-C) for each hop, all hops at a time.
 
     With `flows` of 1 all probes look alike to routers that balance by flow, so that they take one path; with more,
@@ -97,7 +91,7 @@ def trace(
     if (count is not None and count < 1) or interval_s < 0 or wait_s <= 0:
         raise UsageError("count and wait must be above 0, and the interval not below")
     data = _data_size(probe, size)
-    at = _one_target(target, probe, port_of(probe, port, TRACE_PORTS), family)
+    at = _one_target(target, probe, port_of(probe, port, PATH_PORTS), family)
     options = probe_options(source, None, tos, fragments)
     start = time.monotonic_ns()
     rounds = HopRounds(at, data, count, (first_hop, max_hops), flows, round(interval_s * 1e9), start)
@@ -105,15 +99,15 @@ def trace(
     def ended_at(hop: int) -> None:
         rounds.reached = hop
 
-    path = Path(at.address, ended_at)
-    flight = Flight(1, round(wait_s * 1e9), _both(path.take, on_answer))
+    found = Path(at.address, ended_at)
+    flight = Flight(1, round(wait_s * 1e9), _both(found.take, on_answer))
     with explaining():
-        prober, flow = _trace_prober(probe, flight, at, options, flows)
+        prober, flow = _path_prober(probe, flight, at, options, flows)
     effective = {"probe": probe, "port": at.sockaddr[1] or None, "flow": flow, "flows": flows, "size": data}
     run = Run(flight, {at.family: prober}, rounds, on_idle=on_idle)
     started_ns = time.time_ns()
     if on_begin is not None:
-        on_begin(path, {**effective, "address": at.address})
+        on_begin(found, {**effective, "address": at.address})
     with interruptible(run) as interrupted, explaining():
         ended: str = run.run()
     supplied = {
@@ -128,11 +122,11 @@ def trace(
         "flows": flows,
         "size": size,
     }
-    return Traced(
+    return PathReport(
         target,
         at.address,
-        path.hops,
-        path.reached,
+        found.hops,
+        found.reached,
         flow,
         supplied,
         effective,
@@ -165,7 +159,7 @@ class PathMtu:
         """0 where it is known, else 1."""
         return 0 if self.mtu is not None else 1
 
-    def to_json(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """The document that `--json` prints."""
         return {"schema": "echowire.path_mtu", "version": 1, **asdict(self), "told_by": self.told_by or None,
                 "lost_after": self.lost_after or None}  # fmt: skip
@@ -185,7 +179,7 @@ def path_mtu(
     """Find the largest packet that comes to `target` and back unfragmented, by echoes of many sizes at a time.
 
     It needs no router to say why a packet was dropped, and believes none that does before it has tried. Raises as
-    `trace` does.
+    `path` does.
     """
     if probe not in ("icmp", "udp"):
         raise UsageError("the size of packets is found by ICMP or UDP echoes")
@@ -205,7 +199,7 @@ def path_mtu(
 
     flight = Flight(1, round(wait_s * 1e9), _both(take, on_answer))
     with explaining():
-        prober, _ = _trace_prober(probe, flight, at, options, 1)
+        prober, _ = _path_prober(probe, flight, at, options, 1)
     run = Run(flight, {at.family: prober}, search)
     with interruptible(run), explaining():
         run.run()
@@ -217,10 +211,10 @@ def path_mtu(
     return PathMtu(target, at.address, mtu, told_by, black_hole, after, seconds, sum(flight.sent))
 
 
-def _lost_after(target: str, size: int, probe: TraceKind, port: int | None, family: Family | None, source: str) -> str:
+def _lost_after(target: str, size: int, probe: PathProbe, port: int | None, family: Family | None, source: str) -> str:
     """The last router that a packet too large still came to."""
     try:
-        found = trace(
+        found = path(
             target,
             probe=probe,
             port=port,
@@ -249,18 +243,18 @@ def _both(take: Callable[[Answer], object], on_answer: Callable[[Answer], object
     return tell
 
 
-def _data_size(probe: TraceKind, size: int | None) -> int:
-    if probe not in TRACE_PORTS:
-        raise UsageError(f"a path is traced by {', '.join(TRACE_PORTS)}")
+def _data_size(probe: PathProbe, size: int | None) -> int:
+    if probe not in PATH_PORTS:
+        raise UsageError(f"a path is found by {', '.join(PATH_PORTS)}")
     if size is None and probe != "tcp":
         return DEFAULT_SIZE
     found = check_size(probe, size)
     if probe == "icmp" and found < 18:
-        raise UsageError("a trace needs 18 bytes of data to be known again")
+        raise UsageError("a path needs 18 bytes of data to be known again")
     return found
 
 
-def _one_target(target: str, probe: TraceKind, port: int, family: Family | None) -> Target:
+def _one_target(target: str, probe: PathProbe, port: int, family: Family | None) -> Target:
     names = list(expand_targets([target], ports=probe != "icmp"))
     if len(names) != 1:
         raise UsageError("one target at a time")
@@ -268,9 +262,7 @@ def _one_target(target: str, probe: TraceKind, port: int, family: Family | None)
     return found.targets[0]
 
 
-def _trace_prober(
-    probe: TraceKind, flight: Flight, at: Target, options: ProbeOptions, flows: int
-) -> tuple[Prober, str]:
+def _path_prober(probe: PathProbe, flight: Flight, at: Target, options: ProbeOptions, flows: int) -> tuple[Prober, str]:
     """What sends the probes, and what becomes of their flow."""
     run = random_bits(64)
     flow = "constant" if flows == 1 else "varied"

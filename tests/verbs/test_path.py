@@ -1,4 +1,4 @@
-"""`echowire.trace` and `echowire.path_mtu` along a chain of five hosts, with branches, silence and black holes."""
+"""`echowire.path` and `echowire.path_mtu` along a chain of five hosts, with branches, silence and black holes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ WAY = ["10.77.0.2", "10.77.1.2", "10.77.2.2", FAR]
 WAY6 = ["fd77::2", "fd77:0:0:1::2", "fd77:0:0:2::2", FAR6]
 
 
-def traced(host: Namespace, target: str, **how: Any) -> echowire.Traced:
+def path_to(host: Namespace, target: str, **how: Any) -> echowire.PathReport:
     with host.inside():
-        return echowire.trace(target, **{"interval_s": 0.05, "wait_s": 0.5, "max_hops": 12, **how})
+        return echowire.path(target, **{"interval_s": 0.05, "wait_s": 0.5, "max_hops": 12, **how})
 
 
-def ways(found: echowire.Traced) -> list[list[str]]:
+def ways(found: echowire.PathReport) -> list[list[str]]:
     return [hop.addresses for hop in found.hops]
 
 
@@ -29,7 +29,7 @@ def ways(found: echowire.Traced) -> list[list[str]]:
 @pytest.mark.parametrize(("target", "way"), [(FAR, WAY), (FAR6, WAY6)])
 def test_the_chain(hosts: tuple[Namespace, ...], probe: str, target: str, way: list[str], datagram: bool) -> None:
     hosts[0].sysctl("net.ipv4.ping_group_range", "0 2147483647" if datagram else "1 0")
-    found = traced(hosts[0], target, probe=probe)
+    found = path_to(hosts[0], target, probe=probe)
     assert ways(found) == [[address] for address in way]
     assert found.reached
     assert found.exit_status == 0
@@ -44,7 +44,7 @@ def test_tcp_where_something_listens(hosts: tuple[Namespace, ...]) -> None:
     with hosts[4].socket() as sock:
         sock.bind((FAR, 4433))
         sock.listen()
-        found = traced(hosts[0], f"{FAR}:4433", probe="tcp")
+        found = path_to(hosts[0], f"{FAR}:4433", probe="tcp")
         assert ways(found) == [[address] for address in WAY]
         assert found.hops[-1].said == [("reply", "")]
 
@@ -53,8 +53,8 @@ def test_tcp_without_the_right_to_raw_sockets(hosts: tuple[Namespace, ...], monk
     def refused(*_: object) -> None:
         raise echowire.OperationError("socket", "raw TCP", 1, "Operation not permitted")
 
-    monkeypatch.setattr("echowire.verbs.trace.SynProber", refused)
-    found = traced(hosts[0], FAR, probe="tcp")
+    monkeypatch.setattr("echowire.verbs.path.SynProber", refused)
+    found = path_to(hosts[0], FAR, probe="tcp")
     assert ways(found) == [[address] for address in WAY]
     assert found.flow == "varied"
 
@@ -62,17 +62,17 @@ def test_tcp_without_the_right_to_raw_sockets(hosts: tuple[Namespace, ...], monk
 @pytest.mark.parametrize("probe", ["icmp", "udp", "tcp"])
 def test_a_router_that_is_silent_loses_nothing(hosts: tuple[Namespace, ...], probe: str) -> None:
     hosts[2].nft("add rule inet test output icmp type time-exceeded drop")
-    found = traced(hosts[0], FAR, probe=probe)
+    found = path_to(hosts[0], FAR, probe=probe)
     assert ways(found) == [[WAY[0]], [], [WAY[2]], [FAR]]
-    document = found.to_json()
+    document = found.document()
     assert [hop["silent"] for hop in document["hops"]] == [False, True, False, False]
     assert [hop["path_loss"] for hop in document["hops"]] == [0] * 4
 
 
 def test_a_router_that_limits_its_errors_is_marked(hosts: tuple[Namespace, ...]) -> None:
     hosts[2].nft("add rule inet test output icmp type time-exceeded limit rate over 1/minute burst 2 packets drop")
-    found = traced(hosts[0], FAR, count=6)
-    hops = found.to_json()["hops"]
+    found = path_to(hosts[0], FAR, count=6)
+    hops = found.document()["hops"]
     assert [hop["lost"] for hop in hops] == [0, 4, 0, 0]
     assert [hop["rate_limited"] for hop in hops] == [False, True, False, False]
     assert [hop["path_loss"] for hop in hops] == [0] * 4
@@ -81,8 +81,8 @@ def test_a_router_that_limits_its_errors_is_marked(hosts: tuple[Namespace, ...])
 def test_loss_that_goes_on_is_the_paths(hosts: tuple[Namespace, ...]) -> None:
     """Whatever host 2 is to forward or to receive is dropped every other time."""
     hosts[2].nft("add rule inet test forward ip daddr 10.77.3.2 numgen inc mod 2 1 drop")
-    found = traced(hosts[0], FAR, count=10)
-    hops = found.to_json()["hops"]
+    found = path_to(hosts[0], FAR, count=10)
+    hops = found.document()["hops"]
     assert [hop["lost"] for hop in hops[:2]] == [0, 0]
     assert sum(hop["lost"] for hop in hops[2:]) == 10
     assert not any(hop["rate_limited"] for hop in hops if hop["path_loss"])
@@ -90,7 +90,7 @@ def test_loss_that_goes_on_is_the_paths(hosts: tuple[Namespace, ...]) -> None:
 
 def test_a_firewall_ends_the_path(hosts: tuple[Namespace, ...]) -> None:
     hosts[2].nft("add rule inet test forward ip daddr 10.77.3.2 reject with icmp type admin-prohibited")
-    found = traced(hosts[0], FAR)
+    found = path_to(hosts[0], FAR)
     assert ways(found) == [[WAY[0]], [WAY[1]], [WAY[1]]]
     assert found.hops[-1].said == [("filtered", "")]
     assert (found.reached, found.exit_status) == (False, 1)
@@ -98,7 +98,7 @@ def test_a_firewall_ends_the_path(hosts: tuple[Namespace, ...]) -> None:
 
 def test_a_firewall_that_drops_ends_it_in_silence(hosts: tuple[Namespace, ...]) -> None:
     hosts[2].nft("add rule inet test forward ip daddr 10.77.3.2 drop")
-    found = traced(hosts[0], FAR, count=1)
+    found = path_to(hosts[0], FAR, count=1)
     assert ways(found) == [[WAY[0]], [WAY[1]]]
     assert not found.reached
 
@@ -126,10 +126,10 @@ def test_branches_show_when_flows_vary(probe: str) -> None:
         left.ip("route add 10.1.0.0/24 via 10.2.0.1")
         right.ip("route add 10.1.0.0/24 via 10.3.0.1")
         server.ip("route add 10.1.0.0/24 via 10.4.0.1")
-        one = traced(client, "10.9.9.9", probe=probe, count=8)
+        one = path_to(client, "10.9.9.9", probe=probe, count=8)
         assert len(one.hops[1].addresses) == 1
         assert (one.flow, one.reached) == ("constant", True)
-        many = traced(client, "10.9.9.9", probe=probe, count=16, flows=16)
+        many = path_to(client, "10.9.9.9", probe=probe, count=16, flows=16)
         assert sorted(many.hops[1].addresses) == ["10.2.0.2", "10.3.0.2"]
         assert (many.flow, many.reached) == ("varied", True)
 
@@ -184,7 +184,7 @@ def test_the_mtu_to_nobody(hosts: tuple[Namespace, ...]) -> None:
 
 def test_what_cannot_be() -> None:
     with pytest.raises(NameResolutionError):
-        echowire.trace("nosuch.invalid")
+        echowire.path("nosuch.invalid")
     for wrong in ({"flows": 0}, {"max_hops": 300}, {"probe": "stamp"}, {"count": 0}, {"size": 3}):
         with pytest.raises(UsageError):
-            echowire.trace("127.0.0.1", **wrong)
+            echowire.path("127.0.0.1", **wrong)
