@@ -5,13 +5,13 @@ The public names, and the room that each lives in:
     serve, Server                       verbs/serve.py      bind and serve, in a thread, until stopped
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
-    bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
+    bench, Load, Measurement            verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
     ObjectExport, StreamExport …        verbs/exports.py    what a capture carried, as files
     fields                              verbs/fields.py     the reference of all fields
     sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
-    ping, Pinged                        verbs/ping.py       is it there, how far, how steady, and who says no
-    path, path_mtu, PathReport          verbs/path.py       which way it goes, and how large a packet may be
+    ping, Probing, Pinged               verbs/ping.py       is it there, how far, how steady, and who says no
+    path, path_mtu, PathProbing …       verbs/path.py       which way it goes, and how large a packet may be
     capture, LivePackets, LiveCapture   verbs/capture.py    packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
@@ -57,6 +57,7 @@ _HOME = {
     "Exchange": "verbs.call",
     "Peer": "verbs.call",
     "call": "verbs.call",
+    "Load": "core.load.options",
     "Measurement": "verbs.bench",
     "bench": "verbs.bench",
     "Capture": "verbs.read",
@@ -85,8 +86,10 @@ _HOME = {
     "FieldLines": "core.views.field_lines",
     "LineFormat": "core.views.field_lines",
     "Pinged": "verbs.ping",
+    "Probing": "core.probing.options",
     "ping": "verbs.ping",
     "PathMtu": "verbs.path",
+    "PathProbing": "core.probing.options",
     "PathReport": "core.probing.path",
     "path_mtu": "verbs.path",
     "path": "verbs.path",
@@ -116,6 +119,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.core.captures.interfaces import NetworkInterface
     from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+    from echowire.core.load.options import Load
+    from echowire.core.probing.options import PathProbing, Probing
     from echowire.core.probing.path import PathReport
     from echowire.core.probing.targets import count_targets, has_range, read_target_file
     from echowire.core.reports.http_objects import HttpObject
@@ -202,6 +207,7 @@ __all__ = [
     "LiveLadder",
     "LivePackets",
     "LiveRows",
+    "Load",
     "Measurement",
     "NameResolutionError",
     "NetworkInterface",
@@ -210,9 +216,11 @@ __all__ = [
     "ObjectExport",
     "OperationError",
     "PathMtu",
+    "PathProbing",
     "PathReport",
     "Peer",
     "Pinged",
+    "Probing",
     "ProtocolError",
     "Reading",
     "Refused",
