@@ -2,7 +2,7 @@
 
 The public names, and the room that each lives in:
 
-    serve, Server                       verbs/serve.py      bind and serve, in a thread, until stopped
+    serve, Serving, Server              verbs/serve.py      bind and serve, in a thread, until stopped
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     bench, Load, Measurement            verbs/bench.py      put a load on an echo or a sink, and say what came of it
@@ -12,7 +12,7 @@ The public names, and the room that each lives in:
     sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
     ping, Probing, Pinged               verbs/ping.py       is it there, how far, how steady, and who says no
     path, path_mtu, PathProbing …       verbs/path.py       which way it goes, and how large a packet may be
-    capture, LivePackets, LiveCapture   verbs/capture.py    packets as they come by, written, decoded, asked
+    capture, LivePackets, LiveCapture …  verbs/capture.py   packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       core/units.py       quantities as people write them
@@ -52,6 +52,7 @@ _HOME = {
     "format_duration": "core.units",
     "format_size": "core.units",
     "Server": "verbs.serve",
+    "Serving": "verbs.serve",
     "raise_open_file_limit": "verbs.file_limit",
     "serve": "verbs.serve",
     "Exchange": "verbs.call",
@@ -71,6 +72,7 @@ _HOME = {
     "ViewForm": "core.views.view",
     "FieldReference": "verbs.fields",
     "fields": "verbs.fields",
+    "Capturing": "verbs.live_capture",
     "CaptureCounters": "core.captures.limits",
     "CaptureLimits": "core.captures.limits",
     "field_texts": "core.views.field_lines",
@@ -173,11 +175,11 @@ if TYPE_CHECKING:
     from echowire.verbs.exports import ObjectExport, StreamExport
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.file_limit import raise_open_file_limit
-    from echowire.verbs.live_capture import LiveCapture
+    from echowire.verbs.live_capture import Capturing, LiveCapture
     from echowire.verbs.path import PathMtu, path, path_mtu
     from echowire.verbs.ping import Pinged, ping
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
-    from echowire.verbs.serve import Server, serve
+    from echowire.verbs.serve import Server, Serving, serve
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
     from echowire.verbs.sockets import SocketInquiry, sockets
 
@@ -189,6 +191,7 @@ __all__ = [
     "CaptureCounters",
     "CaptureLimits",
     "CaptureWarning",
+    "Capturing",
     "Closed",
     "Conversation",
     "EchowireError",
@@ -228,6 +231,7 @@ __all__ = [
     "Rotation",
     "Scanned",
     "Server",
+    "Serving",
     "SocketChange",
     "SocketEvent",
     "SocketEvents",

@@ -93,13 +93,8 @@ def ping(
     opened, facts = open_probers(asked.probe, flight, looked_up.targets, leaving, stamp_key)
     start = time.monotonic_ns()
     rounds = _rounds(looked_up.targets, asked, start)
-    effective = {
-        **facts,
-        "targets": len(statistics),
-        "interval_s": rounds.round_ns / 1e9,
-        "apart_s": rounds.apart_ns / 1e9,
-        "size": asked.data_bytes,
-    }
+    times = {"interval_s": rounds.round_ns / 1e9, "apart_s": rounds.apart_ns / 1e9}
+    effective = {**facts, "targets": len(statistics), **times, "size": asked.data_bytes}
     deadline = None if asked.deadline_s is None else start + round(asked.deadline_s * 1e9)
     run = Run(flight, opened, rounds, deadline_ns=deadline, on_idle=on_idle)
     started_ns = time.time_ns()

@@ -15,10 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 from echowire.core.probing.stamp import ErrorEstimate
 from echowire.core.probing.stamp_reflector import Reflector
@@ -100,84 +100,122 @@ class Server:
         self.wait()
 
 
+class ServingOptions(TypedDict, total=False):
+    """The fields of `Serving`, as keywords."""
+
+    service: str
+    handler: Handler | str | None
+    engine: str
+    workers: int
+    limits: Limits | Mapping[str, Any] | None
+    tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None
+    family: Family | None
+    stamp_key: str | os.PathLike[str] | None
+    stamp_stateless: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What is to be served, and how. Making one raises `UsageError` for what cannot be."""
+
+    service: str = "echo"
+    handler: Handler | str | None = None
+    """A blocking function of a connected socket, instead of the service; or `module:function`, which `workers` above
+    1 need."""
+    engine: str = "auto"
+    workers: int = 1
+    """Processes that share the port."""
+    limits: Limits | Mapping[str, Any] | None = None
+    """A mapping has those that differ from the defaults, which are stricter beyond loopback."""
+    tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None
+    """A certificate's and a key's PEM file."""
+    family: Family | None = None
+    stamp_key: str | os.PathLike[str] | None = None
+    """A file whose bytes are the key of the service `stamp`'s authenticated mode."""
+    stamp_stateless: bool = False
+    """Have the service `stamp` keep no count of sessions."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"{self.workers} workers cannot serve; give 1 or more")
+        if self.workers > 1 and not isinstance(self.handler, str | None):
+            raise UsageError("workers are other processes: name the handler as 'module:function'")
+
+
 def serve(
     *endpoints: str | Endpoint,
-    service: str = "echo",
-    handler: Handler | str | None = None,
-    engine: str = "auto",
-    workers: int = 1,
-    limits: Limits | Mapping[str, Any] | None = None,
-    tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
-    family: Family | None = None,
+    serving: Serving | None = None,
     inherited: Mapping[str, str] | None = None,
-    stamp_key: str | os.PathLike[str] | None = None,
-    stamp_stateless: bool = False,
     on_event: OnEvent | None = None,
     background: bool = True,
+    **options: Unpack[ServingOptions],
 ) -> Server:
     """Serve `endpoints` (`127.0.0.1:12345`, TCP and UDP, if none are given) and return the running server.
 
-    An endpoint without a scheme is TCP and UDP on one port; with `tls` it is TLS, with `handler` TCP alone.
-    `handler` is a blocking function of a connected socket, or `module:function`, which `workers` above 1 need.
-    `limits` may be a mapping of those that differ from the defaults, which are stricter beyond loopback.
-    `tls` is a certificate's and a key's PEM file. `inherited` is the environment in which LISTEN_FDS may hand
-    over sockets. `stamp_key` is a file whose bytes are the key of the service `stamp`'s authenticated mode;
-    `stamp_stateless` has it keep no count of sessions. `on_event` is called in the server's own threads. Without
-    `background` nothing is served until `wait` is called, and then in the thread that calls it: a process of one
-    thread is a little faster. Raises `UsageError`, `OperationError` and `NameResolutionError`; nothing is left
-    open then.
+    An endpoint without a scheme is TCP and UDP on one port; with `tls` it is TLS, with `handler` TCP alone. What is
+    served, and how, is said by keyword, each a field of `Serving`, or by a `serving` of which the keywords change
+    some: `service`, `handler`, `engine`, `workers`, `limits`, `tls` and the others. `inherited` is the environment in
+    which LISTEN_FDS may hand over sockets. `on_event` is called in the server's own threads. Without `background`
+    nothing is served until `wait` is called, and then in the thread that calls it: a process of one thread is a
+    little faster. Raises `UsageError`, `OperationError` and `NameResolutionError`; nothing is left open then.
     """
-    if workers < 1:
-        raise UsageError(f"{workers} workers cannot serve; give 1 or more")
-    bare_service = service_of(service, stamp_key, stateless=stamp_stateless)
-    function = load_handler(handler) if isinstance(handler, str) else handler
-    if workers > 1 and function is not None and not isinstance(handler, str):
-        raise UsageError("workers are other processes: name the handler as 'module:function'")
-    context = server_context(*tls) if tls else None
+    asked = replace(serving or Serving(), **options)
+    service = service_of(asked.service, asked.stamp_key, stateless=asked.stamp_stateless)
+    handler = load_handler(asked.handler) if isinstance(asked.handler, str) else asked.handler
+    context = server_context(*asked.tls) if asked.tls else None
     listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
     try:
         if not listeners:
             for group in endpoint_groups(
-                endpoints, tls=context is not None, streams_only=function is not None, service=bare_service
+                endpoints, tls=context is not None, streams_only=handler is not None, service=service
             ):
                 with explaining(group[0]):
-                    listeners += open_listeners([group], family=family, tls=context, reuse_port=workers > 1)
-        if function is not None and not all(listener.endpoint.is_stream for listener in listeners):
-            raise UsageError("a handler serves connections, and datagrams have none; give TCP, TLS or Unix endpoints")
-        if bare_service.flow is Flow.REFLECT and not all(at.endpoint.transport == "udp" for at in listeners):
-            raise UsageError("STAMP is spoken over UDP; give a UDP endpoint, as in udp://:862")
-        if not isinstance(limits, Limits):
-            exposed = any(listener.reachable for listener in listeners)
-            limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
-        job = Job(listeners, bare_service, function, limits)
-        kind, why = choose(engine, job)
+                    listeners += open_listeners([group], family=asked.family, tls=context, reuse_port=asked.workers > 1)
+        job = _job(listeners, service, handler, asked.limits)
+        kind, why = choose(asked.engine, job)
         done = Summary()
         report = _reporter(on_event, done)
         for listener in listeners:
-            report(
-                Listening(
-                    time_ns=time.time_ns(), endpoint=listener.endpoint, engine=kind.name, service=job.service_name
-                )
-            )
+            at = listener.endpoint
+            report(Listening(time_ns=time.time_ns(), endpoint=at, engine=kind.name, service=job.service_name))
         bound = [listener.endpoint for listener in listeners]
         running: Running
-        if workers > 1:
-            order = Order(
-                engine=kind.name,
-                service=service,
-                handler=handler if isinstance(handler, str) else None,
-                limits=limits,
-                tls=(os.fspath(tls[0]), os.fspath(tls[1])) if tls else None,
-                stamp_key=os.fspath(stamp_key) if stamp_key is not None else None,
-                stamp_stateless=stamp_stateless,
-            )
-            running = WorkerGroup(order, listeners, family, workers, report)
+        if asked.workers > 1:
+            order = _order(asked, kind.name, job.limits)
+            running = WorkerGroup(order, listeners, asked.family, asked.workers, report)
         else:
             running = _OneEngine(kind(job, report), background=background)
     except BaseException:
         close_all(listeners)
         raise
     return Server(bound, kind.name, why, running, done)
+
+
+def _job(
+    listeners: list[Listener], service: Service, handler: Handler | None, limits: Limits | Mapping[str, Any] | None
+) -> Job:
+    """What an engine is to do. Raises `UsageError` where the endpoints are not what is served on."""
+    if handler is not None and not all(listener.endpoint.is_stream for listener in listeners):
+        raise UsageError("a handler serves connections, and datagrams have none; give TCP, TLS or Unix endpoints")
+    if service.flow is Flow.REFLECT and not all(listener.endpoint.transport == "udp" for listener in listeners):
+        raise UsageError("STAMP is spoken over UDP; give a UDP endpoint, as in udp://:862")
+    if not isinstance(limits, Limits):
+        exposed = any(listener.reachable for listener in listeners)
+        limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
+    return Job(listeners, service, handler, limits)
+
+
+def _order(asked: Serving, engine: str, limits: Limits) -> Order:
+    """What a worker process is told."""
+    return Order(
+        engine=engine,
+        service=asked.service,
+        handler=asked.handler if isinstance(asked.handler, str) else None,
+        limits=limits,
+        tls=(os.fspath(asked.tls[0]), os.fspath(asked.tls[1])) if asked.tls else None,
+        stamp_key=os.fspath(asked.stamp_key) if asked.stamp_key is not None else None,
+        stamp_stateless=asked.stamp_stateless,
+    )
 
 
 class _OneEngine:
