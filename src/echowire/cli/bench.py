@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import echowire
-from echowire import EchowireError, Endpoint, UsageError, format_size, parse_rate, parse_size
+from echowire import Endpoint, UsageError, format_size, parse_rate, parse_size
 from echowire.cli.bench_report import Report
 from echowire.cli.common import (
     DURATION,
@@ -20,6 +20,7 @@ from echowire.cli.common import (
     family_of,
     join_host_port,
     pass_environment,
+    refuse_two_forms,
 )
 
 LARGEST_DOCUMENT = 64 << 20
@@ -153,13 +154,12 @@ def command(env: Environment, /, **options: Any) -> int:
 
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Measure, and print; the exit status."""
-    if options["as_json"] and options["jsonl"]:
-        raise UsageError("--json is one document, --jsonl a line an interval; give one of them")
+    refuse_two_forms(options, "an interval")
     endpoint = _endpoint(options)
     report = Report(env, options, endpoint)
     direction = _direction(options)
     per_s, bits_per_s = _rates(options["rate"], endpoint, direction)
-    try:
+    with report:
         measured = echowire.bench(
             endpoint,
             connections=options["connections"],
@@ -189,9 +189,6 @@ def run(env: Environment, options: dict[str, Any]) -> int:
             against=_earlier(options["against"]),
             on_interval=report.interval,
         )
-    except EchowireError as error:
-        report.failed(error)
-        raise
     report.conclude(measured)
     return 0 if measured.ok else 1
 

@@ -27,6 +27,7 @@ from echowire.cli.common import (
     join_host_port,
     pass_environment,
     printable,
+    refuse_two_forms,
 )
 
 DEFAULT_SIZE = 64
@@ -101,8 +102,7 @@ class Calling:
     def run(self) -> int:
         """Do what was asked for; the exit status."""
         options = self._options
-        if options["as_json"] and options["jsonl"]:
-            raise UsageError("--json is one document, --jsonl a line an event; give one of them")
+        refuse_two_forms(options, "an event")
         endpoints = _endpoints(options)
         if options["scan"]:
             return self._scan(endpoints)
