@@ -20,6 +20,7 @@ from echowire.cli.common import (
     refuse_two_forms,
     refused,
 )
+from echowire.cli.endpoint_options import family_options
 from echowire.cli.ping_report import Report
 
 ASK_ABOVE = 1024
@@ -31,8 +32,7 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 
 @click.command("ping")
 @click.argument("targets", nargs=-1, metavar="TARGET...")
-@click.option("-4", "ipv4", is_flag=True, help="IPv4 only.")
-@click.option("-6", "ipv6", is_flag=True, help="IPv6 only.")
+@family_options
 @click.option("-T", "--tcp", is_flag=True, help="TCP connect; a refusal is an answer too: the host is up.")
 @click.option("-u", "--udp", is_flag=True, help="UDP echo (RFC 862).")
 @click.option("--stamp", is_flag=True, help="STAMP (RFC 8762): loss and delay each way.")
