@@ -91,7 +91,7 @@ _HOME = {
     "Probing": "core.probing.options",
     "ping": "verbs.ping",
     "PathMtu": "verbs.path",
-    "PathProbing": "core.probing.options",
+    "PathProbing": "core.probing.path_options",
     "PathReport": "core.probing.path",
     "path_mtu": "verbs.path",
     "path": "verbs.path",
@@ -122,8 +122,9 @@ if TYPE_CHECKING:
     from echowire.core.captures.interfaces import NetworkInterface
     from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
     from echowire.core.load.options import Load
-    from echowire.core.probing.options import PathProbing, Probing
+    from echowire.core.probing.options import Probing
     from echowire.core.probing.path import PathReport
+    from echowire.core.probing.path_options import PathProbing
     from echowire.core.probing.targets import count_targets, has_range, read_target_file
     from echowire.core.reports.http_objects import HttpObject
     from echowire.core.reports.tcp.live_ladder import LiveLadder

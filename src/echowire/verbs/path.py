@@ -17,8 +17,9 @@ from typing import Any, Literal, Unpack
 
 from echowire.core.probing.answers import Answer
 from echowire.core.probing.echo_data import DATA_MAX
-from echowire.core.probing.options import PathOptions, PathProbe, PathProbing, port_of
+from echowire.core.probing.options import port_of
 from echowire.core.probing.path import Path, PathReport
+from echowire.core.probing.path_options import PathOptions, PathProbe, PathProbing
 from echowire.core.probing.targets import expand_targets
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.flows import FlowsProber
@@ -209,7 +210,7 @@ def _one_target(target: str, probe: PathProbe, port: int, family: Family | None)
     names = list(expand_targets([target], ports=probe != "icmp"))
     if len(names) != 1:
         raise UsageError("one target at a time")
-    return find_targets(names, port, family, raising=True).targets[0]
+    return find_targets(names, port, family, raising=True)[0][0]
 
 
 def _path_prober(probe: PathProbe, flight: Flight, at: Target, options: ProbeOptions, flows: int) -> tuple[Prober, str]:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Unpack
 
 from echowire.core.probing.answers import Answer
@@ -51,14 +51,6 @@ class Pinged(PingReport):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LookedUp:
-    """The targets of a run: those with an address, and for each that was asked for its statistics."""
-
-    targets: tuple[Target, ...]
-    statistics: tuple[TargetStatistics, ...]
-
-
 def ping(
     *targets: str,
     probing: Probing | None = None,
@@ -85,14 +77,13 @@ def ping(
     """
     conditions = _conditions(fail_if)
     asked = replace(probing or Probing(), **options)
-    looked_up = find_targets(_names_of(targets, asked, most_targets), asked.to_port, asked.family)
-    statistics = looked_up.statistics
+    probed, statistics = find_targets(_names_of(targets, asked, most_targets), asked.to_port, asked.family)
     report = _teller(statistics, on_answer)
     flight = Flight(len(statistics), round(asked.wait_s * 1e9), report)
     leaving = probe_options(asked.source, asked.first_ttl, asked.tos, asked.fragments)
-    opened, facts = open_probers(asked.probe, flight, looked_up.targets, leaving, stamp_key)
+    opened, facts = open_probers(asked.probe, flight, probed, leaving, stamp_key)
     start = time.monotonic_ns()
-    rounds = _rounds(looked_up.targets, asked, start)
+    rounds = _rounds(probed, asked, start)
     times = {"interval_s": rounds.round_ns / 1e9, "apart_s": rounds.apart_ns / 1e9}
     effective = {**facts, "targets": len(statistics), **times, "size": asked.data_bytes}
     deadline = None if asked.deadline_s is None else start + round(asked.deadline_s * 1e9)
@@ -139,8 +130,13 @@ def probe_options(source: str, ttl: int | None, tos: int | None, fragments: Frag
     return ProbeOptions(source=source, ttl=ttl, tos=tos, fragments=fragments)
 
 
-def find_targets(names: Sequence[TargetName], port: int, family: Family | None, *, raising: bool = False) -> LookedUp:
-    """Look up every target; one whose name is unknown has a `problem` and is not probed, or with `raising` raises."""
+def find_targets(
+    names: Sequence[TargetName], port: int, family: Family | None, *, raising: bool = False
+) -> tuple[tuple[Target, ...], tuple[TargetStatistics, ...]]:
+    """Look up every target: those that have an address, and the statistics of all.
+
+    One whose name is unknown has a `problem` and is not probed, or with `raising` raises.
+    """
     import socket
 
     wanted = [(name.host, name.port or port) for name in names]
@@ -159,7 +155,7 @@ def find_targets(names: Sequence[TargetName], port: int, family: Family | None, 
             text = str(address[1][0])
             statistics.append(TargetStatistics(shown, text))
             targets.append(Target(index, shown, version, text, address[1]))
-    return LookedUp(tuple(targets), tuple(statistics))
+    return tuple(targets), tuple(statistics)
 
 
 def open_probers(

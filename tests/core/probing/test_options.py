@@ -8,7 +8,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from echowire.core.probing.options import PathOptions, PathProbing, Probing, ProbingOptions
+from echowire.core.probing.options import Probing, ProbingOptions
+from echowire.core.probing.path_options import PathOptions, PathProbing
 from echowire.errors import UsageError
 
 

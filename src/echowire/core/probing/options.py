@@ -1,7 +1,7 @@
-"""What probes are asked to be: `Probing` and `PathProbing`, the values behind the keywords of `ping` and `path`. Pure.
+"""What probes are asked to be: `Probing`, the value behind the keywords of `ping`. Pure.
 
-`ProbingOptions` and `PathOptions` have the same names for functions that take them as keywords; their defaults and what
-they mean stand at the values alone.
+`ProbingOptions` has the same names for a function that takes them as keywords; their defaults and what they mean stand
+at `Probing` alone. What a path is looked for with is in `path_options.py`, which a ping does not load.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
-from echowire.core.probing.echo_data import BALANCED_MIN, DATA_MAX, IDENTITY_BYTES
+from echowire.core.probing.echo_data import DATA_MAX, IDENTITY_BYTES
 from echowire.errors import UsageError
 from echowire.model import STAMP_PORT, Family
 
 ProbeKind: TypeAlias = Literal["icmp", "udp", "tcp", "stamp"]
-PathProbe: TypeAlias = Literal["icmp", "udp", "tcp"]
 
 Fragments: TypeAlias = Literal["dont", "want", "do", "probe"]
 """ping's `-M`: may be fragmented anywhere; by this host, to the path's MTU; never; never, and the path's MTU as far
@@ -24,14 +23,8 @@ as this host knows it is not heeded (ip(7), IP_MTU_DISCOVER)."""
 DEFAULT_PORTS: Mapping[ProbeKind, int] = {"icmp": 0, "udp": 7, "tcp": 443, "stamp": STAMP_PORT}
 """RFC 862's, HTTPS's, and STAMP's (RFC 8762 section 4.1)."""
 
-PATH_PORTS: Mapping[PathProbe, int] = {"icmp": 0, "udp": 33434, "tcp": 443}
-"""traceroute's first port for UDP, where nothing is expected to listen; HTTPS's, which firewalls let pass."""
-
 DEFAULT_SIZE = 56
 """Bytes of data: ping's, which make an ICMP message of 64."""
-
-MOST_HOPS = 64
-FLOWS_MAX = 16
 
 
 class ProbingOptions(TypedDict, total=False):
@@ -96,7 +89,7 @@ class Probing:
             raise UsageError("count, wait and rate must be above 0, and the interval not below")
         if self.ttl is not None and not 1 <= self.ttl <= 255:
             raise UsageError(f"a time to live is 1 to 255, not {self.ttl}")
-        _check_tos(self.tos)
+        check_tos(self.tos)
         port_of(self.probe, self.port)
 
     @property
@@ -120,81 +113,6 @@ class Probing:
     def document(self) -> dict[str, Any]:
         """What was asked for, as a part of the document."""
         return {**asdict(self), "size": self.data_bytes, "source": self.source or None}
-
-
-class PathOptions(TypedDict, total=False):
-    """The fields of `PathProbing`, as keywords."""
-
-    probe: PathProbe
-    port: int | None
-    count: int | None
-    interval_s: float
-    wait_s: float
-    first_hop: int
-    max_hops: int
-    flows: int
-    size: int | None
-    family: Family | None
-    source: str
-    tos: int | None
-    fragments: Fragments | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathProbing:
-    """What is asked for of the probes that find a path. Making one raises `UsageError` for what cannot be.
-
-    Sizes are bytes, times seconds.
-    """
-
-    probe: PathProbe = "icmp"
-    port: int | None = None
-    """None is the usual one of the probe: `PATH_PORTS`."""
-    count: int | None = 3
-    """Probes for each hop; None is until Ctrl-C."""
-    interval_s: float = 0.5
-    """From one probe of a hop to the next; all hops are probed at a time."""
-    wait_s: float = 1.0
-    """How long an answer is waited for."""
-    first_hop: int = 1
-    max_hops: int = 30
-    flows: int = 1
-    """With 1 all probes look alike to routers that balance by flow, so that they take one path; with more, that many
-    flows take turns, and a hop then has several addresses where there are equal-cost branches."""
-    size: int | None = None
-    """Of data; None is the usual one of the probe."""
-    family: Family | None = None
-    source: str = ""
-    """An address, or an interface, of this host."""
-    tos: int | None = None
-    """The TOS byte."""
-    fragments: Fragments | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.first_hop <= self.max_hops <= MOST_HOPS or not 1 <= self.flows <= FLOWS_MAX:
-            raise UsageError(f"hops are 1 to {MOST_HOPS}, and flows 1 to {FLOWS_MAX}")
-        if (self.count is not None and self.count < 1) or self.interval_s < 0 or self.wait_s <= 0:
-            raise UsageError("count and wait must be above 0, and the interval not below")
-        if self.probe not in get_args(PathProbe):
-            raise UsageError(f"a path is found by {', '.join(get_args(PathProbe))}")
-        if size_of(self.probe, self.size) < BALANCED_MIN and self.probe == "icmp":
-            raise UsageError(f"a path needs {BALANCED_MIN} bytes of data to be known again")
-        port_of(self.probe, self.port, PATH_PORTS)
-        _check_tos(self.tos)
-
-    @property
-    def data_bytes(self) -> int:
-        """Bytes of data that each probe has."""
-        return size_of(self.probe, self.size)
-
-    @property
-    def to_port(self) -> int:
-        """The port that probes go to where the target names none; 0 for ICMP."""
-        return port_of(self.probe, self.port, PATH_PORTS)
-
-    def document(self) -> dict[str, Any]:
-        """What was asked for, as a part of the document."""
-        return {**asdict(self), "source": self.source or None}
 
 
 def size_of(probe: ProbeKind, size: int | None) -> int:
@@ -223,6 +141,7 @@ def port_of(probe: ProbeKind, port: int | None, defaults: Mapping[Any, int] = DE
     return port
 
 
-def _check_tos(tos: int | None) -> None:
+def check_tos(tos: int | None) -> None:
+    """Raise `UsageError` for what is no TOS byte."""
     if tos is not None and not 0 <= tos <= 255:
         raise UsageError(f"a TOS byte is 0 to 255, not {tos}")
