@@ -227,14 +227,14 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "status", "said"),
+    ("where", "status", "message"),
     [("nosuch.invalid:1", 2, "resolve nosuch.invalid"), ("127.0.0.1:{}", 1, "ECONNREFUSED 111")],
 )
-def test_a_run_that_fails_has_its_document(where: str, status: int, said: str) -> None:
+def test_a_run_that_fails_has_its_document(where: str, status: int, message: str) -> None:
     where = where.format(free_port())
     ran = bench(where, "-n", 1, "--json")
     document = ran.document
-    assert ran.status == status and said in document["error"]
+    assert ran.status == status and message in document["error"]
     assert document == {
         "schema": "echowire.bench", "version": 1, "endpoint": f"tcp://{where}", "ok": False, "error": document["error"],
     }  # fmt: skip

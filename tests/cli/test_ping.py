@@ -167,11 +167,11 @@ REFUSED_BY_THE_SYSTEM = ("-I", "nosuch0", "127.0.0.1", "no such device")
     ],
 )
 def test_a_run_that_fails_has_its_document(verb: list[str], schema: str, wrong: tuple[str, ...]) -> None:
-    *arguments, said = wrong
+    *arguments, message = wrong
     ran = ping(*verb, "-u", *arguments, "--json")
     assert ran.status == 2
     document = ran.document
-    assert said in document["error"] and document["error"] in ran.err
+    assert message in document["error"] and document["error"] in ran.err
     assert document == {"schema": schema, "version": 1, "ok": False, "error": document["error"]}
     ran = ping(*verb, "-u", *arguments, "--jsonl")
     assert (ran.status, ran.lines) == (2, [{"event": "failed", **document}])

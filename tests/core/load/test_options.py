@@ -56,7 +56,7 @@ def test_what_was_asked_for_is_a_document() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ({"size": 1 << 31}, "at most 1073741824 bytes"),
         ({"wait_s": 0.0}, "wait for it"),
@@ -67,8 +67,8 @@ def test_what_was_asked_for_is_a_document() -> None:
         ({"direction": "send", "pipeline": 2}, "for messages with their echoes"),
     ],
 )
-def test_what_cannot_be_is_not_made(how: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_what_cannot_be_is_not_made(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         Load(**how)
 
 

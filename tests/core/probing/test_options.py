@@ -51,7 +51,7 @@ def test_what_was_asked_for_is_a_document_with_all_of_it(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ({"probe": "smoke"}, "no probe 'smoke'"),
         ({"count": 0}, "above 0"),
@@ -67,13 +67,13 @@ def test_what_was_asked_for_is_a_document_with_all_of_it(value: Any) -> None:
         ({"probe": "udp", "port": 0}, "1 to 65535"),
     ],
 )
-def test_what_cannot_be_is_not_made(how: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_what_cannot_be_is_not_made(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         Probing(**how)
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ({"probe": "stamp"}, "found by icmp, udp, tcp"),
         ({"flows": 17}, "flows 1 to 16"),
@@ -84,6 +84,6 @@ def test_what_cannot_be_is_not_made(how: dict[str, Any], said: str) -> None:
         ({"probe": "tcp", "port": 70000}, "1 to 65535"),
     ],
 )
-def test_a_path_that_cannot_be_looked_for_is_not_made(how: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_a_path_that_cannot_be_looked_for_is_not_made(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         PathProbing(**how)
