@@ -148,7 +148,7 @@ class Analysis:
         flows, local = np.unique(np.concatenate([some.flow, some.flow ^ 1]), return_inverse=True)
         at = some.index
         columns = SegmentColumns(
-            index=at.tolist(),
+            entry=at.tolist(),
             direction=local[: len(at)].tolist(),
             seq=some.seq.tolist(),
             ack=some.ack.tolist(),

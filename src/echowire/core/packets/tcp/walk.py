@@ -80,8 +80,8 @@ FRAME, SEQ, END, TIME = range(4)
 class SegmentColumns(NamedTuple):
     """What the walk is told of segments: an entry each, those of a stream in order."""
 
-    index: list[int]
-    """By which the caller knows it again."""
+    entry: list[int]
+    """The number by which the caller knows it."""
     direction: list[int]
     """Number of its direction; that of the other one differs in the lowest bit."""
     seq: list[int]
@@ -107,7 +107,7 @@ class SegmentColumns(NamedTuple):
 
 
 Noted: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int]
-"""What is noted of a segment: its index, flags, the frame that it acknowledges, after how long, bytes in flight, bytes
+"""What is noted of a segment: its entry, flags, the frame that it acknowledges, after how long, bytes in flight, bytes
 since PSH, the number of a duplicate ACK and the frame of the first, the time before a retransmission and its frame. 0
 is nothing; times are nanoseconds."""
 
@@ -121,7 +121,7 @@ def walk(segments: SegmentColumns, rows: Sequence[Row], waiting: Sequence[Waitin
     """
     noted = []
     for (
-        index, flow, seq, ack, length, flags, window, time_ns, frame, shift, base, rtt_ns, sacked, renewed, whole,
+        entry, flow, seq, ack, length, flags, window, time_ns, frame, shift, base, rtt_ns, sacked, renewed, whole,
     ) in zip(*segments, strict=True):  # fmt: skip
         own, other, queue = rows[flow], rows[flow ^ 1], waiting[flow]
         acked_frame = acked_ns = in_flight = pushed = duplicate = duplicate_of = rto_ns = rto_frame = 0
@@ -169,7 +169,7 @@ def walk(segments: SegmentColumns, rows: Sequence[Row], waiting: Sequence[Waitin
         if notes or acked_frame or pushed or is_noticed:
             took_ns = time_ns - acked_ns if acked_frame else 0
             noted.append(
-                (index, notes, acked_frame, took_ns, in_flight, pushed, duplicate, duplicate_of, rto_ns, rto_frame)
+                (entry, notes, acked_frame, took_ns, in_flight, pushed, duplicate, duplicate_of, rto_ns, rto_frame)
             )
     return noted
 
