@@ -18,7 +18,7 @@ from echowire.core.packets.columns import Column, Type, objects
 from echowire.core.packets.layers import Field, Layer, Next, Picked, Protocol
 from echowire.core.packets.protocols.tcp.notes import FIELDS as ANALYSIS_FIELDS
 from echowire.core.packets.protocols.tcp.notes import marks
-from echowire.core.packets.protocols.tcp.options import option_texts
+from echowire.core.packets.protocols.tcp.option_texts import option_texts
 from echowire.core.packets.streams import Mask, conversation_numbers
 from echowire.core.packets.tcp.analysis import analysis
 from echowire.core.packets.tcp.header import ACK, FIN, MIN_HEADER_BYTES, RST, SYN, URG
