@@ -12,7 +12,7 @@ which key, and where that begins (`Next`); `echowire.core.packets.dissect` does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -221,6 +221,16 @@ class Memory:
             self.by_key[key] = make()
         found: T = self.by_key[key]
         return found
+
+    def of_each(self, name: str, key: Hashable, make: Callable[[], T], most: int) -> T:
+        """What is remembered of one of many, such as a conversation by its number; `make` gives what there is at first.
+        Of more than `most` under a `name` the one that came first is forgotten."""
+        known = self.of(name, dict[Hashable, T])
+        if key not in known:
+            if len(known) >= most:
+                del known[next(iter(known))]
+            known[key] = make()
+        return known[key]
 
 
 class Item(NamedTuple):
@@ -463,6 +473,11 @@ class Layer:
 
 def _some(column: Callable[[], Rows], which: Rows) -> Rows:
     return column()[which]
+
+
+def begins_with(*values: int) -> Callable[[Layer], NDArray[np.bool_]]:
+    """Which entries' first byte is one of `values`: a `when`, for protocols that begin with a type or a version."""
+    return lambda layer: np.isin(layer.uint(0, 1), values)
 
 
 def present(layer: Layer) -> Picked:

@@ -25,6 +25,8 @@ from echowire.core.packets.streams import (
     conversation,
     conversation_numbers,
     internet_layer,
+    stream_field,
+    time_fields,
 )
 
 HEADER_BYTES = 8
@@ -222,32 +224,8 @@ SHARED = (
         hidden=True,
     ),
     Field("udp.checksum.bad", "Bad checksum", Type.NONE, make=_is_bad, generated=True, hidden=True),
-    Field(
-        "udp.stream",
-        "Stream index",
-        Type.UINT32,
-        make=_of(lambda every: every.stream.astype(np.uint32)),
-        generated=True,
-        remembered=True,
-    ),
-    Field(
-        "udp.time_relative",
-        "Time since first frame",
-        Type.RELATIVE_TIME,
-        make=_of(lambda every: every.times[0]),
-        when=_has_payload,
-        generated=True,
-        remembered=True,
-    ),
-    Field(
-        "udp.time_delta",
-        "Time since previous frame",
-        Type.RELATIVE_TIME,
-        make=_of(lambda every: every.times[1]),
-        when=_has_payload,
-        generated=True,
-        remembered=True,
-    ),
+    stream_field("udp", _of(lambda every: every.stream.astype(np.uint32))),
+    *time_fields("udp", "", _of(lambda every: every.times[0]), _of(lambda every: every.times[1]), when=_has_payload),
     Field("udp.payload", "Payload", Type.BYTES, make=_payload),
 )
 

@@ -107,12 +107,7 @@ class Connection:
 
 def connection_of(memory: Memory, number: int) -> Connection:
     """What is remembered of a conversation."""
-    known = memory.of("quic", dict[int, Connection])
-    if number not in known:
-        if len(known) >= MAX_CONVERSATIONS:
-            del known[next(iter(known))]
-        known[number] = Connection()
-    return known[number]
+    return memory.of_each("quic", number, Connection, MAX_CONVERSATIONS)
 
 
 def is_version(version: int) -> bool:
