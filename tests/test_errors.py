@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import copy
 import errno
 import os
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +26,8 @@ from echowire.errors import (
     ProtocolError,
     UsageError,
 )
+
+PROJECT = Path(__file__).parents[1]
 
 TREE = [
     (UsageError("no such port"), 2),
@@ -106,3 +111,13 @@ def test_every_number_gives_one_line_and_the_status_of_who_refused(number: int) 
     assert f"({errno.errorcode[number]} {number})." in str(error)
     assert "\n" not in str(error)
     assert error.exit_status == (1 if number in FROM_THE_NETWORK else 2)
+
+
+def test_core_never_meets_an_error_of_the_system() -> None:
+    catching = set()
+    for path in sorted((PROJECT / "src" / "echowire").rglob("*.py")):
+        caught = [node.type for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ExceptHandler)]
+        names = {name.id for kind in caught if kind for name in ast.walk(kind) if isinstance(name, ast.Name)}
+        if any(issubclass(getattr(builtins, name, object), OSError) for name in names):
+            catching.add(path.relative_to(PROJECT / "src" / "echowire").parts[0].removesuffix(".py"))
+    assert catching == {"kernel", "engines", "verbs", "cli", "testing"}

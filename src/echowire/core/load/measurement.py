@@ -1,4 +1,4 @@
-"""From what a load recorded to what it means: rates, latencies, what was the limit, and two runs side by side. Pure.
+"""From what a load recorded to what it means: rates, latencies, and what was the limit. Pure.
 
 Every figure that was not measured is None, which JSON has as null: a server that never answered has no latency,
 and not one of zero.

@@ -2,7 +2,7 @@
 
 A field is the attribute that holds it (None: the body), its offset there, its `struct` letter, and a shift and a mask
 for bit fields. The names are the columns' of `echowire.sockets()` where they need no more than that; a name that
-begins with an underscore is raw, and made into a column by `core/sockets/table.py`.
+begins with an underscore is raw, and made into a column by `core/sockets/columns.py`.
 """
 
 from __future__ import annotations
