@@ -86,8 +86,19 @@ def is_folder(name: str) -> bool:
 
 
 @cache
+def _schemas() -> frozenset[str]:
+    """What JSON documents are called, and all else that stands in the code as such a name."""
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (PROJECT / "src").rglob("*.py"))
+    texts = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return frozenset(text for text in texts if isinstance(text, str) and re.fullmatch(r"echowire(?:\.\w+)+", text))
+
+
+@cache
 def is_name(name: str) -> bool:
-    """Whether `name` is a module of the package, or what is in one; `echowire.` in front of it may be left out."""
+    """Whether `name` is a module of the package, what is in one (`echowire.` in front of it may be left out), or a
+    document's."""
+    if name in _schemas():
+        return True
     parts = name.removeprefix("echowire.").split(".")
     for size in range(len(parts), -1, -1):
         module = ".".join(("echowire", *parts[:size]))
@@ -113,6 +124,7 @@ def is_name(name: str) -> bool:
         ('"""See `engines/load/` and `core/`."""', []),
         ('"""See\n`wire/`."""', ["wire/"]),
         ("x = 1\n'''See `echowire.errors.UsageError`, `core.units`, `echowire.ping`.'''", []),
+        ("# `echowire.objects` is a document", []),
         ("# as `kernel.listen` and echowire.errors.NoError have it", ["kernel.listen", "echowire.errors.NoError"]),
         ("x = 'wire/units.py, kernel.listen'", []),
     ],
