@@ -100,7 +100,8 @@ class PacketRing:
         room_bytes: int = 0,
     ) -> None:
         """`instructions` are those of a classic BPF program for the link type of `link_of(interface)`, which accepts
-        and cuts. `room_bytes` are left free before each packet, beyond what the kernel's headers take; a multiple of 16.
+        and cuts. `room_bytes` are left free before each packet, beyond what the kernel's headers take: a multiple of
+        16.
         """
         self.name = interface
         self.link_type, self.cooked, hardware = link_of(interface)

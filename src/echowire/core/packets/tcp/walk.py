@@ -284,8 +284,8 @@ def _acknowledge(queue: Waiting, ack: int, row: Row) -> tuple[int, int]:
 
 
 def _acknowledge_first(queue: Waiting, ack: int) -> tuple[int, int]:
-    """The same where the segments stand in order, each where the segment before it ends."""
-    dsegment = frame = time_ns = 0
+    """The same where the segments stand in order, each where the one before it ends."""
+    done = frame = time_ns = 0
     for segment in queue:
         ahead = (ack - segment[END]) & WORD
         if ahead >= HALF:
@@ -294,9 +294,9 @@ def _acknowledge_first(queue: Waiting, ack: int) -> tuple[int, int]:
             break
         if not ahead:
             frame, time_ns = segment[FRAME], segment[TIME]
-        dsegment += 1
-    if dsegment:
-        del queue[:dsegment]
+        done += 1
+    if done:
+        del queue[:done]
     return frame, time_ns
 
 
