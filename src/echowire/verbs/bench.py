@@ -34,10 +34,10 @@ from echowire.core.load.measurement import (
     Share,
     merge_intervals,
     merge_shares,
-    micro,
 )
 from echowire.core.load.options import Load, LoadOptions
 from echowire.core.load.payloads import Outcomes
+from echowire.core.units import micro
 from echowire.engines.load.plan import Plan, plan_of
 from echowire.errors import EchowireError, NameResolutionError, OperationError
 from echowire.kernel.boundary import operation

@@ -14,7 +14,7 @@ from typing import Any
 from echowire.core.figures.histogram import Histogram
 from echowire.core.load.comparison import COMPARED_FIGURES, SCHEMA, Compared, Comparison
 from echowire.core.load.payloads import Outcomes
-from echowire.core.units import format_duration
+from echowire.core.units import format_duration, micro
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
@@ -335,11 +335,6 @@ def latency_json(histogram: Histogram) -> dict[str, float | None]:
         **{percentile_name(percent): micro(histogram.percentile(percent)) for percent in PERCENTILES},
         "max": micro(histogram.max_ns),
     }
-
-
-def micro(nanoseconds: float | None) -> float | None:
-    """`nanoseconds` as microseconds, to the nanosecond."""
-    return None if nanoseconds is None else round(nanoseconds / 1e3, 3)
 
 
 def merge_shares(shares: Sequence[Share]) -> Share:

@@ -13,7 +13,8 @@ from typing import Any
 
 from echowire.core.figures.samples import Samples
 from echowire.core.probing.answers import UP, Answer
-from echowire.core.probing.statistics import ANSWERERS_MAX, Jitter, micro, times_json
+from echowire.core.probing.statistics import ANSWERERS_MAX, Jitter, times_json
+from echowire.core.units import micro
 
 SCHEMA = {"schema": "echowire.path", "version": 1}
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from echowire.core.figures.samples import Samples
 from echowire.core.probing.answers import Answer
+from echowire.core.units import micro
 
 SCHEMA = {"schema": "echowire.ping", "version": 1}
 
@@ -321,8 +322,3 @@ def times_json(samples: Samples) -> dict[str, float | None]:
         **{f"p{percent:g}": micro(samples.percentile(percent)) for percent in PERCENTILES},
         "max": micro(samples.max_ns),
     }
-
-
-def micro(nanoseconds: float | None) -> float | None:
-    """`nanoseconds` as microseconds, to the nanosecond."""
-    return None if nanoseconds is None else round(nanoseconds / 1e3, 3)

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from echowire.core.captures.records import Rows
-from echowire.core.packets.checksums import transport_checksums
+from echowire.core.packets.checksums import CHECKSUM_STATES, ILLEGAL, NOT_PRESENT, UNVERIFIED, transport_checksums
 from echowire.core.packets.columns import Column, Type, objects
 from echowire.core.packets.layers import Field, Layer, Next, Picked, Protocol
 from echowire.core.packets.streams import (
@@ -30,9 +30,6 @@ from echowire.core.packets.streams import (
 )
 
 HEADER_BYTES = 8
-
-CHECKSUM_STATES = {0: "Bad", 1: "Good", 2: "Unverified", 3: "Not present", 4: "Illegal"}
-UNVERIFIED, NOT_PRESENT, ILLEGAL = 2, 3, 4
 
 NAMES = ("udp", "udplite")
 

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from echowire.core.captures.records import Rows
-from echowire.core.packets.checksums import transport_checksums
+from echowire.core.packets.checksums import CHECKSUM_STATES, UNVERIFIED, transport_checksums
 from echowire.core.packets.columns import Column, Type, objects
 from echowire.core.packets.layers import Field, Layer, Next, Picked, Protocol
 from echowire.core.packets.protocols.tcp.notes import FIELDS as ANALYSIS_FIELDS
@@ -27,9 +27,6 @@ from echowire.core.packets.tcp.segments import KNOWN_BYTES, NO_SCALE, Segments, 
 from echowire.core.packets.tcp.walk import KEEP_ALIVE, OUT_OF_ORDER, RETRANSMISSION
 
 SET = {0: "Not set", 1: "Set"}
-
-CHECKSUM_STATES = {0: "Bad", 1: "Good", 2: "Unverified", 3: "Not present", 4: "Illegal"}
-UNVERIFIED = 2
 
 FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "AE", "Reserved", "Reserved", "Reserved")
 """From the lowest bit."""
