@@ -16,10 +16,6 @@ FUNCTION_LINES = 60
 
 EXCEPTIONS: Mapping[str, str] = {
     "testing.py": "being taken apart",
-    "verbs/bench.py bench": "being taken apart",
-    "verbs/path.py path": "being taken apart",
-    "verbs/ping.py ping": "being taken apart",
-    "verbs/serve.py serve": "being taken apart",
 }
 """What may be longer, and why: a file that is a table, or a function with an essay that says what it would lose."""
 
