@@ -15,6 +15,7 @@ The public names, and the room that each lives in:
     capture, LivePackets, LiveCapture …  verbs/capture.py   packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
+    SCHEMAS, document_head              core/schemas.py     the JSON documents, with their versions
     parse_duration, parse_size, …       core/units.py       quantities as people write them
 
 Names are loaded when first used (PEP 562): `echowire --version` costs little more than the interpreter.
@@ -45,6 +46,9 @@ _HOME = {
     "DEFAULT_PORT": "model",
     "STAMP_PORT": "model",
     "split_scheme": "model",
+    "SCHEMAS": "core.schemas",
+    "Schema": "core.schemas",
+    "document_head": "core.schemas",
     "parse_duration": "core.units",
     "parse_port": "model",
     "parse_rate": "core.units",
@@ -128,6 +132,7 @@ if TYPE_CHECKING:
     from echowire.core.probing.targets import count_targets, has_range, read_target_file
     from echowire.core.reports.http_objects import HttpObject
     from echowire.core.reports.tcp.live_ladder import LiveLadder
+    from echowire.core.schemas import SCHEMAS, Schema, document_head
     from echowire.core.sockets.changes import SocketChange, SocketTracker
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
@@ -186,6 +191,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PORT",
+    "SCHEMAS",
     "STAMP_PORT",
     "Accepted",
     "Capture",
@@ -231,6 +237,7 @@ __all__ = [
     "RelaySummary",
     "Rotation",
     "Scanned",
+    "Schema",
     "Server",
     "Serving",
     "SocketChange",
@@ -254,6 +261,7 @@ __all__ = [
     "converse",
     "count_targets",
     "default_columns",
+    "document_head",
     "field_texts",
     "fields",
     "format_duration",

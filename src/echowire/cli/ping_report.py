@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from echowire import Pinged, format_duration
+from echowire import Pinged, document_head, format_duration
 from echowire.cli.common import Environment, printable
 from echowire.cli.histogram import histogram_lines
 from echowire.cli.ping_rows import COLUMNS, aligned, describe, nano, target_row
 from echowire.cli.run_report import RunReport
-
-SCHEMA = {"schema": "echowire.ping", "version": 1}
 
 LINES_UP_TO = 16
 """Targets up to which each answer has its line where there is no live table."""
@@ -29,7 +27,7 @@ class Report(RunReport):
     """Told of the targets, of each answer and of the end; prints what the options ask for."""
 
     def __init__(self, env: Environment, options: Mapping[str, Any], number: int) -> None:
-        super().__init__(env, options, SCHEMA)
+        super().__init__(env, options, document_head("ping"))
         wanted = options["live"]
         several = number > 1 and not options["quiet"]
         self._is_live = self.for_people and env.has_colour and (several if wanted is None else wanted)

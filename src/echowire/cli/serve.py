@@ -30,8 +30,6 @@ from echowire.cli.endpoint_options import served_endpoints, server_tls
 AT_ONCE_S = 1.0
 """How long a second signal lets what is left end in order."""
 
-SCHEMA = {"schema": "echowire.serve", "version": 1}
-
 
 @click.command("serve")
 @served_endpoints
@@ -196,7 +194,7 @@ class Serving:
             endpoints = [endpoint.url for endpoint in server.endpoints]
             self._env.answer_json(
                 {
-                    **SCHEMA,
+                    **echowire.document_head("serve"),
                     "endpoints": endpoints,
                     "engine": server.engine,
                     "engine_why": server.why,

@@ -21,6 +21,7 @@ from echowire.core.probing.options import port_of
 from echowire.core.probing.path import Path, PathReport
 from echowire.core.probing.path_options import PathOptions, PathProbe, PathProbing
 from echowire.core.probing.targets import expand_targets
+from echowire.core.schemas import document_head
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.flows import FlowsProber
 from echowire.engines.probing.icmp import IcmpProber
@@ -124,7 +125,7 @@ class PathMtu:
 
     def document(self) -> dict[str, Any]:
         """The document that `--json` prints."""
-        return {"schema": "echowire.path_mtu", "version": 1, **asdict(self), "told_by": self.told_by or None,
+        return {**document_head("path_mtu"), **asdict(self), "told_by": self.told_by or None,
                 "lost_after": self.lost_after or None}  # fmt: skip
 
 

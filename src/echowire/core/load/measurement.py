@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from echowire.core.figures.histogram import Histogram
-from echowire.core.load.comparison import COMPARED_FIGURES, SCHEMA, Compared, Comparison
+from echowire.core.load.comparison import COMPARED_FIGURES, Compared, Comparison
 from echowire.core.load.payloads import Outcomes
+from echowire.core.schemas import document_head
 from echowire.core.units import format_duration, micro
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
@@ -267,7 +268,7 @@ class Report:
     def _figures(self) -> dict[str, Any]:
         limit = self.limit
         return {
-            **SCHEMA,
+            **document_head("bench"),
             "endpoint": self.endpoint,
             "started_ns": self.started_ns,
             "seconds": self.seconds,

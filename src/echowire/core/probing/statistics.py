@@ -12,9 +12,8 @@ from typing import Any, Literal
 
 from echowire.core.figures.samples import Samples
 from echowire.core.probing.answers import Answer
+from echowire.core.schemas import document_head
 from echowire.core.units import micro
-
-SCHEMA = {"schema": "echowire.ping", "version": 1}
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
@@ -300,7 +299,7 @@ class PingReport:
     def document(self) -> dict[str, Any]:
         """The document that `--json` prints."""
         return {
-            **SCHEMA,
+            **document_head("ping"),
             "started_ns": self.started_ns,
             "seconds": self.seconds,
             "ended": self.ended,
