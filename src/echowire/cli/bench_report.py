@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from echowire import Endpoint, Measurement, format_duration, format_size
+from echowire import Endpoint, Measurement, document_head, format_duration, format_size
 from echowire.cli.common import Environment, printable
 from echowire.cli.histogram import histogram_lines
 from echowire.cli.run_report import RunReport
-
-SCHEMA = {"schema": "echowire.bench", "version": 1}
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
@@ -34,7 +32,7 @@ class Report(RunReport):
     """Told of each interval and of the end; prints what the options ask for."""
 
     def __init__(self, env: Environment, options: dict[str, Any], endpoint: Endpoint) -> None:
-        super().__init__(env, options, SCHEMA, endpoint=endpoint.url)
+        super().__init__(env, options, document_head("bench"), endpoint=endpoint.url)
         self._is_plain = env.variables.get("TERM") == "dumb"
         self._is_live = env.stderr.isatty() and not self._is_plain and not env.variables.get("NO_COLOR")
         self._line_is_drawn = False

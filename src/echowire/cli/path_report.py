@@ -6,14 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import echowire
-from echowire import PathMtu, PathReport, UsageError, format_duration
+from echowire import PathMtu, PathReport, UsageError, document_head, format_duration
 from echowire.cli.common import Environment, family_of, printable
 from echowire.cli.ping_rows import HOP_COLUMNS, aligned, hop_rows
 from echowire.cli.run_report import RunReport
-
-SCHEMA = {"schema": "echowire.path", "version": 1}
-
-MTU_SCHEMA = {"schema": "echowire.path_mtu", "version": 1}
 
 NAMES = {"icmp": "ICMP", "udp": "UDP", "tcp": "TCP"}
 
@@ -22,7 +18,7 @@ class PathRun(RunReport):
     """Told of the path as it is found; prints what the options ask for."""
 
     def __init__(self, env: Environment, options: Mapping[str, Any], target: str) -> None:
-        super().__init__(env, options, SCHEMA)
+        super().__init__(env, options, document_head("path"))
         self._target = target
         self.may_redraw: bool = (
             options["live"] is not False and not options["quiet"] and self.for_people and env.has_colour
@@ -91,7 +87,7 @@ def run_mtu(env: Environment, options: Mapping[str, Any], target: str, probe: st
     """Find the path's MTU, and print; the exit status."""
     if probe not in ("icmp", "udp"):
         raise UsageError("--mtu sends packets of many sizes, by ICMP or with -u by UDP echo")
-    with RunReport(env, options, MTU_SCHEMA) as report:
+    with RunReport(env, options, document_head("path_mtu")) as report:
         width = echowire.path_mtu(
             target,
             probe=probe,  # type: ignore[arg-type]
