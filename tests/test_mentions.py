@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from echowire.core.schemas import SCHEMAS
+
 PROJECT = Path(__file__).parents[1]
 FOLDERS = ("src", "tests", "bench", "fuzz", "examples")
 TEXTS = ("README.md", "docs")
@@ -87,10 +89,8 @@ def is_folder(name: str) -> bool:
 
 @cache
 def _schemas() -> frozenset[str]:
-    """What JSON documents are called, and all else that stands in the code as such a name."""
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (PROJECT / "src").rglob("*.py"))
-    texts = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    return frozenset(text for text in texts if isinstance(text, str) and re.fullmatch(r"echowire(?:\.\w+)+", text))
+    """What JSON documents are called."""
+    return frozenset(f"echowire.{name}" for name in SCHEMAS)
 
 
 @cache
