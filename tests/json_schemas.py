@@ -42,7 +42,8 @@ def check_document(text: str | bytes, name: str = "") -> Any:
     document = json.loads(text)
     named = str(document["schema"]).removeprefix("echowire.")
     assert not name or named == name
-    assert faults(named, document) == []
+    wrong = faults(named, document)
+    assert not wrong, wrong
     return document
 
 
@@ -51,7 +52,8 @@ def check_lines(text: str | bytes | Sequence[str], name: str) -> list[Any]:
     lines = [json.loads(line) for line in (_split(text) if isinstance(text, str | bytes) else text)]
     assert lines
     for line in lines:
-        assert faults(name, line, "#/$defs/line") == [], line
+        wrong = faults(name, line, "#/$defs/line")
+        assert not wrong, (line, wrong)
     return lines
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -12,15 +11,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import echowire
-from echowire.cli.common import Environment
-from echowire.cli.main import run
 from tests import processes
 from tests.cli.test_read_exports import PAGE, Talk, answer, conversations, request
+from tests.commands import run_command
 from tests.core.packets.tcp.traffic import ipv4, packet, traffic, write_pcap
 from tests.json_schemas import check_document, check_lines
 from tests.peers import needs_root
@@ -34,31 +32,16 @@ NOT_OURS = "192.0.2.1"
 """An address that no host has (RFC 5737)."""
 
 
-class Ran(NamedTuple):
-    """What a command gave."""
-
-    status: int
-    out: str
-    err: str
-
-
-def ran(*words: object, given: bytes = b"") -> Ran:
-    """Run `echowire WORDS` in this process."""
-    out, err = io.BytesIO(), io.StringIO()
-    status = run([*map(str, words)], Environment(io.BytesIO(given), out, err, {}))
-    return Ran(status, out.getvalue().decode(), err.getvalue())
-
-
 def document(name: str, *words: object, status: int = 0, given: bytes = b"") -> Any:
     """The document `name` that the command prints, held against its schema."""
-    done = ran(*words, given=given)
+    done = run_command(*words, stdin=given)
     assert done.status == status, done.err
     return check_document(done.out, name)
 
 
 def lines(name: str, *words: object, status: int = 0, given: bytes = b"") -> list[Any]:
     """The lines that the command prints, held against those of the document `name`."""
-    done = ran(*words, given=given)
+    done = run_command(*words, stdin=given)
     assert done.status == status, done.err
     return check_lines(done.out, name)
 
@@ -99,7 +82,7 @@ def test_bench_of_other_loads(port: int, udp_port: int, tmp_path: Path) -> None:
 
 
 def test_bench_beside_an_earlier_run(port: int, tmp_path: Path) -> None:
-    before = ran("bench", port, "-n", 20, "--json")
+    before = run_command("bench", port, "-n", 20, "--json")
     (tmp_path / "a.json").write_text(before.out)
     again = document("bench", "bench", port, "-n", 30, "--json", "--against", tmp_path / "a.json")
     assert again["comparison"]["figures"]
@@ -412,7 +395,7 @@ def test_each_report_of_real_captures() -> None:
     if not files:
         pytest.skip("ECHOWIRE_CAPTURES names no captures")
     for path in files[:: len(files) // 40 + 1]:
-        done = ran("read", path, "-q", "--json", *(word for name in NAMES for word in ("-z", name)))
+        done = run_command("read", path, "-q", "--json", *(word for name in NAMES for word in ("-z", name)))
         assert done.status in (0, 1) or not done.out, path
         if done.out:
             check_document(done.out, "reports")
