@@ -25,6 +25,7 @@ from echowire.cli.common import (
     pass_environment,
     printable,
 )
+from echowire.cli.signals import heard
 
 AT_ONCE_S = 1.0
 """How long a second signal lets what is left end in order."""
@@ -116,7 +117,8 @@ class Serving:
         options = self._options
         echowire.raise_open_file_limit()
         # Signals wait until there is a server that can be told.
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        ending = heard((signal.SIGINT, signal.SIGTERM))
+        previous = {number: signal.signal(number, self._on_signal) for number in ending}
         try:
             self._server = server = echowire.serve(
                 *_endpoints(options),

@@ -22,6 +22,7 @@ from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotati
 from echowire.core.captures.pcap import PcapWriter
 from echowire.core.captures.pcapng_writer import PcapngWriter
 from echowire.core.captures.records import MAX_PACKET_BYTES, Interface, Option, Records, Section
+from echowire.core.packets.beforehand import load_all
 from echowire.core.packets.chosen import Chosen
 from echowire.core.packets.dissect import Dissector
 from echowire.errors import OperationError, UsageError
@@ -34,6 +35,14 @@ from echowire.verbs.packet_owners import PacketOwners
 
 if TYPE_CHECKING:
     from echowire.core.filters.packet_filter import PacketFilter
+
+REHEARSED = bytes.fromhex(
+    "000000000001 000000000002 0800"  # Ethernet
+    "4500002d 00014000 40067cc8 7f000001 7f000001"  # IPv4 on loopback
+    "c0000050 00000001 00000001 50180200 91d80000"  # TCP to port 80
+    "474554202f"  # GET /
+)
+"""The packet of `LiveCapture.rehearsal`."""
 
 FileKind = Literal["pcapng", "pcap"]
 
@@ -60,11 +69,13 @@ class LiveCapture:
         retire_ms: int = RETIRE_MS,
         processes: bool = False,
         give_up_root: bool = False,
+        rehearse: Callable[[], object] | None = None,
         application: str = "Echowire",
     ) -> None:
         """`processes`: find whose each packet is, for files and for the fields `proc.pid` and their like.
-        `give_up_root`: once all is open, be the user who called sudo, if somebody did. `application`: what files
-        say that they were made by.
+        `give_up_root`: once all is open, be the user who called sudo, if somebody did. `rehearse` is called before:
+        it is to load what will be needed, as this program's own files may be out of that user's reach.
+        `application`: what files say that they were made by.
         """
         names = list(dict.fromkeys(interfaces))
         if not names:
@@ -96,10 +107,22 @@ class LiveCapture:
         self.sections = (_section(application),)
         try:
             if give_up_root and (uid := privileges.sudo_user()) is not None:
+                load_all()
+                if rehearse:
+                    rehearse()
                 privileges.become(uid)
         except BaseException:
             self.close()
             raise
+
+    @staticmethod
+    def rehearsal(*names: str, display_filter: str = "") -> Chosen:
+        """A packet that never was, decoded as those of `chunks` are: all that this needs is loaded then."""
+        packet_filter = _compiled(display_filter)
+        chosen = Chosen(Dissector(names or None).dissect(Records.of([REHEARSED], [0])))
+        if packet_filter:
+            packet_filter.mask(Dissector(packet_filter.fields).dissect(Records.of([REHEARSED], [0])))
+        return chosen
 
     def __enter__(self) -> Self:
         return self

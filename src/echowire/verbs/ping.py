@@ -274,9 +274,14 @@ def random_bits(count: int) -> int:
 
 @contextmanager
 def interruptible(run: Run) -> Iterator[Callable[[], bool]]:
-    """Have Ctrl-C end `run` in order, a second one at once; gives a function that says whether it did."""
+    """Have Ctrl-C end `run` in order, a second one at once; gives a function that says whether it did.
+
+    Only where Python's own handler is in place: another one is its owner's, and what is ignored stays so.
+    """
     pressed = False
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
         yield lambda: False
         return
 
@@ -284,13 +289,13 @@ def interruptible(run: Run) -> Iterator[Callable[[], bool]]:
         nonlocal pressed
         pressed = True
         run.stop()
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    previous = signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _conditions(texts: Sequence[str]) -> Callable[[Sequence[TargetStatistics]], dict[str, bool | None]]:
