@@ -106,6 +106,7 @@ NOBODY = 65534
 RUN_AS_NOBODY = f"""
 import os, pkgutil, sys
 import echowire
+from echowire.cli.main import run
 from importlib import import_module
 for module in pkgutil.walk_packages(echowire.__path__, "echowire."):
     if module.name.partition(".")[2] not in ("__main__", "testing", "pytest_plugin"):
@@ -113,8 +114,7 @@ for module in pkgutil.walk_packages(echowire.__path__, "echowire."):
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
 os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
-from echowire.cli import main
-sys.exit(main())
+sys.exit(run(sys.argv[1:]))
 """
 
 
