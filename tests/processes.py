@@ -104,7 +104,7 @@ NOBODY = 65534
 
 
 RUN_AS_NOBODY = f"""
-import os, pkgutil, sys
+import encodings.idna, os, pkgutil, sys
 import echowire
 from echowire.cli.main import run
 from importlib import import_module
