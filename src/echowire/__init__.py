@@ -37,6 +37,7 @@ _HOME = {
     "Summary": "model",
     "EchowireError": "errors",
     "FilterError": "errors",
+    "HandlerError": "errors",
     "NameResolutionError": "errors",
     "NoReplyError": "errors",
     "OperationError": "errors",
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
     from echowire.errors import (
         EchowireError,
         FilterError,
+        HandlerError,
         NameResolutionError,
         NoReplyError,
         OperationError,
@@ -193,6 +195,7 @@ __all__ = [
     "FieldLines",
     "FieldReference",
     "FilterError",
+    "HandlerError",
     "HttpObject",
     "Limits",
     "LineFormat",

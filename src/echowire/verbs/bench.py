@@ -42,7 +42,7 @@ from echowire.errors import EchowireError, NameResolutionError, OperationError, 
 from echowire.kernel.boundary import operation
 from echowire.kernel.connections.socket_options import SocketOptions, parse_dscp
 from echowire.kernel.tables.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_pids
-from echowire.model import DEFAULT_PORT, Endpoint, Family
+from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike, Family
 from echowire.verbs.explained import explained
 
 DEFAULT_SIZES = {True: 64, False: 128 * 1024}
@@ -65,7 +65,7 @@ class Measurement(Report):
 
 
 def bench(
-    endpoint: str | Endpoint = f"127.0.0.1:{DEFAULT_PORT}",
+    endpoint: EndpointLike = f"127.0.0.1:{DEFAULT_PORT}",
     *,
     connections: int = 1,
     size: int | tuple[int, int] | None = None,
@@ -96,7 +96,7 @@ def bench(
     against: Mapping[str, Any] | None = None,
     on_interval: Callable[[Interval], object] | None = None,
 ) -> Measurement:
-    """Load `endpoint` and return the report; it blocks for as long as the measurement takes.
+    """Load `endpoint`, given as to `call`, and return the report; it blocks for as long as the measurement takes.
 
     `direction` is `echo`: messages, each compared with its echo; `send` to a sink such as discard; `receive` from a
     source such as chargen (a datagram for each that asks); or `both`: bytes through an echo as fast as they go. A
@@ -117,7 +117,7 @@ def bench(
     What the peer does is in the report. Raises for what cannot be begun: `UsageError`, `OperationError`,
     `NoReplyError`, `NameResolutionError`, and `ProtocolError` of TLS.
     """
-    at = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint, port=DEFAULT_PORT)
+    at = Endpoint.of(endpoint, port=DEFAULT_PORT)
     if seconds is None and count is None:
         seconds = 10.0
     least, most = _sizes(at, size, direction)

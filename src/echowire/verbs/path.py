@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 from echowire.core.probing.answers import Answer
 from echowire.core.probing.echo_data import DATA_MAX
 from echowire.core.probing.path import Path, PathReport
-from echowire.core.probing.targets import expand_targets
+from echowire.core.probing.targets import TargetLike, expand_targets, target_text
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.flows import FlowsProber
 from echowire.engines.probing.icmp import IcmpProber
@@ -60,7 +60,7 @@ MTU_TRIES = 3
 
 
 def path(
-    target: str,
+    target: TargetLike,
     *,
     probe: PathProbe = "icmp",
     port: int | None = None,
@@ -91,6 +91,7 @@ def path(
     if (count is not None and count < 1) or interval_s < 0 or wait_s <= 0:
         raise UsageError("count and wait must be above 0, and the interval not below")
     data = _data_size(probe, size)
+    target = target_text(target)
     at = _one_target(target, probe, port_of(probe, port, PATH_PORTS), family)
     options = probe_options(source, None, tos, fragments)
     start = time.monotonic_ns()
@@ -166,7 +167,7 @@ class PathMtu:
 
 
 def path_mtu(
-    target: str,
+    target: TargetLike,
     *,
     probe: Literal["icmp", "udp"] = "icmp",
     port: int | None = None,
@@ -185,6 +186,7 @@ def path_mtu(
         raise UsageError("the size of packets is found by ICMP or UDP echoes")
     if tries < 1 or wait_s <= 0:
         raise UsageError("tries and wait must be above 0")
+    target = target_text(target)
     at = _one_target(target, probe, port_of(probe, port), family)
     options = probe_options(source, None, None, "probe")
     start = time.monotonic_ns()

@@ -22,7 +22,14 @@ from typing import Any, Literal, TypeAlias, get_args
 from echowire.core.probing.answers import Answer
 from echowire.core.probing.echo_data import DATA_MAX
 from echowire.core.probing.statistics import PingReport, TargetStatistics
-from echowire.core.probing.targets import MOST_TARGETS, TargetName, count_targets, expand_targets
+from echowire.core.probing.targets import (
+    MOST_TARGETS,
+    TargetLike,
+    TargetName,
+    count_targets,
+    expand_targets,
+    target_text,
+)
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.icmp import IcmpProber
 from echowire.engines.probing.prober import Prober
@@ -69,7 +76,7 @@ class Found:
 
 
 def ping(
-    *targets: str,
+    *targets: TargetLike,
     probe: ProbeKind = "icmp",
     port: int | None = None,
     count: int | None = 5,
@@ -93,12 +100,12 @@ def ping(
     """Probe every target `count` times (None: until Ctrl-C) and return what came of it.
 
     A target is a name, an address, or a range of addresses such as `10.0.0.0/24`, all of which are probed; with
-    `probe` other than `icmp` it may be `host:port`. `interval_s` is between two probes of one target, `wait_s` how
-    long a reply is waited for, `deadline_s` when all ends. `rate` limits the probes a second to all together. `size`
-    is bytes of data. `source` is an address or an interface of this host. `stamp_key` is a file whose bytes are the
-    key of STAMP's authenticated mode. `fail_if` are conditions such as `loss>1% or p99>50ms`, true of any target,
-    that make the report not `ok`. `on_begin` is told of the targets, `on_answer` of each answer as it comes, and
-    `on_idle` is called a few times a second, in the calling thread.
+    `probe` other than `icmp` it may be `host:port`, an `Endpoint` or `(host, port)`. `interval_s` is between two
+    probes of one target, `wait_s` how long a reply is waited for, `deadline_s` when all ends. `rate` limits the
+    probes a second to all together. `size` is bytes of data. `source` is an address or an interface of this host.
+    `stamp_key` is a file whose bytes are the key of STAMP's authenticated mode. `fail_if` are conditions such as
+    `loss>1% or p99>50ms`, true of any target, that make the report not `ok`. `on_begin` is told of the targets,
+    `on_answer` of each answer as it comes, and `on_idle` is called a few times a second, in the calling thread.
 
     What the targets and the path do is in the report, a name that is unknown as well. Raises `UsageError`, and
     `OperationError` where this host lets no probe be sent at all.
@@ -108,7 +115,8 @@ def ping(
         raise UsageError("nobody to ping; give a name, an address or a range such as 10.0.0.0/24")
     if probe not in PROBE_KINDS:
         raise UsageError(f"there is no probe '{probe}'; one of {', '.join(PROBE_KINDS)}")
-    asked = count_targets(targets)
+    texts = [target_text(target) for target in targets]
+    asked = count_targets(texts)
     if asked > min(most_targets, MOST_TARGETS):
         raise UsageError(f"{asked:,} targets are more than the {min(most_targets, MOST_TARGETS):,} that are allowed")
     size = check_size(probe, size)
@@ -116,7 +124,7 @@ def ping(
         raise UsageError("count, wait and rate must be above 0, and the interval not below")
     # RFC 8762 section 4.2: so that the reflector can tell how many routers were passed.
     options = probe_options(source, 255 if probe == "stamp" and ttl is None else ttl, tos, fragments)
-    names = list(expand_targets(targets, ports=probe != "icmp"))
+    names = list(expand_targets(texts, ports=probe != "icmp"))
     found = find_targets(names, port_of(probe, port), family)
     statistics = found.statistics
     report = _teller(statistics, on_answer)
@@ -143,7 +151,7 @@ def ping(
     for target, sent in zip(statistics, flight.sent, strict=True):
         target.sent = sent
     supplied = {
-        "targets": list(targets),
+        "targets": texts,
         "probe": probe,
         "port": port,
         "count": count,

@@ -68,6 +68,8 @@ def rows() -> bytes:
     program = bpf.load_program(kind, instructions, "ew_open_sockets", attach_type=attach, function=function)
     try:
         return bpf.iterate(program, "open sockets")
+    except OperationError:
+        raise
     except OSError as error:
         raise OperationError("read", "open sockets", error.errno or 0, error.strerror or "failed") from error
     finally:
