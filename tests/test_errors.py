@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import copy
 import errno
 import os
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,6 +28,8 @@ from echowire.errors import (
     UsageError,
 )
 from echowire.kernel.boundary import operation
+
+PROJECT = Path(__file__).parents[1]
 
 TREE = [
     (UsageError("no such port"), 2),
@@ -129,3 +134,13 @@ def test_what_an_operation_within_another_said_is_kept() -> None:
     with pytest.raises(OperationError) as raised, operation("connect", "a"), operation("bind", "b"):
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     assert (raised.value.operation, raised.value.endpoint) == ("bind", "b")
+
+
+def test_core_never_meets_an_error_of_the_system() -> None:
+    catching = set()
+    for path in sorted((PROJECT / "src" / "echowire").rglob("*.py")):
+        caught = [node.type for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ExceptHandler)]
+        names = {name.id for kind in caught if kind for name in ast.walk(kind) if isinstance(name, ast.Name)}
+        if any(issubclass(getattr(builtins, name, object), OSError) for name in names):
+            catching.add(path.relative_to(PROJECT / "src" / "echowire").parts[0].removesuffix(".py"))
+    assert catching == {"kernel", "engines", "verbs", "cli", "testing"}

@@ -33,7 +33,7 @@ ANY = "*"
 ROWS: tuple[str, ...] = (
     "errors",
     "model",
-    "core",  # units, nearest
+    "core",  # schemas, units, nearest
     "core.bpf",
     "core.figures",
     "core.captures",

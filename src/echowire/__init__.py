@@ -2,19 +2,20 @@
 
 The public names, and the room that each lives in:
 
-    serve, Server                       verbs/serve.py      bind and serve, in a thread, until stopped
+    serve, Serving, Server              verbs/serve.py      bind and serve, in a thread, until stopped
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
-    bench, Measurement                  verbs/bench.py      put a load on an echo or a sink, and say what came of it
+    bench, Load, Measurement            verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
     ObjectExport, StreamExport …        verbs/exports.py    what a capture carried, as files
     fields                              verbs/fields.py     the reference of all fields
     sockets, SocketTable, SocketRow …   verbs/sockets.py    the sockets of this host, as columns
-    ping, Pinged                        verbs/ping.py       is it there, how far, how steady, and who says no
-    path, path_mtu, PathReport          verbs/path.py       which way it goes, and how large a packet may be
-    capture, LivePackets, LiveCapture   verbs/capture.py    packets as they come by, written, decoded, asked
+    ping, Probing, Pinged               verbs/ping.py       is it there, how far, how steady, and who says no
+    path, path_mtu, PathProbing …       verbs/path.py       which way it goes, and how large a packet may be
+    capture, LivePackets, LiveCapture …  verbs/capture.py   packets as they come by, written, decoded, asked
     Endpoint, Limits, Summary, Event …  model.py            the values they speak
     EchowireError …                     errors.py           what can go wrong, as a tree
+    SCHEMAS, document_head              core/schemas.py     the JSON documents, with their versions
     parse_duration, parse_size, …       core/units.py       quantities as people write them
 
 Names are loaded when first used (PEP 562): `echowire --version` costs little more than the interpreter.
@@ -46,6 +47,9 @@ _HOME = {
     "DEFAULT_PORT": "model",
     "STAMP_PORT": "model",
     "split_scheme": "model",
+    "SCHEMAS": "core.schemas",
+    "Schema": "core.schemas",
+    "document_head": "core.schemas",
     "parse_duration": "core.units",
     "parse_port": "model",
     "parse_rate": "core.units",
@@ -53,11 +57,13 @@ _HOME = {
     "format_duration": "core.units",
     "format_size": "core.units",
     "Server": "verbs.serve",
+    "Serving": "verbs.serve",
     "raise_open_file_limit": "verbs.file_limit",
     "serve": "verbs.serve",
     "Exchange": "verbs.call",
     "Peer": "verbs.call",
     "call": "verbs.call",
+    "Load": "core.load.options",
     "Measurement": "verbs.bench",
     "bench": "verbs.bench",
     "Capture": "verbs.read",
@@ -71,6 +77,7 @@ _HOME = {
     "ViewForm": "core.views.view",
     "FieldReference": "verbs.fields",
     "fields": "verbs.fields",
+    "Capturing": "verbs.live_capture",
     "CaptureCounters": "core.captures.limits",
     "CaptureLimits": "core.captures.limits",
     "field_texts": "core.views.field_lines",
@@ -86,8 +93,10 @@ _HOME = {
     "FieldLines": "core.views.field_lines",
     "LineFormat": "core.views.field_lines",
     "Pinged": "verbs.ping",
+    "Probing": "core.probing.options",
     "ping": "verbs.ping",
     "PathMtu": "verbs.path",
+    "PathProbing": "core.probing.path_options",
     "PathReport": "core.probing.path",
     "path_mtu": "verbs.path",
     "path": "verbs.path",
@@ -117,10 +126,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.core.captures.interfaces import NetworkInterface
     from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+    from echowire.core.load.options import Load
+    from echowire.core.probing.options import Probing
     from echowire.core.probing.path import PathReport
+    from echowire.core.probing.path_options import PathProbing
     from echowire.core.probing.targets import count_targets, has_range, read_target_file
     from echowire.core.reports.http_objects import HttpObject
     from echowire.core.reports.tcp.live_ladder import LiveLadder
+    from echowire.core.schemas import SCHEMAS, Schema, document_head
     from echowire.core.sockets.changes import SocketChange, SocketTracker
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
@@ -170,22 +183,24 @@ if TYPE_CHECKING:
     from echowire.verbs.exports import ObjectExport, StreamExport
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.file_limit import raise_open_file_limit
-    from echowire.verbs.live_capture import LiveCapture
+    from echowire.verbs.live_capture import Capturing, LiveCapture
     from echowire.verbs.path import PathMtu, path, path_mtu
     from echowire.verbs.ping import Pinged, ping
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
-    from echowire.verbs.serve import Server, serve
+    from echowire.verbs.serve import Server, Serving, serve
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
     from echowire.verbs.sockets import SocketInquiry, sockets
 
 __all__ = [
     "DEFAULT_PORT",
+    "SCHEMAS",
     "STAMP_PORT",
     "Accepted",
     "Capture",
     "CaptureCounters",
     "CaptureLimits",
     "CaptureWarning",
+    "Capturing",
     "Closed",
     "Conversation",
     "EchowireError",
@@ -205,6 +220,7 @@ __all__ = [
     "LiveLadder",
     "LivePackets",
     "LiveRows",
+    "Load",
     "Measurement",
     "NameResolutionError",
     "NetworkInterface",
@@ -213,16 +229,20 @@ __all__ = [
     "ObjectExport",
     "OperationError",
     "PathMtu",
+    "PathProbing",
     "PathReport",
     "Peer",
     "Pinged",
+    "Probing",
     "ProtocolError",
     "Reading",
     "Refused",
     "RelaySummary",
     "Rotation",
     "Scanned",
+    "Schema",
     "Server",
+    "Serving",
     "SocketChange",
     "SocketEvent",
     "SocketEvents",
@@ -244,6 +264,7 @@ __all__ = [
     "converse",
     "count_targets",
     "default_columns",
+    "document_head",
     "field_texts",
     "fields",
     "format_duration",

@@ -10,8 +10,11 @@
     └── NoReplyError          nothing came back in time                                                   1
 
 An `OperationError` is an `OSError` with a memory: which operation, on which endpoint, and, once it has been
-explained, what it means on this host and what to do about it. The mapping happens at one boundary,
-`echowire.kernel.boundary`; nothing above it catches `OSError`, and what catches it below lets this one pass.
+explained, what it means on this host and what to do about it. `echowire.kernel.boundary` makes one of the other; a few
+places do so themselves, where they know more than the number says. `core` never meets an `OSError`. What catches one
+in `kernel` and `engines` lets an `OperationError` pass. What catches one above them has an answer to it that is no
+error, as a table that this kernel lacks, or is the command, which says of its own files and streams in an error of this
+tree what could not be read or written.
 """
 
 from __future__ import annotations

@@ -236,7 +236,8 @@ class Limits:
     epoll serves without being noticed, and what fits the usual hard limit of open files."""
 
     idle_s: float | None = None
-    """Seconds without a byte after which a connection is closed. `for_exposure` gives 300 beyond loopback."""
+    """Seconds without a byte after which a connection is closed. A server that others than this
+    host can reach has 300 (`echowire.verbs.serve`)."""
 
     queue_bytes: int = 512 * 1024
     """Bytes read and not yet sent back that one connection may hold. It is the size of one read: a peer whose

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
@@ -11,43 +10,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from echowire.cli.bench import LoadRate, parse_load_rate, parse_sizes
-from echowire.cli.common import Environment
-from echowire.cli.main import run
 from echowire.core.services import CHARGEN_PATTERN
+from tests.commands import Ran, run_command
 from tests.plain_servers import answering, echo, free_port, serving, serving_unix
 
 COMMAND = [sys.executable, "-m", "echowire", "bench"]
 
 
-@dataclass
-class Ran:
-    """What a run in process gave."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 def bench(*arguments: object, **variables: str) -> Ran:
     """Run `echowire bench` in this process."""
-    out, err = io.BytesIO(), io.StringIO()
-    status = run(["bench", *map(str, arguments)], Environment(io.BytesIO(), out, err, variables))
-    return Ran(status, out.getvalue().decode(), err.getvalue())
+    return run_command("bench", *arguments, variables=variables)
 
 
 @pytest.fixture
@@ -196,6 +174,7 @@ def test_json_is_one_document(port: int) -> None:
 
 def test_jsonl_is_a_line_an_interval(port: int) -> None:
     *intervals, summary = bench(port, "-t", "300ms", "-i", "100ms", "--jsonl").lines
+    assert summary["error"] is None
     assert {line["event"] for line in intervals} == {"interval"}
     assert summary["event"] == "summary"
     assert sum(line["echoed"] for line in intervals) == summary["counts"]["echoed"]
@@ -245,6 +224,22 @@ def test_nobody_there(tmp_path: Path) -> None:
     (failed,) = bench(port, "-n", 1, "--jsonl").lines
     assert failed["event"] == "failed"
     assert bench("-U", tmp_path / "nothing", "-n", 1).status == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "message"),
+    [("nosuch.invalid:1", 2, "resolve nosuch.invalid"), ("127.0.0.1:{}", 1, "ECONNREFUSED 111")],
+)
+def test_a_run_that_fails_has_its_document(where: str, status: int, message: str) -> None:
+    where = where.format(free_port())
+    ran = bench(where, "-n", 1, "--json")
+    document = ran.document
+    assert ran.status == status and message in document["error"]
+    assert document == {
+        "schema": "echowire.bench", "version": 1, "endpoint": f"tcp://{where}", "ok": False, "error": document["error"],
+    }  # fmt: skip
+    (failed,) = bench(where, "-n", 1, "--jsonl").lines
+    assert failed == {"event": "failed", **document}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
@@ -15,38 +14,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from echowire.cli.common import Environment
-from echowire.cli.main import run
+from tests.commands import Ran, run_command
 from tests.peers import needs
 from tests.plain_servers import answering, echo, free_port, reset, serving, serving_unix
 
 COMMAND = [sys.executable, "-m", "echowire", "call"]
 
 
-@dataclass
-class Ran:
-    """What a run in process gave."""
-
-    status: int
-    out: bytes
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
 def call(*arguments: object, given: bytes = b"") -> Ran:
     """Run `echowire call` in this process, with input that is not a terminal."""
-    out, err = io.BytesIO(), io.StringIO()
-    status = run(["call", *map(str, arguments)], Environment(io.BytesIO(given), out, err, {}))
-    return Ran(status, out.getvalue(), err.getvalue())
+    return run_command("call", *arguments, stdin=given)
 
 
 def noise(size: int) -> bytes:
@@ -71,55 +52,55 @@ def udp_port() -> Iterator[int]:
 @pytest.mark.parametrize("where", [["127.0.0.1", "{}"], ["127.0.0.1:{}"], ["tcp://127.0.0.1:{}"], ["{}"], [":{}"]])
 def test_the_ways_to_say_where(where: list[str], port: int) -> None:
     ran = call(*(part.format(port) for part in where), "-m", "Hello")
-    assert (ran.status, ran.out, ran.err) == (0, b"Hello\n", "")
+    assert (ran.status, ran.raw, ran.err) == (0, b"Hello\n", "")
 
 
 def test_unix(tmp_path: Path) -> None:
     with serving_unix(echo, tmp_path / "s") as path:
-        assert call("-U", path, "-m", "Hello").out == b"Hello\n"
-        assert call(f"unix:{path}", "-m", "Hello").out == b"Hello\n"
+        assert call("-U", path, "-m", "Hello").raw == b"Hello\n"
+        assert call(f"unix:{path}", "-m", "Hello").raw == b"Hello\n"
 
 
 def test_several_messages_and_hex(port: int, udp_port: int) -> None:
-    assert call(port, "-m", "one", "-m", "two").out == b"one\ntwo\n"
-    assert call(port, "--hex", "-m", "00 ff 0a").out == b"00ff0a\n"
-    assert call("-u", udp_port, "-m", "").out == b"\n"
-    assert call("-u", f"127.0.0.1:{udp_port}", "-m", "naïve").out == "naïve\n".encode()
+    assert call(port, "-m", "one", "-m", "two").raw == b"one\ntwo\n"
+    assert call(port, "--hex", "-m", "00 ff 0a").raw == b"00ff0a\n"
+    assert call("-u", udp_port, "-m", "").raw == b"\n"
+    assert call("-u", f"127.0.0.1:{udp_port}", "-m", "naïve").raw == "naïve\n".encode()
 
 
 def test_a_peer_that_is_no_echo_is_shown_as_it_is() -> None:
     with serving(lambda sock: sock.sendall(b"bye" if sock.recv(100) else b"")) as port:
         ran = call(port, "-m", "Hello")
-    assert (ran.status, ran.out) == (0, b"bye\n")
+    assert (ran.status, ran.raw) == (0, b"bye\n")
 
 
 def test_measured(port: int, udp_port: int) -> None:
     ran = call("-u", f"127.0.0.1:{udp_port}", "-c", 3, "-s", 100, "-i", "1ms", "--verify")
-    lines = ran.out.decode().splitlines()
+    lines = ran.raw.decode().splitlines()
     assert ran.status == 0 and len(lines) == 5
     assert lines[0].startswith(f"100 bytes from 127.0.0.1:{udp_port}/udp: seq=1 time=")
     assert lines[3].startswith("Verified: 3 sent, 3 intact, 0 lost, 0 corrupted, 0 truncated, 0 duplicated, 0 reord")
     assert lines[4].startswith("Round trip: min ")
-    assert call(port, "-c", 2).out.decode().splitlines()[2] == "2 sent, 2 answered, 0 lost"
+    assert call(port, "-c", 2).raw.decode().splitlines()[2] == "2 sent, 2 answered, 0 lost"
 
 
 def test_verify_finds_what_is_wrong() -> None:
     with answering(lambda data: [data[:-1], data]) as port:
         ran = call("-u", f"127.0.0.1:{port}", "--verify", "-c", 1)
     assert ran.status == 1
-    assert b"truncated, 1 byte missing" in ran.out and b"1 truncated, 1 duplicated" in ran.out
+    assert b"truncated, 1 byte missing" in ran.raw and b"1 truncated, 1 duplicated" in ran.raw
     with serving(lambda sock: sock.sendall(sock.recv(5).swapcase())) as port:
         ran = call(port, "--verify", "-m", "Hello")
-        assert ran.status == 1 and b"corrupted at byte 0" in ran.out
+        assert ran.status == 1 and b"corrupted at byte 0" in ran.raw
 
 
 def test_no_reply() -> None:
     with answering(lambda data: []) as port:
         ran = call("-u", f"127.0.0.1:{port}", "-m", "x", "-W", "50ms")
-        assert (ran.status, ran.out) == (1, b"")
+        assert (ran.status, ran.raw) == (1, b"")
         assert ran.err == f"echowire: recv 127.0.0.1:{port}/udp: no reply within 50.0 ms (our timer)\n"
         ran = call("-u", f"127.0.0.1:{port}", "-c", 2, "-W", "50ms")
-        assert ran.status == 1 and b"2 sent, 0 answered, 2 lost\n" in ran.out
+        assert ran.status == 1 and b"2 sent, 0 answered, 2 lost\n" in ran.raw
 
 
 # JSON
@@ -166,7 +147,7 @@ def test_json_of_no_reply_has_no_round_trip() -> None:
 
 def test_jsonl(port: int) -> None:
     ran = call(port, "-c", 2, "--jsonl")
-    events = [json.loads(line) for line in ran.out.splitlines()]
+    events = [json.loads(line) for line in ran.raw.splitlines()]
     assert [event["event"] for event in events] == ["connected", "exchange", "exchange", "summary"]
 
 
@@ -187,9 +168,9 @@ def test_json_of_a_relay(port: int) -> None:
 
 def test_scan(port: int) -> None:
     ran = call("-z", "127.0.0.1", port)
-    assert ran.status == 0 and ran.out.startswith(f"127.0.0.1:{port}/tcp is open, connected in ".encode())
+    assert ran.status == 0 and ran.raw.startswith(f"127.0.0.1:{port}/tcp is open, connected in ".encode())
     closed = call("-z", "127.0.0.1", free_port())
-    assert (closed.status, closed.out) == (1, b"") and "ECONNREFUSED" in closed.err
+    assert (closed.status, closed.raw) == (1, b"") and "ECONNREFUSED" in closed.err
     assert call("-z", "127.0.0.1", f"{port}-{port}").status == 0
     document = call("-z", port, "--json").document
     assert [each["open"] for each in document["scanned"]] == [True]
@@ -230,7 +211,7 @@ def test_scan(port: int) -> None:
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: list[str], said: str) -> None:
     ran = call(*arguments)
-    assert (ran.status, ran.out) == (2, b"")
+    assert (ran.status, ran.raw) == (2, b"")
     assert said in ran.err and ran.err.startswith("echowire: ") and ran.err.count("\n") == 1
 
 

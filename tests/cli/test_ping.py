@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import pty
 import re
@@ -12,42 +10,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import echowire
-from echowire.cli.common import Environment
-from echowire.cli.main import run
+from tests.commands import Ran, run_command
 from tests.plain_servers import free_port
 
 COMMAND = [sys.executable, "-m", "echowire", "ping"]
 
 
-@dataclass
-class Ran:
-    """What a run in process gave."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 def ping(*arguments: object, stdin: bytes = b"", **variables: str) -> Ran:
     """Run `echowire ping` in this process."""
-    out, err = io.BytesIO(), io.StringIO()
-    status = run(["ping", *map(str, arguments)], Environment(io.BytesIO(stdin), out, err, variables))
-    return Ran(status, out.getvalue().decode(), err.getvalue())
+    return run_command("ping", *arguments, stdin=stdin, variables=variables)
 
 
 @pytest.fixture
@@ -174,6 +150,31 @@ def test_what_cannot_be_is_one_line(arguments: list[object]) -> None:
     assert ran.err.startswith("echowire: ")
     assert ran.err.count("\n") == 1
     assert "internal error" not in ran.err
+
+
+UNKNOWN_NAME = ("nosuch.invalid", "resolve nosuch.invalid")
+REFUSED_BY_THE_SYSTEM = ("-I", "nosuch0", "127.0.0.1", "no such device")
+
+
+@pytest.mark.parametrize(
+    ("verb", "schema", "wrong"),
+    [
+        ([], "echowire.ping", REFUSED_BY_THE_SYSTEM),
+        (["--path"], "echowire.path", UNKNOWN_NAME),
+        (["--path"], "echowire.path", REFUSED_BY_THE_SYSTEM),
+        (["--mtu"], "echowire.path_mtu", UNKNOWN_NAME),
+        (["--mtu"], "echowire.path_mtu", REFUSED_BY_THE_SYSTEM),
+    ],
+)
+def test_a_run_that_fails_has_its_document(verb: list[str], schema: str, wrong: tuple[str, ...]) -> None:
+    *arguments, message = wrong
+    ran = ping(*verb, "-u", *arguments, "--json")
+    assert ran.status == 2
+    document = ran.document
+    assert message in document["error"] and document["error"] in ran.err
+    assert document == {"schema": schema, "version": 1, "ok": False, "error": document["error"]}
+    ran = ping(*verb, "-u", *arguments, "--jsonl")
+    assert (ran.status, ran.lines) == (2, [{"event": "failed", **document}])
 
 
 def test_targets_from_a_file_and_from_a_pipe(echo: int, tmp_path: Path) -> None:

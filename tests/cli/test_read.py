@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from echowire.cli.common import Environment
-from echowire.cli.main import run
 from tests.captures import PACKETS, needs_tshark, write_capture
-
-
-@dataclass
-class Ran:
-    """What a run in process gave."""
-
-    status: int
-    out: str
-    err: str
-
-
-def echowire(*arguments: object) -> Ran:
-    """Run the command in this process."""
-    out, err = io.BytesIO(), io.StringIO()
-    status = run([*map(str, arguments)], Environment(io.BytesIO(), out, err, {}))
-    return Ran(status, out.getvalue().decode(), err.getvalue())
+from tests.commands import run_command as echowire
 
 
 @pytest.fixture

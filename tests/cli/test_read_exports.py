@@ -18,7 +18,7 @@ import echowire as public
 from echowire.kernel.captures import export_directory
 from echowire.kernel.captures.writer import CaptureWriter
 from tests.captures import needs_tshark
-from tests.cli.test_read import echowire
+from tests.commands import run_command as echowire
 from tests.core.packets.tcp.traffic import ACK, CLIENT, FIN, PSH, SERVER, SYN, ipv4, tcp, write_pcap
 from tests.netns import why_not
 from tests.recorded import read_all, two_hosts

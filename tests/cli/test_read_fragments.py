@@ -10,7 +10,7 @@ import pytest
 
 import echowire as public
 from tests.captures import needs_tshark, udp
-from tests.cli.test_read import echowire
+from tests.commands import run_command as echowire
 from tests.core.packets.tcp.traffic import CLIENT, SERVER, write_pcap
 
 QUERY = bytes.fromhex("1234 0100 0001 0000 0000 0000 07 6578616d706c65 03 636f6d 00 0001 0001")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.captures import needs_tshark
-from tests.cli.test_read import echowire
+from tests.commands import run_command as echowire
 from tests.core.packets.tcp.traffic import packet, traffic, write_pcap
 
 DEV = Path(os.environ.get("ECHOWIRE_CAPTURES", "/nonexistent")) / "dev"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.captures import PACKETS, needs_tshark, write_capture
-from tests.cli.test_read import echowire
+from tests.commands import run_command as echowire
 from tests.core.packets.tcp.traffic import CLIENT, SERVER, SYN, ipv4, tcp, write_pcap
 
 DEV = Path(os.environ.get("ECHOWIRE_CAPTURES", "/nonexistent")) / "dev"

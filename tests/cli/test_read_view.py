@@ -15,7 +15,7 @@ import echowire
 from echowire.core.packets.dissect import Dissector
 from echowire.core.views.colour_rules import RULES, colour_fields, rules_of
 from tests.captures import PACKETS, needs_tshark, write_capture
-from tests.cli.test_read import echowire as run
+from tests.commands import run_command as run
 from tests.processes import COMMAND
 
 

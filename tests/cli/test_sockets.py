@@ -22,6 +22,7 @@ from echowire.cli.environment import Environment
 from echowire.cli.main import run
 from echowire.cli.sockets import command as click_command
 from echowire.cli.sockets_switches import SWITCHES, plain
+from tests.commands import run_command
 
 COMMAND = (sys.executable, "-m", "echowire", "sockets")
 
@@ -48,9 +49,8 @@ def test_the_quick_reading_leaves_the_rest_to_click(line: list[str]) -> None:
 
 
 def told(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
-    out, err = io.BytesIO(), io.StringIO()
-    status = run(["sockets", *arguments], Environment(io.BytesIO(stdin), out, err, {}))
-    return status, out.getvalue().decode(), err.getvalue()
+    ran = run_command("sockets", *arguments, stdin=stdin)
+    return ran.status, ran.out, ran.err
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ import trustme
 
 import echowire
 from echowire import Measurement, NoReplyError, OperationError, ProtocolError, UsageError
+from echowire.core.load.options import Direction
 from echowire.core.services import CHARGEN_PATTERN
-from echowire.engines.load.plan import Direction
 from echowire.verbs.bench import error_from_document
 from echowire.verbs.bench_worker import error_document
 from tests.conftest import children
@@ -393,3 +393,9 @@ def test_errors_travel_between_processes() -> None:
     for error in (OperationError("recv", "a:1/tcp", 104, "reset"), NoReplyError("nothing"), ProtocolError("bad")):
         again = error_from_document(json.loads(json.dumps(error_document(error))))
         assert (type(again), str(again)) == (type(error), str(error))
+
+
+def test_a_load_is_changed_by_keywords(port: int) -> None:
+    load = echowire.Load(connections=2, count=10, size=100)
+    supplied = echowire.bench(f"127.0.0.1:{port}", load=load, count=20).supplied
+    assert (supplied["connections"], supplied["count"], supplied["most_size"]) == (2, 20, 100)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from typing import get_type_hints
 
 import pytest
 
 import echowire
+from echowire.verbs.live_capture import Capturing, CapturingOptions
 from tests.peers import needs_root
 
 pytestmark = needs_root
@@ -71,3 +74,8 @@ def test_what_cannot_be_captured() -> None:
         echowire.capture("nope0")
     with pytest.raises(echowire.UsageError, match="name an interface"):
         echowire.capture()
+
+
+def test_every_field_of_a_capture_is_a_keyword_of_the_same_type() -> None:
+    names = {field.name: get_type_hints(Capturing)[field.name] for field in fields(Capturing)}
+    assert get_type_hints(CapturingOptions) == names

@@ -447,3 +447,12 @@ def test_damage_that_icmp_does_not_see(hosts: tuple[Namespace, ...]) -> None:
 def _pinged(host: Namespace, target: str) -> echowire.Pinged:
     with host.inside():
         return echowire.ping(target, count=3, interval_s=0.02, wait_s=0.3)
+
+
+def test_probing_is_changed_by_keywords_and_said_with_the_report() -> None:
+    with echowire.serve("udp://127.0.0.1:0") as server:
+        probing = echowire.Probing(probe="udp", port=server.endpoint.port, count=5, tos=8)
+        supplied = echowire.ping("127.0.0.1", probing=probing, count=1, family=4).document()["supplied"]
+        way = echowire.path("127.0.0.1", probe="udp", port=server.endpoint.port, count=1, tos=8)
+    assert supplied == {"targets": ["127.0.0.1"], **probing.document(), "count": 1, "family": 4}
+    assert (way.document()["supplied"]["target"], way.document()["supplied"]["tos"]) == ("127.0.0.1", 8)

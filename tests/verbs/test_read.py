@@ -12,6 +12,7 @@ from fuzz.capture_files import packets, samples
 
 import echowire
 from echowire import CaptureWarning, FilterError, OperationError, UsageError
+from echowire.core.filters import parse, syntax
 from echowire.kernel.captures.files import read_records
 from tests.captures import PACKETS, write_capture
 
@@ -25,6 +26,19 @@ def test_nothing_is_opened_before_it_is_asked() -> None:
     assert echowire.read("/no/such/file").head(3).limit == 3
     with pytest.raises(OperationError, match="open /no/such/file"):
         len(echowire.read("/no/such/file"))
+
+
+def test_a_filter_is_parsed_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def counted(text: str) -> list[syntax.Token]:
+        parsed.append(text)
+        return syntax.tokens(text)
+
+    monkeypatch.setattr(parse, "tokens", counted)
+    capture = echowire.read(file).filter("tcp.port == 80").filter("ip")
+    assert len(capture) == len(capture.frame("ip.src"))
+    assert parsed == ["tcp.port == 80", "ip"]
 
 
 def test_a_frame_has_wiresharks_names_and_types_that_one_reckons_with(file: Path) -> None:

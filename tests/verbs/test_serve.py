@@ -6,14 +6,16 @@ import asyncio
 import socket
 import ssl
 import threading
+from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import trustme
 
 import echowire
-from echowire import Closed, Endpoint, Limits, Listening, OperationError, Stopped, UsageError
-from echowire.verbs.serve import endpoint_groups
+from echowire import Closed, Endpoint, Limits, Listening, OperationError, Serving, Stopped, UsageError
+from echowire.verbs.serve import ServingOptions, endpoint_groups
 
 
 def test_the_example_of_the_readme() -> None:
@@ -152,7 +154,7 @@ def test_a_context_of_one_s_own(engine: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"tls": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "workers": 2}, "give the certificate's and the key's file"),
+        ({"tls": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "workers": 2}, "give the certificate's and key's file"),
         ({"tls": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, "the SSLContext is a client's"),
         ({"tls": "cert.pem"}, "tls is an ssl.SSLContext, or a pair"),
         ({"tls": ("cert.pem",)}, "tls is an ssl.SSLContext, or a pair"),
@@ -185,3 +187,15 @@ def test_workers_as_a_library(tmp_path: Path) -> None:
             with echowire.call(endpoint) as peer:
                 assert peer.echo(b"work") == b"work"
     assert server.summary.connections == 5 and server.summary.datagrams_received == 5
+
+
+def test_a_serving_is_changed_by_keywords() -> None:
+    names = {field.name: get_type_hints(Serving)[field.name] for field in fields(Serving)}
+    assert get_type_hints(ServingOptions) == names
+    serving = Serving(service="discard", engine="threads")
+    with echowire.serve("tcp://127.0.0.1:0", serving=serving, engine="readiness") as server:
+        assert server.engine == "readiness"
+        with echowire.call(server.endpoint) as peer:
+            peer.send(b"x")
+            peer.half_close()
+            assert peer.recv() == b""

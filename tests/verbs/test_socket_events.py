@@ -24,6 +24,7 @@ from echowire import SocketEvent, SocketEvents, SocketInquiry
 from echowire.kernel.tables import tracefs
 from echowire.kernel.tables.tracefs import TraceInstance
 from echowire.verbs import socket_events
+from tests.json_schemas import check_lines
 from tests.netns import namespaces
 from tests.processes import unprivileged
 
@@ -338,3 +339,17 @@ def test_a_stream_ends_in_order_when_it_is_interrupted() -> None:
 
 def select_one(stream: IO[str]) -> bool:
     return bool(select.select([stream], [], [], 0.2)[0])
+
+
+def test_an_end_that_is_looked_for_has_the_properties_of_one_that_is_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "listening")
+    with SocketEvents(SocketInquiry(f"src {path}", kinds=["tcp", "unix"]), trace=False) as events:
+        told = iter(events)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            opened = next(told)
+        closed = next(told)
+    assert (opened.kind, opened.values["state"], closed.kind) == ("opened", "LISTEN", "closed")
+    assert check_lines([json.dumps(event.document()) for event in (opened, closed)], "sockets")
+    assert closed.values["bytes_sent"] is None

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import echowire
-from echowire import EchowireError, Endpoint, UsageError, format_size, parse_rate, parse_size
+from echowire import Endpoint, UsageError, format_size, parse_rate, parse_size
 from echowire.cli.bench_report import Report
 from echowire.cli.common import (
     DURATION,
@@ -20,7 +20,9 @@ from echowire.cli.common import (
     family_of,
     join_host_port,
     pass_environment,
+    refuse_two_forms,
 )
+from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
 
 LARGEST_DOCUMENT = 64 << 20
 """Of an earlier run: a day of intervals, and TCP_INFO of ten thousand connections."""
@@ -55,14 +57,8 @@ LOAD_RATE = Quantity("rate", parse_load_rate)
 
 
 @click.command("bench")
-@click.argument("endpoint", nargs=-1, metavar="[ENDPOINT]")
-@click.option("-4", "ipv4", is_flag=True, help="IPv4 only.")
-@click.option("-6", "ipv6", is_flag=True, help="IPv6 only.")
-@click.option("-u", "--udp", is_flag=True, help="Datagrams: UDP, or with -U a Unix datagram socket.")
-@click.option("-U", "--unix", is_flag=True, help="ENDPOINT is the path of a Unix socket.")
-@click.option("--tls", is_flag=True, help="TLS, with the certificate checked.")
-@click.option("--tls-ca", metavar="FILE", help="Trust the authorities in this PEM file instead of the system's.")
-@click.option("--tls-insecure", is_flag=True, help="Do not check the certificate.")
+@called_endpoint
+@client_tls
 @click.option(
     "-c",
     "-P",
@@ -153,13 +149,12 @@ def command(env: Environment, /, **options: Any) -> int:
 
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Measure, and print; the exit status."""
-    if options["as_json"] and options["jsonl"]:
-        raise UsageError("--json is one document, --jsonl a line an interval; give one of them")
+    refuse_two_forms(options, "an interval")
     endpoint = _endpoint(options)
     report = Report(env, options, endpoint)
     direction = _direction(options)
     per_s, bits_per_s = _rates(options["rate"], endpoint, direction)
-    try:
+    with report:
         measured = echowire.bench(
             endpoint,
             connections=options["connections"],
@@ -189,9 +184,6 @@ def run(env: Environment, options: dict[str, Any]) -> int:
             against=_earlier(options["against"]),
             on_interval=report.interval,
         )
-    except EchowireError as error:
-        report.failed(error)
-        raise
     report.conclude(measured)
     return 0 if measured.ok else 1
 
@@ -200,7 +192,7 @@ def _endpoint(options: dict[str, Any]) -> Endpoint:
     given: tuple[str, ...] = options["endpoint"]
     if len(given) > 2:
         raise UsageError(f"one endpoint at a time; {len(given)} were given")
-    secure = options["tls"] or options["tls_ca"] or options["tls_insecure"]
+    secure = asks_for_tls(options)
     if secure and (options["udp"] or options["unix"]):
         raise UsageError("TLS is spoken over TCP; it excludes -u and -U")
     if options["unix"]:
@@ -212,10 +204,8 @@ def _endpoint(options: dict[str, Any]) -> Endpoint:
         text = join_host_port(*given)
     elif given:
         text = f":{given[0]}" if given[0].isdigit() else given[0]
-    scheme, _ = echowire.split_scheme(text)
     transport: Any = "udp" if options["udp"] else "tls" if secure else "tcp"
-    if scheme is not None and transport not in ("tcp", scheme):
-        raise UsageError(f"{text} is {scheme}, and the options say {transport}")
+    refuse_other_scheme(text, transport)
     endpoint = Endpoint.parse(text, transport=transport, port=echowire.DEFAULT_PORT)
     return replace(endpoint, transport="tls") if secure and endpoint.transport == "tcp" else endpoint
 

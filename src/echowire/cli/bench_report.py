@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from echowire import EchowireError, Endpoint, Measurement, format_duration, format_size
+from echowire import Endpoint, Measurement, document_head, format_duration, format_size
 from echowire.cli.common import Environment, printable
 from echowire.cli.histogram import histogram_lines
-
-SCHEMA = {"schema": "echowire.bench", "version": 1}
+from echowire.cli.run_report import RunReport
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
@@ -29,65 +28,45 @@ CLEAR = "\r\x1b[K"
 """To the start of the line, and erase it (ECMA-48)."""
 
 
-class Report:
+class Report(RunReport):
     """Told of each interval and of the end; prints what the options ask for."""
 
     def __init__(self, env: Environment, options: dict[str, Any], endpoint: Endpoint) -> None:
-        self._env, self._options, self._endpoint = env, options, endpoint
-        self._for_people = not options["as_json"] and not options["jsonl"]
+        super().__init__(env, options, document_head("bench"), endpoint=endpoint.url)
         self._is_plain = env.variables.get("TERM") == "dumb"
         self._is_live = env.stderr.isatty() and not self._is_plain and not env.variables.get("NO_COLOR")
         self._line_is_drawn = False
 
+    def close(self) -> None:
+        """Erase the live line."""
+        if self._line_is_drawn:
+            self.env.stderr.write(CLEAR)
+            self.env.stderr.flush()
+            self._line_is_drawn = False
+
     def interval(self, interval: Any) -> None:
         """An interval has passed."""
-        if self._options["jsonl"]:
-            self._env.answer_json({"event": "interval", **interval.document()})
+        self.event("interval", interval.document())
         if self._is_live:
-            self._env.stderr.write(CLEAR + _live_line(interval))
-            self._env.stderr.flush()
+            self.env.stderr.write(CLEAR + _live_line(interval))
+            self.env.stderr.flush()
             self._line_is_drawn = True
-
-    def failed(self, error: EchowireError) -> None:
-        """It could not be begun; the error itself is its caller's to print, with a caret where it has a place."""
-        self._end_line()
-        document = {**SCHEMA, "endpoint": self._endpoint.url, "ok": False, "error": str(error)}
-        if self._options["as_json"]:
-            self._env.answer_json(document, indent=2)
-        elif self._options["jsonl"]:
-            self._env.answer_json({"event": "failed", **document})
 
     def conclude(self, measured: Measurement) -> None:
         """The measurement has ended."""
-        env = self._env
-        self._end_line()
-        if self._options["as_json"]:
-            env.answer_json({**measured.document(), "error": None}, indent=2)
-        elif self._options["jsonl"]:
-            env.answer_json({"event": "summary", **measured.document()})
+        env = self.env
+        if not self.for_people:
+            self.conclude_json(measured.document())
         else:
-            for line in [
-                *_summary(measured),
-                *histogram_lines(measured.latency, plain=self._is_plain),
-                *_judgement(measured),
-            ]:
-                env.answer(line)
-            for line in _comparison(measured):
+            histogram = histogram_lines(measured.latency, plain=self._is_plain)
+            for line in [*_summary(measured), *histogram, *_judgement(measured), *_comparison(measured)]:
                 env.answer(line)
         for text, count in measured.failures.items():
             times = f" ({count} times)" if count > 1 else ""
             env.say(f"echowire: {printable(text)}{times}")
         if measured.no_reply and not measured.failures:
             env.say(f"echowire: bench {measured.endpoint}: no reply")
-        for text, holds in measured.conditions.items():
-            if holds is not False:
-                env.say(f"echowire: --fail-if {printable(text)}: {'it holds' if holds else 'it cannot be known'}")
-
-    def _end_line(self) -> None:
-        if self._line_is_drawn:
-            self._env.stderr.write(CLEAR)
-            self._env.stderr.flush()
-            self._line_is_drawn = False
+        self.say_conditions(measured.conditions)
 
 
 def _live_line(interval: Any) -> str:

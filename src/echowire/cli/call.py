@@ -27,7 +27,9 @@ from echowire.cli.common import (
     join_host_port,
     pass_environment,
     printable,
+    refuse_two_forms,
 )
+from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
 
 DEFAULT_SIZE = 64
 """Bytes of a generated payload: what ping's packet has with its header."""
@@ -37,14 +39,8 @@ INTERRUPTED = 130
 
 
 @click.command("call")
-@click.argument("endpoint", nargs=-1, metavar="[ENDPOINT]")
-@click.option("-4", "ipv4", is_flag=True, help="IPv4 only.")
-@click.option("-6", "ipv6", is_flag=True, help="IPv6 only.")
-@click.option("-u", "--udp", is_flag=True, help="Datagrams: UDP, or with -U a Unix datagram socket.")
-@click.option("-U", "--unix", is_flag=True, help="ENDPOINT is the path of a Unix socket.")
-@click.option("--tls", is_flag=True, help="TLS, with the certificate checked.")
-@click.option("--tls-ca", metavar="FILE", help="Trust the authorities in this PEM file instead of the system's.")
-@click.option("--tls-insecure", is_flag=True, help="Do not check the certificate.")
+@called_endpoint
+@client_tls
 @click.option("--source", default="", metavar="ADDRESS", help="Call from this address of this host.")
 @click.option("-p", "--source-port", type=PORT, default=0, metavar="PORT", help="Call from this port.")
 @click.option("-m", "--message", "messages", multiple=True, metavar="TEXT", help="Send TEXT; may be repeated.")
@@ -101,8 +97,7 @@ class Calling:
     def run(self) -> int:
         """Do what was asked for; the exit status."""
         options = self._options
-        if options["as_json"] and options["jsonl"]:
-            raise UsageError("--json is one document, --jsonl a line an event; give one of them")
+        refuse_two_forms(options, "an event")
         endpoints = _endpoints(options)
         if options["scan"]:
             return self._scan(endpoints)
@@ -275,9 +270,7 @@ def _endpoints(options: dict[str, Any]) -> list[Endpoint]:
             raise UsageError("TLS is spoken over TCP; -U and --tls exclude each other")
         return [Endpoint.parse(given[0], transport=flagged)]
     host, ports = _host_and_ports(given, scan=options["scan"])
-    scheme, _ = echowire.split_scheme(host)
-    if scheme is not None and flagged not in ("tcp", scheme):
-        raise UsageError(f"{host} is {scheme}, and the options say {flagged}")
+    refuse_other_scheme(host, flagged)
     if ports is None:
         return [Endpoint.parse(host, transport=flagged, port=echowire.DEFAULT_PORT)]
     at = Endpoint.parse(join_host_port(host, str(ports[0])), transport=flagged)
@@ -302,7 +295,7 @@ def _host_and_ports(given: list[str], *, scan: bool) -> tuple[str, range | None]
 
 
 def _transport(options: dict[str, Any]) -> Any:
-    secure = options["tls"] or options["tls_ca"] or options["tls_insecure"]
+    secure = asks_for_tls(options)
     if secure and options["udp"]:
         raise UsageError("TLS is spoken over TCP; -u and --tls exclude each other")
     if options["unix"]:

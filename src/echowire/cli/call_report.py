@@ -18,12 +18,11 @@ from echowire import (
     Peer,
     RelaySummary,
     Scanned,
+    document_head,
     format_duration,
     format_size,
 )
 from echowire.cli.common import Environment, printable
-
-SCHEMA = {"schema": "echowire.call", "version": 1}
 
 PERCENTILES = (50, 90, 99)
 
@@ -43,7 +42,7 @@ class Report:
         self._finished = False
         self._peer: Peer | None = None
         self._document: dict[str, Any] = {
-            **SCHEMA,
+            **document_head("call"),
             **dict.fromkeys(("supplied", "effective")),
             "attempts": [],
             "exchanges": [],
@@ -233,9 +232,10 @@ class Report:
             self._env.answer_json(self._document, indent=2)
             return
         if self._document["summary"] is not None:
-            self._event("summary", lambda: self._document["summary"])
+            self._event("summary", lambda: {**document_head("call"), **self._document["summary"]})
         if self._document["error"] is not None:
-            self._event("failed", lambda: {"error": self._document["error"], "attempts": self._document["attempts"]})
+            failure = {name: self._document[name] for name in ("error", "attempts")}
+            self._event("failed", lambda: {**document_head("call"), **failure})
 
 
 def describe_connection(peer: Peer) -> str:

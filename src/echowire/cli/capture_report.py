@@ -226,8 +226,7 @@ def counts(counters: CaptureCounters) -> dict[str, int]:
 def summary(live: LiveCapture, counters: CaptureCounters) -> dict[str, Any]:
     """What a capture came to."""
     return {
-        "schema": "echowire.capture",
-        "version": 1,
+        **echowire.document_head("capture"),
         "interfaces": list(live.names),
         **counts(counters),
         "files": live.files,
@@ -254,12 +253,23 @@ def interface_lines(interfaces: Sequence[NetworkInterface]) -> Iterator[str]:
         yield f"{name:<{widths[0]}}  {state:<{widths[1]}}  {speed:>{widths[2]}}  {addresses}".rstrip()
 
 
+def _described(interface: NetworkInterface) -> dict[str, Any]:
+    return asdict(interface) | {"mac": interface.mac or None}
+
+
 def interfaces_document(interfaces: Sequence[NetworkInterface]) -> dict[str, Any]:
     """The same as one document; `number` is what -i takes too, and `bits_per_s` null where nobody knows."""
-    every = {"name": "any", "state": "", "is_up": True, "is_loopback": False, "addresses": [], "bits_per_s": None}
-    found: list[dict[str, Any]] = [*map(asdict, interfaces), every | {"mac": ""}]
+    every: dict[str, Any] = {
+        "name": "any",
+        "state": None,
+        "is_up": True,
+        "is_loopback": False,
+        "addresses": [],
+        "bits_per_s": None,
+    }
+    found: list[dict[str, Any]] = [*map(_described, interfaces), every | {"mac": None}]
     numbered = [{"number": number} | one for number, one in enumerate(found, 1)]
-    return {"schema": "echowire.interfaces", "version": 1, "interfaces": numbered}
+    return {**echowire.document_head("interfaces"), "interfaces": numbered}
 
 
 def rate(bits_per_s: int | None) -> str:

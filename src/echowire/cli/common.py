@@ -22,6 +22,7 @@ __all__ = [
     "join_host_port",
     "pass_environment",
     "printable",
+    "refuse_two_forms",
     "refused",
 ]
 
@@ -62,6 +63,12 @@ def refused(*names: str, why: str) -> Callable[[Callable[..., Any]], Callable[..
             raise click.UsageError(why, context)
 
     return click.option(*names, is_flag=True, hidden=True, expose_value=False, callback=refuse)
+
+
+def refuse_two_forms(options: Mapping[str, Any], event: str) -> None:
+    """Raise `UsageError` where both forms of JSON are asked for; `event` is what has a line in `--jsonl`."""
+    if options["as_json"] and options["jsonl"]:
+        raise UsageError(f"--json is one document, --jsonl a line {event}; give one of them")
 
 
 def join_host_port(host: str, port: str) -> str:

@@ -10,8 +10,6 @@ import echowire
 from echowire import FieldReference
 from echowire.cli.common import Environment, pass_environment
 
-SCHEMA = {"schema": "echowire.fields", "version": 1}
-
 
 @click.command("fields")
 @click.argument("word", default="")
@@ -28,7 +26,7 @@ def command(env: Environment, /, word: str, as_json: bool, values: bool) -> int:
     """
     found = echowire.fields(word)
     if as_json:
-        env.answer_json({**SCHEMA, "fields": [asdict(one) for one in found]}, indent=2)
+        env.answer_json({**echowire.document_head("fields"), "fields": [asdict(one) for one in found]}, indent=2)
         return 0
     name_width = max((len(one.name) for one in found), default=0)
     type_width = max((len(one.type) for one in found), default=0)

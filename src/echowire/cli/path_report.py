@@ -2,41 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import echowire
-from echowire import EchowireError, PathMtu, PathReport, UsageError, format_duration
+from echowire import PathMtu, PathReport, UsageError, document_head, format_duration
 from echowire.cli.common import Environment, family_of, printable
 from echowire.cli.ping_rows import HOP_COLUMNS, aligned, hop_rows
+from echowire.cli.run_report import RunReport
 
 NAMES = {"icmp": "ICMP", "udp": "UDP", "tcp": "TCP"}
 
 
-def run_path(env: Environment, options: Mapping[str, Any], target: str, probe: str) -> int:
-    """Find the path, and print; the exit status."""
-    for_people = not options["as_json"] and not options["jsonl"]
-    live: Any = None
-    wanted = options["live"] is not False and not options["quiet"] and for_people and env.has_colour
+class PathRun(RunReport):
+    """Told of the path as it is found; prints what the options ask for."""
 
-    def begin(path: Any, effective: Mapping[str, Any]) -> None:
-        nonlocal live
-        if for_people:
-            env.answer(_headline(target, effective))
-        if wanted:
+    def __init__(self, env: Environment, options: Mapping[str, Any], target: str) -> None:
+        super().__init__(env, options, document_head("path"))
+        self._target = target
+        self.may_redraw: bool = (
+            options["live"] is not False and not options["quiet"] and self.for_people and env.has_colour
+        )
+        self._live: Any = None
+
+    def close(self) -> None:
+        """Leave the live table as it is."""
+        if self._live is not None:
+            self._live.close()
+
+    def begin(self, path: Any, effective: Mapping[str, Any]) -> None:
+        """The target is known, and nothing is sent yet."""
+        if self.for_people:
+            self.env.answer(_headline(self._target, effective))
+        if self.may_redraw:
             from echowire.cli.live import Redrawn, path_table
 
-            live = Redrawn(env, path_table(path))
+            self._live = Redrawn(self.env, path_table(path))
 
-    def answered(answer: Any) -> None:
-        if options["jsonl"]:
-            env.answer_json({"event": "answer", **answer.document(), "target": target})
+    def idle(self) -> None:
+        """Some time has passed."""
+        if self._live is not None:
+            self._live.redraw()
 
+    def conclude(self, path: PathReport) -> None:
+        """The run has ended."""
+        if not self.for_people:
+            self.conclude_json(path.document())
+            return
+        self.env.answer("\n".join(aligned([HOP_COLUMNS, *hop_rows(path)], (1, len(HOP_COLUMNS) - 1))))
+        if not path.reached:
+            self.env.answer(f"{printable(path.target)} was not reached")
+
+
+def run_path(env: Environment, options: Mapping[str, Any], target: str, probe: str) -> int:
+    """Find the path, and print; the exit status."""
+    report = PathRun(env, options, target)
     count = options["count"]
-    if count is None and not (options["live"] and wanted):
+    if count is None and not (options["live"] and report.may_redraw):
         count = 3
-    try:
-        found = echowire.path(
+    with report:
+        path = echowire.path(
             target,
             probe=probe,  # type: ignore[arg-type]
             port=options["port"],
@@ -46,74 +71,46 @@ def run_path(env: Environment, options: Mapping[str, Any], target: str, probe: s
             max_hops=options["hops"],
             flows=options["flows"],
             size=options["size"],
-            family=family_of(dict(options)),
+            family=family_of(options),
             source=options["source"],
             tos=options["tos"],
             fragments=options["fragments"],
-            on_begin=begin,
-            on_answer=answered,
-            on_idle=lambda: None if live is None else live.redraw(),
+            on_begin=report.begin,
+            on_answer=_teller(report, target),
+            on_idle=report.idle,
         )
-    except EchowireError as error:
-        _failed(env, options, error)
-        raise
-    finally:
-        if live is not None:
-            live.close()
-    _conclude_path(env, options, found)
-    return found.exit_status
+    report.conclude(path)
+    return path.exit_status
 
 
 def run_mtu(env: Environment, options: Mapping[str, Any], target: str, probe: str) -> int:
     """Find the path's MTU, and print; the exit status."""
     if probe not in ("icmp", "udp"):
         raise UsageError("--mtu sends packets of many sizes, by ICMP or with -u by UDP echo")
-
-    def answered(answer: Any) -> None:
-        if options["jsonl"]:
-            env.answer_json({"event": "answer", **answer.document(), "target": target})
-
-    try:
-        found = echowire.path_mtu(
+    with RunReport(env, options, document_head("path_mtu")) as report:
+        width = echowire.path_mtu(
             target,
             probe=probe,  # type: ignore[arg-type]
             port=options["port"],
             wait_s=0.5 if options["wait"] is None else options["wait"],
-            family=family_of(dict(options)),
+            family=family_of(options),
             source=options["source"],
-            on_answer=answered,
+            on_answer=_teller(report, target),
         )
-    except EchowireError as error:
-        _failed(env, options, error)
-        raise
-    if options["as_json"]:
-        env.answer_json({**found.document(), "error": None}, indent=2)
-    elif options["jsonl"]:
-        env.answer_json({"event": "summary", **found.document(), "error": None})
-    elif found.mtu is not None:
-        env.answer(_mtu_sentence(target, found))
-    if found.mtu is None:
+    if not report.for_people:
+        report.conclude_json(width.document())
+    elif width.mtu is not None:
+        env.answer(_mtu_sentence(target, width))
+    if width.mtu is None:
         env.say(f"echowire: ping --mtu {printable(target)}: no reply, of whatever size")
-    return found.exit_status
+    return width.exit_status
 
 
-def _failed(env: Environment, options: Mapping[str, Any], error: EchowireError) -> None:
-    document = {"ok": False, "error": str(error)}
-    if options["as_json"]:
-        env.answer_json(document, indent=2)
-    elif options["jsonl"]:
-        env.answer_json({"event": "failed", **document})
-
-
-def _conclude_path(env: Environment, options: Mapping[str, Any], found: PathReport) -> None:
-    if options["as_json"]:
-        env.answer_json({**found.document(), "error": None}, indent=2)
-    elif options["jsonl"]:
-        env.answer_json({"event": "summary", **found.document(), "error": None})
-    else:
-        env.answer("\n".join(aligned([HOP_COLUMNS, *hop_rows(found)], (1, len(HOP_COLUMNS) - 1))))
-        if not found.reached:
-            env.answer(f"{printable(found.target)} was not reached")
+def _teller(report: RunReport, target: str) -> Callable[[Any], None] | None:
+    """What is told of each answer; None where nothing is printed of them."""
+    if not report.options["jsonl"]:
+        return None
+    return lambda answer: report.event("answer", {**answer.document(), "target": target})
 
 
 def _headline(target: str, effective: Mapping[str, Any]) -> str:
@@ -126,15 +123,15 @@ def _headline(target: str, effective: Mapping[str, Any]) -> str:
     return f"Path to {where}: {NAMES[effective['probe']]}{port}, {kept}"
 
 
-def _mtu_sentence(target: str, found: PathMtu) -> str:
+def _mtu_sentence(target: str, width: PathMtu) -> str:
     name = printable(target)
-    where = name if name == found.address else f"{name} ({found.address})"
-    said = f"The path to {where} takes packets of {found.mtu:,} bytes"
-    if found.told_by == "local":
-        said += ", as this host's own link does"
-    elif found.told_by:
-        said += f", says {found.told_by}"
-    elif found.black_hole:
-        after = f" after {found.lost_after}" if found.lost_after else ""
-        said += f"; larger ones vanish{after} without a word (a black hole: TCP through it stalls)"
-    return f"{said}. {found.probes} probes, {format_duration(found.seconds)}"
+    where = name if name == width.address else f"{name} ({width.address})"
+    sentence = f"The path to {where} takes packets of {width.mtu:,} bytes"
+    if width.told_by == "local":
+        sentence += ", as this host's own link does"
+    elif width.told_by:
+        sentence += f", says {width.told_by}"
+    elif width.black_hole:
+        after = f" after {width.lost_after}" if width.lost_after else ""
+        sentence += f"; larger ones vanish{after} without a word (a black hole: TCP through it stalls)"
+    return f"{sentence}. {width.probes} probes, {format_duration(width.seconds)}"

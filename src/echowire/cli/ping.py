@@ -8,8 +8,19 @@ from typing import Any
 import click
 
 import echowire
-from echowire import EchowireError, UsageError
-from echowire.cli.common import DURATION, PORT, RATE, SIZE, Environment, family_of, pass_environment, refused
+from echowire import UsageError
+from echowire.cli.common import (
+    DURATION,
+    PORT,
+    RATE,
+    SIZE,
+    Environment,
+    family_of,
+    pass_environment,
+    refuse_two_forms,
+    refused,
+)
+from echowire.cli.endpoint_options import family_options
 from echowire.cli.ping_report import Report
 
 ASK_ABOVE = 1024
@@ -21,8 +32,7 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 
 @click.command("ping")
 @click.argument("targets", nargs=-1, metavar="TARGET...")
-@click.option("-4", "ipv4", is_flag=True, help="IPv4 only.")
-@click.option("-6", "ipv6", is_flag=True, help="IPv6 only.")
+@family_options
 @click.option("-T", "--tcp", is_flag=True, help="TCP connect; a refusal is an answer too: the host is up.")
 @click.option("-u", "--udp", is_flag=True, help="UDP echo (RFC 862).")
 @click.option("--stamp", is_flag=True, help="STAMP (RFC 8762): loss and delay each way.")
@@ -92,8 +102,7 @@ def command(env: Environment, /, **options: Any) -> int:
 
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Ping, and print; the exit status."""
-    if options["as_json"] and options["jsonl"]:
-        raise UsageError("--json is one document, --jsonl a line an answer; give one of them")
+    refuse_two_forms(options, "an answer")
     targets = [*options["targets"], *(target for name in options["files"] for target in _read(env, name))]
     number = echowire.count_targets(targets)
     if number > ASK_ABOVE and not options["yes"]:
@@ -106,33 +115,29 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     if options["tcp"]:
         echowire.raise_open_file_limit()  # a socket for each probe in flight
     report = Report(env, options, number)
-    try:
-        with report:
-            pinged = echowire.ping(
-                *targets,
-                probe=_probe(options),
-                port=options["port"],
-                count=count,
-                interval_s=1.0 if options["interval"] is None else options["interval"],
-                wait_s=1.0 if options["wait"] is None else options["wait"],
-                deadline_s=options["deadline"],
-                rate=options["rate"],
-                size=options["size"],
-                family=family_of(options),
-                source=options["source"],
-                ttl=options["ttl"],
-                tos=options["tos"],
-                fragments=options["fragments"],
-                stamp_key=options["key"],
-                most_targets=max(number, 1),
-                fail_if=options["fail_if"],
-                on_begin=report.begin,
-                on_answer=report.answer,
-                on_idle=report.idle,
-            )
-    except EchowireError as error:
-        report.failed(error)
-        raise
+    with report:
+        pinged = echowire.ping(
+            *targets,
+            probe=_probe(options),
+            port=options["port"],
+            count=count,
+            interval_s=1.0 if options["interval"] is None else options["interval"],
+            wait_s=1.0 if options["wait"] is None else options["wait"],
+            deadline_s=options["deadline"],
+            rate=options["rate"],
+            size=options["size"],
+            family=family_of(options),
+            source=options["source"],
+            ttl=options["ttl"],
+            tos=options["tos"],
+            fragments=options["fragments"],
+            stamp_key=options["key"],
+            most_targets=max(number, 1),
+            fail_if=options["fail_if"],
+            on_begin=report.begin,
+            on_answer=report.answer,
+            on_idle=report.idle,
+        )
     report.conclude(pinged)
     return pinged.exit_status
 

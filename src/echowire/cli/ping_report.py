@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from echowire import EchowireError, Pinged, format_duration
+from echowire import Pinged, document_head, format_duration
 from echowire.cli.common import Environment, printable
 from echowire.cli.histogram import histogram_lines
 from echowire.cli.ping_rows import COLUMNS, aligned, describe, nano, target_row
-
-SCHEMA = {"schema": "echowire.ping", "version": 1}
+from echowire.cli.run_report import RunReport
 
 LINES_UP_TO = 16
 """Targets up to which each answer has its line where there is no live table."""
@@ -24,23 +23,20 @@ HISTOGRAM_FROM = 20
 PROBES = {"icmp": "ICMP echo", "udp": "UDP echo", "tcp": "TCP connect", "stamp": "STAMP"}
 
 
-class Report:
+class Report(RunReport):
     """Told of the targets, of each answer and of the end; prints what the options ask for."""
 
     def __init__(self, env: Environment, options: Mapping[str, Any], number: int) -> None:
-        self._env, self._options = env, options
-        self._for_people = not options["as_json"] and not options["jsonl"]
+        super().__init__(env, options, document_head("ping"))
         wanted = options["live"]
         several = number > 1 and not options["quiet"]
-        self._is_live = self._for_people and env.has_colour and (several if wanted is None else wanted)
-        self._has_lines = self._for_people and not options["quiet"] and not self._is_live and number <= LINES_UP_TO
+        self._is_live = self.for_people and env.has_colour and (several if wanted is None else wanted)
+        self._has_lines = self.for_people and not options["quiet"] and not self._is_live and number <= LINES_UP_TO
         self._targets: Sequence[Any] = ()
         self._live: Any = None
 
-    def __enter__(self) -> Report:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """Leave the live table as it is."""
         if self._live is not None:
             self._live.close()
 
@@ -49,55 +45,42 @@ class Report:
         self._targets = targets
         for target in targets:
             if target.problem:
-                self._env.say(f"echowire: ping {printable(target.name)}: {printable(target.problem)}")
+                self.env.say(f"echowire: ping {printable(target.name)}: {printable(target.problem)}")
         if self._is_live:
             from echowire.cli.live import Redrawn, ping_table
 
-            self._live = Redrawn(self._env, ping_table(targets))
+            self._live = Redrawn(self.env, ping_table(targets))
         elif self._has_lines and len(targets) == 1 and targets[0].address:
-            self._env.answer(_headline(targets[0], effective))
+            self.env.answer(_headline(targets[0], effective))
 
     def answer(self, answer: Any) -> None:
         """One more answer."""
-        if self._options["jsonl"]:
+        if self.options["jsonl"]:
             target = self._targets[answer.target]
-            who = {"target": target.name, "address": target.address or None}
-            self._env.answer_json({"event": "answer", **answer.document(), **who})
+            self.event("answer", {**answer.document(), "target": target.name, "address": target.address or None})
         elif self._has_lines and answer.word != "name unknown":
-            self._env.answer(self._line(answer))
+            self.env.answer(self._line(answer))
 
     def idle(self) -> None:
         """Some time has passed."""
         if self._live is not None:
             self._live.redraw()
 
-    def failed(self, error: EchowireError) -> None:
-        """It could not be begun; the error itself is its caller's to print."""
-        document = {**SCHEMA, "ok": False, "error": str(error)}
-        if self._options["as_json"]:
-            self._env.answer_json(document, indent=2)
-        elif self._options["jsonl"]:
-            self._env.answer_json({"event": "failed", **document})
-
     def conclude(self, pinged: Pinged) -> None:
         """The run has ended."""
-        env = self._env
-        if self._options["as_json"]:
-            env.answer_json({**pinged.document(), "error": None}, indent=2)
-        elif self._options["jsonl"]:
-            env.answer_json({"event": "summary", **pinged.document(), "error": None})
+        env = self.env
+        if not self.for_people:
+            self.conclude_json(pinged.document())
         elif len(pinged.targets) == 1:
             plain = env.variables.get("TERM") == "dumb"
             env.answer("\n".join(_summary(pinged, plain=plain)))
         else:
             env.answer("\n".join(_table(pinged)))
-        for text, holds in pinged.conditions.items():
-            if holds is not False:
-                env.say(f"echowire: --fail-if {printable(text)}: {'it holds' if holds else 'it cannot be known'}")
+        self.say_conditions(pinged.conditions)
 
     def _line(self, answer: Any) -> str:
         target = self._targets[answer.target]
-        at = f"[{answer.time_ns / 1e9:.6f}] " if self._options["timestamps"] else ""
+        at = f"[{answer.time_ns / 1e9:.6f}] " if self.options["timestamps"] else ""
         whose = f"{target.name}: " if len(self._targets) > 1 else ""
         return f"{at}{printable(whose)}{_said(answer)}"
 

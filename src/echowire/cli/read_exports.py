@@ -24,7 +24,7 @@ def run(env: Environment, capture: echowire.Capture, options: dict[str, Any]) ->
         f"{printable(one.base)}: {sum(one.missing)} bytes are missing in {sum(map(len, one.gaps))} gaps"
         for one in export.incomplete
     ]
-    _conclude(env, options, export, "echowire.streams", said)
+    _conclude(env, options, export, "streams", said)
     if not options["quiet"]:
         where = printable(options["export_streams"])
         env.say(f"{len(files)} files of {len(export.written)} streams written to {where}")
@@ -41,7 +41,7 @@ def _objects(env: Environment, capture: echowire.Capture, options: dict[str, Any
     for one in export.incomplete:
         missing = f", {one.object.missing} bytes missing" if one.object.missing else ""
         said.append(f"{printable(one.file)}: not whole: {', '.join(one.object.problems)}{missing}")
-    _conclude(env, options, export, "echowire.objects", said)
+    _conclude(env, options, export, "objects", said)
     if not options["quiet"]:
         env.say(f"{len(export.written)} objects written to {printable(directory)}")
     return max(status, int(bool(said or export.left_out)))
@@ -59,12 +59,12 @@ def _conclude(
     env: Environment,
     options: dict[str, Any],
     export: echowire.ObjectExport | echowire.StreamExport,
-    schema: str,
+    name: str,
     said: list[str],
 ) -> None:
     """The document, if it was asked for, and what is not whole."""
     if options["as_json"]:
-        document = {"schema": schema, "version": 1, **export.document()}
+        document = {**echowire.document_head(name), **export.document()}
         env.answer_json(document, indent=2 if env.stdout.isatty() else None)
     for line in said[:MAX_NAMED]:
         env.say(f"echowire: {line}")

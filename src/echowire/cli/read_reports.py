@@ -9,8 +9,6 @@ from echowire import LineFormat, UsageError
 from echowire.cli.common import Environment
 from echowire.cli.read_progress import conclude, progress
 
-SCHEMA = "echowire.reports"
-
 
 def run(env: Environment, capture: echowire.Capture, options: dict[str, Any], form: LineFormat) -> int:
     """Read once, print the packets' fields if they were asked for, then the reports; the exit status."""
@@ -27,7 +25,7 @@ def run(env: Environment, capture: echowire.Capture, options: dict[str, Any], fo
                 if not options["quiet"]:
                     env.write(block)
     if options["as_json"]:
-        document = {"schema": SCHEMA, "version": 1, "reports": [one.document() for one in reports]}
+        document = {**echowire.document_head("reports"), "reports": [one.document() for one in reports]}
         env.answer_json(document, indent=2 if env.stdout.isatty() else None)
     else:
         from shutil import get_terminal_size  # and with it what unpacks archives

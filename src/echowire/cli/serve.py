@@ -25,21 +25,15 @@ from echowire.cli.common import (
     pass_environment,
     printable,
 )
+from echowire.cli.endpoint_options import served_endpoints, server_tls
 from echowire.cli.signals import heard
 
 AT_ONCE_S = 1.0
 """How long a second signal lets what is left end in order."""
 
-SCHEMA = {"schema": "echowire.serve", "version": 1}
-
 
 @click.command("serve")
-@click.argument("endpoints", nargs=-1, metavar="[ENDPOINT]...")
-@click.option("-4", "ipv4", is_flag=True, help="IPv4 only.")
-@click.option("-6", "ipv6", is_flag=True, help="IPv6 only.")
-@click.option("-u", "--udp", is_flag=True, help="Datagrams only (with -U, Unix datagrams).")
-@click.option("-t", "--tcp", is_flag=True, help="TCP only.")
-@click.option("-U", "--unix", is_flag=True, help="The endpoints are paths of Unix sockets.")
+@served_endpoints
 @click.option("-p", "--port", type=PORT, help="The port, where an endpoint names none.")
 @click.option(
     "--service", default="echo", show_default=True, help="echo, discard, chargen, qotd, daytime, time, stamp."
@@ -51,8 +45,7 @@ SCHEMA = {"schema": "echowire.serve", "version": 1}
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."
 )
-@click.option("--tls-cert", metavar="FILE", help="Serve TLS with this certificate (PEM).")
-@click.option("--tls-key", metavar="FILE", help="Its private key (PEM).")
+@server_tls
 @click.option(
     "--max-connections",
     type=click.IntRange(min=0),
@@ -206,7 +199,7 @@ class Serving:
             endpoints = [endpoint.url for endpoint in server.endpoints]
             self._env.answer_json(
                 {
-                    **SCHEMA,
+                    **echowire.document_head("serve"),
                     "endpoints": endpoints,
                     "engine": server.engine,
                     "engine_why": server.why,

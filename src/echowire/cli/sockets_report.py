@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import echowire
 from echowire import SocketInquiry, SocketLines, SocketShow
 from echowire.cli.environment import printable
 from echowire.errors import UsageError
@@ -37,8 +38,6 @@ QUERIES = {
 
 FILTER_FILE_MAX_BYTES = 64 * 1024
 """Of the file that -F names: more than a filter may have (`wire.socket_filter.MAX_CHARACTERS`), and not a disk."""
-
-SCHEMA, VERSION = "echowire.sockets", 1
 
 BY_DEFAULT = ("netlink", "packet", "unix", "raw", "udp", "udplite", "tcp", "vsock")
 """Without a kind: all, but not the connections of MPTCP beside the subflows that they are made of, as in ss."""
@@ -198,13 +197,15 @@ def as_json(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -
             env.answer(dumps(row, ensure_ascii=False), flush=False)
         env.flush()
         return 0
-    head = {"schema": SCHEMA, "version": VERSION, "time_ns": inquiry.time_ns}
+    first = next(rows, None)  # with it, the time is known
+    head = {**echowire.document_head("sockets"), "time_ns": inquiry.time_ns}
     env.answer(dumps(head)[:-1] + ', "sockets": [', flush=False)
-    before = ""
+    if first is not None:
+        env.answer(dumps(first, ensure_ascii=False), flush=False)
     for row in rows:
-        env.answer(before + dumps(row, ensure_ascii=False), flush=False)
-        before = ","
-    env.answer(f'], "notes": {dumps(inquiry.notes)}, "hidden_processes": {inquiry.hidden}}}')
+        env.answer("," + dumps(row, ensure_ascii=False), flush=False)
+    hidden = None if inquiry.names.holders is None else inquiry.hidden
+    env.answer(f'], "notes": {dumps(inquiry.notes)}, "hidden_processes": {dumps(hidden)}}}')
     return 0
 
 
@@ -217,25 +218,29 @@ def groups(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
             for group in shown:
                 env.answer_json(group.document())
         else:
-            document = {"schema": SCHEMA + ".groups", "version": VERSION, "by": options["by"], "groups": len(found)}
+            document = {**echowire.document_head("sockets.groups"), "by": options["by"], "groups": len(found)}
             env.answer_json({**document, "found": [group.document() for group in shown], "notes": inquiry.notes})
         return 0
     totals = list(found[0].totals) if found else []
     table = [(options["by"], "sockets", *totals, "states")]
     for group in shown:
         states = " ".join(f"{state}:{count}" for state, count in sorted(group.states.items(), key=lambda one: -one[1]))
-        table.append((group.key, str(group.count), *(str(number) for number in group.totals.values()), states))
-    sums = [str(sum(group.totals[name] for group in found)) for name in totals]
+        table.append((group.key, str(group.count), *map(_known, group.totals.values()), states))
+    sums = [str(sum(group.totals[name] or 0 for group in found)) for name in totals]
     table.append((f"all {len(found)}", str(sum(group.count for group in found)), *sums, ""))
     write_columns(env, table)
     return 0
+
+
+def _known(number: int | None) -> str:
+    return "-" if number is None else str(number)
 
 
 def summary(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> int:
     """The counts of -s."""
     found = inquiry.summary()
     if options["json"] or options["jsonl"]:
-        env.answer_json({"schema": SCHEMA + ".summary", "version": VERSION, **found.document(), "notes": inquiry.notes})
+        env.answer_json({**echowire.document_head("sockets.summary"), **found.document(), "notes": inquiry.notes})
         return 0
     states = sorted({state for counts in found.by_kind.values() for state in counts})
     table = [("kind", "all", "ipv4", "ipv6", *states)]

@@ -81,3 +81,8 @@ def format_size(count: int) -> str:
 def _three_digits(value: float) -> str:
     # 9.995 is the least that two decimals would round to four digits, 99.95 likewise.
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+
+
+def micro(nanoseconds: float | None) -> float | None:
+    """`nanoseconds` as microseconds, to the nanosecond: as JSON has times that were measured."""
+    return None if nanoseconds is None else round(nanoseconds / 1e3, 3)

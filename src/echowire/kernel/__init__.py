@@ -1,1 +1,3 @@
-"""One module a kernel interface; with `engines/` the only place that makes system calls on sockets."""
+"""The system's interfaces, as functions of Python, and what is made of a few of them together: a connection to a name
+(`connections/connect.py`), a relay between two descriptors (`connections/relay.py`). Besides it `engines/` alone makes
+system calls on sockets."""

@@ -1,7 +1,7 @@
-"""The one place where an `OSError` becomes an `OperationError`.
+"""Where an `OSError` becomes an `OperationError`.
 
-Everything that asks the kernel for something wraps the call in `operation`, so that no error travels without
-the name of what was attempted and on which endpoint. Nothing above `kernel/` and `engines/` catches `OSError`.
+What asks the kernel for something wraps the call in `operation`, or gives the error that it caught to
+`operation_error`, so that none reaches a user without the name of what was attempted and on which endpoint.
 """
 
 from __future__ import annotations

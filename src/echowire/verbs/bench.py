@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Unpack
 
 from echowire import errors
 from echowire.core.figures.criteria import parse_condition
@@ -34,22 +34,16 @@ from echowire.core.load.measurement import (
     Share,
     merge_intervals,
     merge_shares,
-    micro,
 )
-from echowire.core.load.payloads import HEADER, Outcomes
-from echowire.engines.load.plan import STALL_S, Direction, Plan, check_plan
-from echowire.errors import EchowireError, NameResolutionError, OperationError, UsageError
+from echowire.core.load.options import Load, LoadOptions
+from echowire.core.load.payloads import Outcomes
+from echowire.core.units import micro
+from echowire.engines.load.plan import Plan, plan_of
+from echowire.errors import EchowireError, NameResolutionError, OperationError
 from echowire.kernel.boundary import operation
-from echowire.kernel.connections.socket_options import SocketOptions, parse_dscp
 from echowire.kernel.tables.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_pids
-from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike, Family
+from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike
 from echowire.verbs.explained import explained
-
-DEFAULT_SIZES = {True: 64, False: 128 * 1024}
-"""Bytes of a message in the echo direction: what ping's packet has. Of a write where bytes just flow: iperf3's."""
-
-DEFAULT_DATAGRAM_BYTES = 1200
-"""Of a datagram where they just flow: what passes every path without being cut (QUIC's, RFC 9000 section 14)."""
 
 START_DELAY_S = 0.05
 """From the word to start to the start: all workers have heard it by then."""
@@ -67,49 +61,19 @@ class Measurement(Report):
 def bench(
     endpoint: EndpointLike = f"127.0.0.1:{DEFAULT_PORT}",
     *,
-    connections: int = 1,
-    size: int | tuple[int, int] | None = None,
-    seconds: float | None = None,
-    count: int | None = None,
-    omit_s: float = 0.0,
-    pipeline: int = 1,
-    rate: float | None = None,
-    bits_per_s: float | None = None,
-    poisson: bool = False,
-    direction: Direction = "echo",
-    workers: int = 1,
-    interval_s: float = 1.0,
-    wait_s: float = 1.0,
-    stall_s: float | None = STALL_S,
-    connect_timeout_s: float | None = 10.0,
-    family: Family | None = None,
-    tls_authorities: str | None = None,
-    tls_insecure: bool = False,
-    tls_name: str | None = None,
-    nodelay: bool | None = True,
-    dscp: int | str | None = None,
-    congestion: str | None = None,
-    send_buffer: int | None = None,
-    receive_buffer: int | None = None,
-    seed: int = 0,
+    load: Load | None = None,
     fail_if: Sequence[str] = (),
     against: Mapping[str, Any] | None = None,
     on_interval: Callable[[Interval], object] | None = None,
+    **options: Unpack[LoadOptions],
 ) -> Measurement:
     """Load `endpoint`, given as to `call`, and return the report; it blocks for as long as the measurement takes.
 
-    `direction` is `echo`: messages, each compared with its echo; `send` to a sink such as discard; `receive` from a
-    source such as chargen (a datagram for each that asks); or `both`: bytes through an echo as fast as they go. A
-    load ends after `seconds` (10 unless `count` is given) or `count` messages, `omit_s` of warm-up before that not
-    counted. A closed loop has `pipeline` messages in flight on each of the `connections`; with a `rate` in messages
-    a second it is an open loop, evenly spaced or as a Poisson process. Where bytes flow, `bits_per_s` holds each
-    connection to a rate: what it sends, or, receiving, how fast it reads. `size` is bytes, or the least and the
-    largest.
+    What is asked for is said by keyword, each a field of `Load`, or by a `load` of which the keywords change some:
+    `connections`, `size`, `seconds`, `count`, `rate`, `direction` and the others. Without any it is one connection
+    and a closed loop of messages of 64 bytes for 10 seconds, each compared with its echo. What a source sends is held
+    against RFC 864's pattern where it begins like it: `outcomes.compared_bytes`.
 
-    What a source sends is held against RFC 864's pattern where it begins like it: `outcomes.compared_bytes`.
-
-    `wait_s` is how long a datagram's reply is waited for; a load to which nothing moves for `stall_s` ends, and with
-    None it goes on. `connect_timeout_s` of None leaves that to the kernel.
     `fail_if` are conditions such as `p99>5ms` that make the report not `ok`; `against` is an earlier run's
     `document`, to compare with. `on_interval` is called each `interval_s` in the calling thread. Ctrl-C ends the
     load and returns the report.
@@ -117,46 +81,14 @@ def bench(
     What the peer does is in the report. Raises for what cannot be begun: `UsageError`, `OperationError`,
     `NoReplyError`, `NameResolutionError`, and `ProtocolError` of TLS.
     """
-    at = Endpoint.of(endpoint, port=DEFAULT_PORT)
-    if seconds is None and count is None:
-        seconds = 10.0
-    least, most = _sizes(at, size, direction)
-    code_point = parse_dscp(dscp) if isinstance(dscp, str) else dscp
+    target = Endpoint.of(endpoint, port=DEFAULT_PORT)
+    asked = replace(load or Load(), **options).at(target)
     conditions = [parse_condition(text) for text in fail_if]
     if against is not None:
         check_document(against)
-    plan = Plan(
-        endpoint=at,
-        connections=connections,
-        least_size=least,
-        most_size=most,
-        direction=direction,
-        pipeline=pipeline,
-        rate=rate,
-        bits_per_s=bits_per_s,
-        poisson=poisson,
-        count=count,
-        wait_s=wait_s,
-        connect_timeout_s=connect_timeout_s,
-        family=family,
-        tls_authorities=tls_authorities,
-        tls_insecure=tls_insecure,
-        tls_name=tls_name,
-        options=SocketOptions(nodelay, code_point, congestion, send_buffer, receive_buffer),
-        seed=seed,
-    )
-    _check(plan, workers, seconds, omit_s, interval_s)
-    supplied = {
-        **{name: value for name, value in asdict(plan).items() if name not in ("endpoint", "options", "rate_offset_s")},
-        **asdict(plan.options),
-        "workers": workers,
-        "seconds": seconds,
-        "omit_s": omit_s,
-        "interval_s": interval_s,
-        "stall_s": stall_s,
-    }
-    order = {"seconds": seconds, "omit_s": omit_s, "interval_s": interval_s, "stall_s": stall_s}
-    with _Run(plan, order, workers, on_interval) as run, _hearing_interrupts(run.interrupt):
+    plan = plan_of(target, asked)
+    supplied = {**asked.document(), "dscp": plan.options.dscp}
+    with _Run(plan, asked, on_interval) as run, _hearing_interrupts(run.interrupt):
         measured = run.measure(supplied)
     return replace(
         measured, conditions={condition.text: condition.holds(measured) for condition in conditions}, against=against
@@ -177,18 +109,17 @@ class _Worker:
 class _Run:
     """The workers of one measurement, from their start to their end."""
 
-    def __init__(
-        self, plan: Plan, order: dict[str, Any], count: int, on_interval: Callable[[Interval], object] | None
-    ) -> None:
+    def __init__(self, plan: Plan, load: Load, on_interval: Callable[[Interval], object] | None) -> None:
         self._plan, self._on_interval = plan, on_interval
         self._said: queue.SimpleQueue[tuple[int, str, Any]] = queue.SimpleQueue()
         self._intervals: list[Interval] = []
         self._failures: list[EchowireError] = []
         self._interrupted = False
         self._workers: list[_Worker] = []
+        order = {name: getattr(load, name) for name in ("seconds", "omit_s", "interval_s", "stall_s")}
         try:
-            for number in range(count):
-                self._workers.append(self._begin(number, {**order, "plan": _share_of(plan, number, count)}))
+            for number in range(load.workers):
+                self._workers.append(self._begin(number, {**order, "plan": _share_of(plan, number, load.workers)}))
         except BaseException:
             self.__exit__()
             raise
@@ -463,23 +394,3 @@ def _cpu(before: HostCpu | None, after: HostCpu | None, client: float | None, se
     if not shares:
         return Cpu(client, server)
     return Cpu(client, server, round(sum(shares) / len(shares), 3), round(max(shares), 3))
-
-
-def _sizes(at: Endpoint, size: int | tuple[int, int] | None, direction: Direction) -> tuple[int, int]:
-    if size is None and direction == "receive" and not at.is_stream:
-        size = HEADER.size  # they only ask
-    elif size is None:
-        flows = direction != "echo"
-        size = DEFAULT_DATAGRAM_BYTES if flows and not at.is_stream else DEFAULT_SIZES[not flows]
-    return (size, size) if isinstance(size, int) else size
-
-
-def _check(plan: Plan, workers: int, seconds: float | None, omit_s: float, interval_s: float) -> None:
-    """Raise `UsageError` for what cannot be, with what to do instead."""
-    check_plan(plan)
-    if workers < 1 or plan.connections < workers:
-        raise UsageError(f"{workers} workers need at least one connection each; {plan.connections} were asked for")
-    if plan.count is not None and plan.count < workers:
-        raise UsageError(f"{plan.count} messages cannot be shared out to {workers} workers; give each one at least")
-    if (seconds is not None and seconds <= 0) or interval_s <= 0 or omit_s < 0:
-        raise UsageError("a measurement and its intervals take more than 0 seconds")

@@ -26,7 +26,7 @@ from echowire.core.figures.histogram import Histogram
 from echowire.core.load.payloads import Outcomes
 from echowire.core.units import format_duration
 from echowire.engines.load.plan import Plan
-from echowire.engines.load.run import Load
+from echowire.engines.load.run import RunningLoad
 from echowire.errors import EchowireError, NoReplyError
 from echowire.kernel.connections.socket_options import SocketOptions
 from echowire.kernel.tables.cpu import wake_punctually
@@ -48,7 +48,7 @@ class Worker:
 
     def __init__(self, order: dict[str, Any], out: TextIO) -> None:
         self._out = out
-        self._load = Load(plan_from_json(order["plan"]))
+        self._load = RunningLoad(plan_from_json(order["plan"]))
         self._seconds = order["seconds"] if order["seconds"] is not None else math.inf
         self._omit_s, self._interval_s, self._stall_s = order["omit_s"], order["interval_s"], order["stall_s"]
         self._stop = threading.Event()

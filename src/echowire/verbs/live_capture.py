@@ -12,10 +12,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack
 
 from echowire.core.captures.in_place import MAX_NOTE_BYTES, Notes, Pieces, pcap_pieces, pcapng_pieces, statistics_block
 from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
@@ -50,6 +51,47 @@ BUSY = 0.25
 """A ring as full as this: from here on, what only shows packets passes some over, so that none is lost to the file."""
 
 
+class CapturingOptions(TypedDict, total=False):
+    """The fields of `Capturing`, as keywords."""
+
+    filter: str
+    snap_len: int
+    promiscuous: bool
+    buffer_bytes: int
+    limits: CaptureLimits | None
+    retire_ms: int
+    processes: bool
+    give_up_root: bool
+    rehearse: Callable[[], object] | None
+    application: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capturing:
+    """How packets are captured, on whatever interface."""
+
+    filter: str = ""
+    """A capture filter (pcap-filter(7)): the word of tcpdump and of everybody."""
+    snap_len: int = MAX_PACKET_BYTES
+    """Bytes of each packet that are kept."""
+    promiscuous: bool = True
+    buffer_bytes: int = RING_BYTES
+    """Of the ring of each interface."""
+    limits: CaptureLimits | None = None
+    """When it ends by itself."""
+    retire_ms: int = RETIRE_MS
+    """After which a block of packets is handed over, full or not."""
+    processes: bool = False
+    """Find whose each packet is, for files and for the fields `proc.pid` and their like."""
+    give_up_root: bool = False
+    """Once all is open, be the user who called sudo, if somebody did."""
+    rehearse: Callable[[], object] | None = None
+    """Called before root is given up: it is to load what will be needed, as this program's own files may then be out of
+    reach."""
+    application: str = "Echowire"
+    """What files say that they were made by."""
+
+
 class LiveCapture:
     """Packets of some interfaces as they come. Used as a context manager, and consumed once, by `run` or `chunks`.
 
@@ -58,29 +100,16 @@ class LiveCapture:
     """
 
     def __init__(
-        self,
-        interfaces: Sequence[str],
-        *,
-        filter: str = "",  # noqa: A002 - the word of tcpdump and of everybody
-        snap_len: int = MAX_PACKET_BYTES,
-        promiscuous: bool = True,
-        buffer_bytes: int = RING_BYTES,
-        limits: CaptureLimits | None = None,
-        retire_ms: int = RETIRE_MS,
-        processes: bool = False,
-        give_up_root: bool = False,
-        rehearse: Callable[[], object] | None = None,
-        application: str = "Echowire",
+        self, interfaces: Sequence[str], *, capturing: Capturing | None = None, **options: Unpack[CapturingOptions]
     ) -> None:
-        """`processes`: find whose each packet is, for files and for the fields `proc.pid` and their like.
-        `give_up_root`: once all is open, be the user who called sudo, if somebody did. `rehearse` is called before:
-        it is to load what will be needed, as this program's own files may be out of that user's reach.
-        `application`: what files say that they were made by.
+        """How it is captured is said by keyword, each a field of `Capturing`, or by a `capturing` of which the keywords
+        change some: `filter`, `snap_len`, `limits`, `processes` and the others.
         """
+        asked = replace(capturing or Capturing(), **options)
         names = list(dict.fromkeys(interfaces))
         if not names:
             raise UsageError("name an interface to capture on; `echowire capture -D` lists them")
-        self.limits = limits or CaptureLimits()
+        self.limits = asked.limits or CaptureLimits()
         self.captured = 0
         """Packets so far."""
         self.skipped = 0
@@ -91,25 +120,21 @@ class LiveCapture:
         """Told of an interface that went down; it may come up again."""
         self._sink: _Sink | None = None
         self._start_ns = time.time_ns()
-        self._owners = PacketOwners() if processes else None  # first, so that nothing comes before it
-        room = MAX_NOTE_BYTES if processes else 0
-        rings = [
-            partial(_open_ring, name, filter, snap_len, promiscuous, buffer_bytes, retire_ms, room) for name in names
-        ]
+        self._owners = PacketOwners() if asked.processes else None  # first, so that nothing comes before it
         try:
-            self._session = PacketSession(rings)
+            self._session = PacketSession([partial(_open_ring, name, asked) for name in names])
         except BaseException:
             if self._owners:
                 self._owners.close()
             raise
         self._session.on_notice = self._notice
-        self.interfaces = tuple(_described(ring, filter) for ring in self._session.rings)
-        self.sections = (_section(application),)
+        self.interfaces = tuple(_described(ring, asked.filter) for ring in self._session.rings)
+        self.sections = (_section(asked.application),)
         try:
-            if give_up_root and (uid := privileges.sudo_user()) is not None:
+            if asked.give_up_root and (uid := privileges.sudo_user()) is not None:
                 load_all()
-                if rehearse:
-                    rehearse()
+                if asked.rehearse:
+                    asked.rehearse()
                 privileges.become(uid)
         except BaseException:
             self.close()
@@ -330,19 +355,17 @@ class _Sink:
             self.output.finish(time.time_ns())
 
 
-def _open_ring(
-    name: str, capture_filter: str, snap_len: int, promiscuous: bool, buffer_bytes: int, retire_ms: int, room: int
-) -> PacketRing:
+def _open_ring(name: str, asked: Capturing) -> PacketRing:
     try:
-        instructions = compile_filter(capture_filter, link_of(name)[0], snap_len, name) if capture_filter else b""
+        instructions = compile_filter(asked.filter, link_of(name)[0], asked.snap_len, name) if asked.filter else b""
         return PacketRing(
             name,
             instructions=instructions,
-            promiscuous=promiscuous,
-            ring_bytes=buffer_bytes,
-            snap_len=snap_len,
-            retire_ms=retire_ms,
-            room_bytes=room,
+            promiscuous=asked.promiscuous,
+            ring_bytes=asked.buffer_bytes,
+            snap_len=asked.snap_len,
+            retire_ms=asked.retire_ms,
+            room_bytes=MAX_NOTE_BYTES if asked.processes else 0,
         )
     except OperationError as error:
         error.meaning, error.remedy = _advice(error, name)

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Unpack
 
 from echowire.core.probing.answers import Answer
 from echowire.core.probing.echo_data import DATA_MAX
+from echowire.core.probing.options import port_of
 from echowire.core.probing.path import Path, PathReport
+from echowire.core.probing.path_options import PathOptions, PathProbe, PathProbing
 from echowire.core.probing.targets import TargetLike, expand_targets, target_text
+from echowire.core.schemas import document_head
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.flows import FlowsProber
 from echowire.engines.probing.icmp import IcmpProber
@@ -32,23 +35,7 @@ from echowire.errors import EchowireError, OperationError, UsageError
 from echowire.kernel.connections.probes import ProbeOptions, open_icmp, open_tcp, open_udp
 from echowire.model import Family
 from echowire.verbs.explained import explaining
-from echowire.verbs.ping import (
-    DEFAULT_SIZE,
-    check_size,
-    find_targets,
-    interruptible,
-    port_of,
-    probe_options,
-    random_bits,
-)
-
-PathProbe: TypeAlias = Literal["icmp", "udp", "tcp"]
-
-PATH_PORTS: Mapping[PathProbe, int] = {"icmp": 0, "udp": 33434, "tcp": 443}
-"""traceroute's first port for UDP, where nothing is expected to listen; HTTPS's, which firewalls let pass."""
-
-MOST_HOPS = 64
-FLOWS_MAX = 16
+from echowire.verbs.ping import find_targets, interruptible, probe_options, random_bits
 
 OVERHEAD: Mapping[Family, int] = {4: 28, 6: 48}
 """Bytes of a packet before its data: IP's header, and eight of ICMP's or UDP's."""
@@ -62,74 +49,51 @@ MTU_TRIES = 3
 def path(
     target: TargetLike,
     *,
-    probe: PathProbe = "icmp",
-    port: int | None = None,
-    count: int | None = 3,
-    interval_s: float = 0.5,
-    wait_s: float = 1.0,
-    first_hop: int = 1,
-    max_hops: int = 30,
-    flows: int = 1,
-    size: int | None = None,
-    family: Family | None = None,
-    source: str = "",
-    tos: int | None = None,
-    fragments: Literal["dont", "want", "do", "probe"] | None = None,
+    probing: PathProbing | None = None,
     on_begin: Callable[[Path, Mapping[str, Any]], object] | None = None,
     on_answer: Callable[[Answer], object] | None = None,
     on_idle: Callable[[], object] | None = None,
+    **options: Unpack[PathOptions],
 ) -> PathReport:
-    """Find the path to `target`: `count` probes (None: until Ctrl-C) for each hop, all hops at a time.
+    """Find the path to `target`, all hops at a time.
 
-    With `flows` of 1 all probes look alike to routers that balance by flow, so that they take one path; with more,
-    that many flows take turns, and a hop then has several addresses where there are equal-cost branches. TCP keeps
-    its flow only with CAP_NET_RAW; without, each probe is a connection of its own, and `flow` says so. Raises
-    `UsageError`, `NameResolutionError` and `OperationError`.
+    How is said by keyword, each a field of `PathProbing`, or by a `probing` of which the keywords change some:
+    `probe`, `port`, `count`, `max_hops`, `flows` and the others. TCP keeps its flow only with CAP_NET_RAW; without,
+    each probe is a connection of its own, and `flow` says so. `on_begin` is told of the path, `on_answer` of each
+    answer as it comes, and `on_idle` is called a few times a second, in the calling thread. Raises `UsageError`,
+    `NameResolutionError` and `OperationError`.
     """
-    if not 1 <= first_hop <= max_hops <= MOST_HOPS or not 1 <= flows <= FLOWS_MAX:
-        raise UsageError(f"hops are 1 to {MOST_HOPS}, and flows 1 to {FLOWS_MAX}")
-    if (count is not None and count < 1) or interval_s < 0 or wait_s <= 0:
-        raise UsageError("count and wait must be above 0, and the interval not below")
-    data = _data_size(probe, size)
+    asked = replace(probing or PathProbing(), **options)
+    data = asked.data_bytes
     target = target_text(target)
-    at = _one_target(target, probe, port_of(probe, port, PATH_PORTS), family)
-    options = probe_options(source, None, tos, fragments)
+    at = _one_target(target, asked.probe, asked.to_port, asked.family)
     start = time.monotonic_ns()
-    rounds = HopRounds(at, data, count, (first_hop, max_hops), flows, round(interval_s * 1e9), start)
+    hops = (asked.first_hop, asked.max_hops)
+    rounds = HopRounds(at, data, asked.count, hops, asked.flows, round(asked.interval_s * 1e9), start)
 
     def ended_at(hop: int) -> None:
         rounds.reached = hop
 
-    found = Path(at.address, ended_at)
-    flight = Flight(1, round(wait_s * 1e9), _both(found.take, on_answer))
+    way = Path(at.address, ended_at)
+    flight = Flight(1, round(asked.wait_s * 1e9), _both(way.take, on_answer))
+    leaving = probe_options(asked.source, None, asked.tos, asked.fragments)
     with explaining():
-        prober, flow = _path_prober(probe, flight, at, options, flows)
-    effective = {"probe": probe, "port": at.sockaddr[1] or None, "flow": flow, "flows": flows, "size": data}
+        prober, flow = _path_prober(asked.probe, flight, at, leaving, asked.flows)
+    port = at.sockaddr[1] or None
+    effective = {"probe": asked.probe, "port": port, "flow": flow, "flows": asked.flows, "size": data}
     run = Run(flight, {at.family: prober}, rounds, on_idle=on_idle)
     started_ns = time.time_ns()
     if on_begin is not None:
-        on_begin(found, {**effective, "address": at.address})
+        on_begin(way, {**effective, "address": at.address})
     with interruptible(run) as interrupted, explaining():
         ended: str = run.run()
-    supplied = {
-        "target": target,
-        "probe": probe,
-        "port": port,
-        "count": count,
-        "interval_s": interval_s,
-        "wait_s": wait_s,
-        "first_hop": first_hop,
-        "max_hops": max_hops,
-        "flows": flows,
-        "size": size,
-    }
     return PathReport(
         target,
         at.address,
-        found.hops,
-        found.reached,
+        way.hops,
+        way.reached,
         flow,
-        supplied,
+        {"target": target, **asked.document()},
         effective,
         started_ns,
         (time.monotonic_ns() - start) / 1e9,
@@ -162,7 +126,7 @@ class PathMtu:
 
     def document(self) -> dict[str, Any]:
         """The document that `--json` prints."""
-        return {"schema": "echowire.path_mtu", "version": 1, **asdict(self), "told_by": self.told_by or None,
+        return {**document_head("path_mtu"), **asdict(self), "told_by": self.told_by or None,
                 "lost_after": self.lost_after or None}  # fmt: skip
 
 
@@ -216,7 +180,7 @@ def path_mtu(
 def _lost_after(target: str, size: int, probe: PathProbe, port: int | None, family: Family | None, source: str) -> str:
     """The last router that a packet too large still came to."""
     try:
-        found = path(
+        report = path(
             target,
             probe=probe,
             port=port,
@@ -230,7 +194,7 @@ def _lost_after(target: str, size: int, probe: PathProbe, port: int | None, fami
         )
     except EchowireError:
         return ""
-    answering = [hop for hop in found.hops if any(word == "ttl exceeded" for _, word, _ in hop.answers)]
+    answering = [hop for hop in report.hops if any(word == "ttl exceeded" for _, word, _ in hop.answers)]
     return answering[-1].addresses[0] if answering else ""
 
 
@@ -245,23 +209,11 @@ def _both(take: Callable[[Answer], object], on_answer: Callable[[Answer], object
     return tell
 
 
-def _data_size(probe: PathProbe, size: int | None) -> int:
-    if probe not in PATH_PORTS:
-        raise UsageError(f"a path is found by {', '.join(PATH_PORTS)}")
-    if size is None and probe != "tcp":
-        return DEFAULT_SIZE
-    found = check_size(probe, size)
-    if probe == "icmp" and found < 18:
-        raise UsageError("a path needs 18 bytes of data to be known again")
-    return found
-
-
 def _one_target(target: str, probe: PathProbe, port: int, family: Family | None) -> Target:
     names = list(expand_targets([target], ports=probe != "icmp"))
     if len(names) != 1:
         raise UsageError("one target at a time")
-    found = find_targets(names, port, family, raising=True)
-    return found.targets[0]
+    return find_targets(names, port, family, raising=True)[0][0]
 
 
 def _path_prober(probe: PathProbe, flight: Flight, at: Target, options: ProbeOptions, flows: int) -> tuple[Prober, str]:

@@ -16,11 +16,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import replace
+from typing import Any, Unpack
 
 from echowire.core.probing.answers import Answer
-from echowire.core.probing.echo_data import DATA_MAX
+from echowire.core.probing.options import Fragments, ProbeKind, Probing, ProbingOptions
 from echowire.core.probing.statistics import PingReport, TargetStatistics
 from echowire.core.probing.targets import (
     MOST_TARGETS,
@@ -39,20 +39,11 @@ from echowire.engines.probing.tcp import TcpProber
 from echowire.engines.probing.udp import UdpProber
 from echowire.errors import NameResolutionError, UsageError
 from echowire.kernel.clock import clock_error
-from echowire.kernel.connections.probes import Fragments, ProbeOptions, open_icmp, open_tcp, open_udp
+from echowire.kernel.connections.probes import ProbeOptions, open_icmp, open_tcp, open_udp
 from echowire.kernel.connections.resolve import first_addresses
 from echowire.kernel.key_file import read_key
-from echowire.model import STAMP_PORT, Family, is_address
+from echowire.model import Family, is_address
 from echowire.verbs.explained import explained, explaining
-
-ProbeKind: TypeAlias = Literal["icmp", "udp", "tcp", "stamp"]
-PROBE_KINDS: tuple[ProbeKind, ...] = get_args(ProbeKind)
-
-DEFAULT_PORTS: Mapping[ProbeKind, int] = {"icmp": 0, "udp": 7, "tcp": 443, "stamp": STAMP_PORT}
-"""RFC 862's, HTTPS's, and STAMP's (RFC 8762 section 4.1)."""
-
-DEFAULT_SIZE = 56
-"""Bytes of data: ping's, which make an ICMP message of 64."""
 
 CONFIRMED_TARGETS = 1024
 """More targets than that must be asked for in so many words: a slip of a digit in a prefix length is a scan."""
@@ -67,80 +58,43 @@ class Pinged(PingReport):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The targets of a run: those with an address, and for each that was asked for its statistics."""
-
-    targets: tuple[Target, ...]
-    statistics: tuple[TargetStatistics, ...]
-
-
 def ping(
     *targets: TargetLike,
-    probe: ProbeKind = "icmp",
-    port: int | None = None,
-    count: int | None = 5,
-    interval_s: float = 1.0,
-    wait_s: float = 1.0,
-    deadline_s: float | None = None,
-    rate: float | None = None,
-    size: int | None = None,
-    family: Family | None = None,
-    source: str = "",
-    ttl: int | None = None,
-    tos: int | None = None,
-    fragments: Fragments | None = None,
+    probing: Probing | None = None,
     stamp_key: str | os.PathLike[str] | None = None,
     most_targets: int = CONFIRMED_TARGETS,
     fail_if: Sequence[str] = (),
     on_begin: Callable[[Sequence[TargetStatistics], Mapping[str, Any]], object] | None = None,
     on_answer: Callable[[Answer], object] | None = None,
     on_idle: Callable[[], object] | None = None,
+    **options: Unpack[ProbingOptions],
 ) -> Pinged:
-    """Probe every target `count` times (None: until Ctrl-C) and return what came of it.
+    """Probe every target and return what came of it.
 
     A target is a name, an address, or a range of addresses such as `10.0.0.0/24`, all of which are probed; with
-    `probe` other than `icmp` it may be `host:port`, an `Endpoint` or `(host, port)`. `interval_s` is between two
-    probes of one target, `wait_s` how long a reply is waited for, `deadline_s` when all ends. `rate` limits the
-    probes a second to all together. `size` is bytes of data. `source` is an address or an interface of this host.
-    `stamp_key` is a file whose bytes are the key of STAMP's authenticated mode. `fail_if` are conditions such as
-    `loss>1% or p99>50ms`, true of any target, that make the report not `ok`. `on_begin` is told of the targets,
-    `on_answer` of each answer as it comes, and `on_idle` is called a few times a second, in the calling thread.
+    `probe` other than `icmp` it may be `host:port`, an `Endpoint` or `(host, port)`. How they are probed is said by
+    keyword, each a field of `Probing`, or by a `probing` of which the keywords change some: `probe`, `port`, `count`,
+    `interval_s`, `wait_s` and the others. `stamp_key` is a file whose bytes are the key of STAMP's authenticated mode.
+    `fail_if` are conditions such as `loss>1% or p99>50ms`, true of any target, that make the report not `ok`.
+    `on_begin` is told of the targets, `on_answer` of each answer as it comes, and `on_idle` is called a few times a
+    second, in the calling thread.
 
     What the targets and the path do is in the report, a name that is unknown as well. Raises `UsageError`, and
     `OperationError` where this host lets no probe be sent at all.
     """
     conditions = _conditions(fail_if)
-    if not targets:
-        raise UsageError("nobody to ping; give a name, an address or a range such as 10.0.0.0/24")
-    if probe not in PROBE_KINDS:
-        raise UsageError(f"there is no probe '{probe}'; one of {', '.join(PROBE_KINDS)}")
+    asked = replace(probing or Probing(), **options)
     texts = [target_text(target) for target in targets]
-    asked = count_targets(texts)
-    if asked > min(most_targets, MOST_TARGETS):
-        raise UsageError(f"{asked:,} targets are more than the {min(most_targets, MOST_TARGETS):,} that are allowed")
-    size = check_size(probe, size)
-    if interval_s < 0 or wait_s <= 0 or (count is not None and count < 1) or (rate is not None and rate <= 0):
-        raise UsageError("count, wait and rate must be above 0, and the interval not below")
-    # RFC 8762 section 4.2: so that the reflector can tell how many routers were passed.
-    options = probe_options(source, 255 if probe == "stamp" and ttl is None else ttl, tos, fragments)
-    names = list(expand_targets(texts, ports=probe != "icmp"))
-    found = find_targets(names, port_of(probe, port), family)
-    statistics = found.statistics
+    probed, statistics = find_targets(_names_of(texts, asked, most_targets), asked.to_port, asked.family)
     report = _teller(statistics, on_answer)
-    flight = Flight(len(statistics), round(wait_s * 1e9), report)
-    opened, facts = open_probers(probe, flight, found.targets, options, stamp_key)
+    flight = Flight(len(statistics), round(asked.wait_s * 1e9), report)
+    leaving = probe_options(asked.source, asked.first_ttl, asked.tos, asked.fragments)
+    opened, facts = open_probers(asked.probe, flight, probed, leaving, stamp_key)
     start = time.monotonic_ns()
-    apart = _apart_ns(rate, interval_s, len(found.targets))
-    rounds = Rounds(found.targets, size, count, round(interval_s * 1e9), apart, start)
-    effective = {
-        **facts,
-        "targets": len(statistics),
-        "interval_s": rounds.round_ns / 1e9,
-        "apart_s": rounds.apart_ns / 1e9,
-        "size": size,
-    }
-    deadline = None if deadline_s is None else start + round(deadline_s * 1e9)
+    rounds = _rounds(probed, asked, start)
+    times = {"interval_s": rounds.round_ns / 1e9, "apart_s": rounds.apart_ns / 1e9}
+    effective = {**facts, "targets": len(statistics), **times, "size": asked.data_bytes}
+    deadline = None if asked.deadline_s is None else start + round(asked.deadline_s * 1e9)
     run = Run(flight, opened, rounds, deadline_ns=deadline, on_idle=on_idle)
     started_ns = time.time_ns()
     if on_begin is not None:
@@ -150,23 +104,9 @@ def ping(
         ended = run.run()
     for target, sent in zip(statistics, flight.sent, strict=True):
         target.sent = sent
-    supplied = {
-        "targets": texts,
-        "probe": probe,
-        "port": port,
-        "count": count,
-        "interval_s": interval_s,
-        "wait_s": wait_s,
-        "deadline_s": deadline_s,
-        "rate": rate,
-        "size": size,
-        "source": source or None,
-        "ttl": ttl,
-        "fragments": fragments,
-    }
     return Pinged(
         statistics,
-        supplied,
+        {"targets": texts, **asked.document()},
         effective,
         started_ns,
         (time.monotonic_ns() - start) / 1e9,
@@ -176,63 +116,54 @@ def ping(
     )
 
 
-def check_size(probe: ProbeKind, size: int | None) -> int:
-    """The bytes of data that a probe has. Raises `UsageError`."""
-    if probe == "tcp":
-        if size:
-            raise UsageError("a TCP probe is a handshake, which carries no data")
-        return 0
-    if size is None:
-        return 0 if probe == "stamp" else DEFAULT_SIZE
-    if not 0 <= size <= DATA_MAX:
-        raise UsageError(f"a packet has room for 0 to {DATA_MAX:,} bytes of data, not {size:,}")
-    if probe == "udp" and size < 16:
-        raise UsageError("a UDP probe needs 16 bytes of data to be known again")
-    return size
+def _names_of(targets: Sequence[str], asked: Probing, most: int) -> list[TargetName]:
+    """The targets that are meant, each by itself. Raises `UsageError` for none and for too many."""
+    if not targets:
+        raise UsageError("nobody to ping; give a name, an address or a range such as 10.0.0.0/24")
+    number, most = count_targets(targets), min(most, MOST_TARGETS)
+    if number > most:
+        raise UsageError(f"{number:,} targets are more than the {most:,} that are allowed")
+    return list(expand_targets(targets, ports=asked.probe != "icmp"))
 
 
-def port_of(probe: ProbeKind, port: int | None, defaults: Mapping[Any, int] = DEFAULT_PORTS) -> int:
-    """The port that probes go to, 0 for ICMP. Raises `UsageError` where there is none to go to."""
-    if port is None:
-        return defaults[probe]
-    if probe == "icmp":
-        raise UsageError(f"ICMP has no ports, and {port} is one; TCP, UDP and STAMP probes have")
-    if not 1 <= port <= 65535:
-        raise UsageError(f"a port is 1 to 65535, not {port}")
-    return port
+def _rounds(targets: Sequence[Target], asked: Probing, start: int) -> Rounds:
+    apart = _apart_ns(asked.rate, asked.interval_s, len(targets))
+    return Rounds(targets, asked.data_bytes, asked.count, round(asked.interval_s * 1e9), apart, start)
 
 
 def probe_options(source: str, ttl: int | None, tos: int | None, fragments: Fragments | None) -> ProbeOptions:
     """The options of the probes' sockets; `source` is an address, or else an interface."""
-    if ttl is not None and not 1 <= ttl <= 255:
-        raise UsageError(f"a time to live is 1 to 255, not {ttl}")
-    if tos is not None and not 0 <= tos <= 255:
-        raise UsageError(f"a TOS byte is 0 to 255, not {tos}")
     if source and not is_address(source):
         return ProbeOptions(interface=source, ttl=ttl, tos=tos, fragments=fragments)
     return ProbeOptions(source=source, ttl=ttl, tos=tos, fragments=fragments)
 
 
-def find_targets(names: Sequence[TargetName], port: int, family: Family | None, *, raising: bool = False) -> Found:
-    """Look up every target; one whose name is unknown has a `problem` and is not probed, or with `raising` raises."""
+def find_targets(
+    names: Sequence[TargetName], port: int, family: Family | None, *, raising: bool = False
+) -> tuple[tuple[Target, ...], tuple[TargetStatistics, ...]]:
+    """Look up every target: those that have an address, and the statistics of all.
+
+    One whose name is unknown has a `problem` and is not probed, or with `raising` raises.
+    """
     import socket
 
     wanted = [(name.host, name.port or port) for name in names]
+    addresses = first_addresses(wanted, family, socket.SOCK_DGRAM)
     targets, statistics = [], []
-    for index, (name, found) in enumerate(zip(names, first_addresses(wanted, family, socket.SOCK_DGRAM), strict=True)):
+    for index, (name, address) in enumerate(zip(names, addresses, strict=True)):
         shown = name.host if name.port is None else f"{name.host}:{name.port}"
-        if raising and isinstance(found, NameResolutionError | UsageError):
-            raise explained(found) if isinstance(found, NameResolutionError) else found
-        if isinstance(found, NameResolutionError):
-            statistics.append(TargetStatistics(shown, "", str(explained(found))))
-        elif isinstance(found, UsageError):
-            statistics.append(TargetStatistics(shown, "", str(found)))
+        if raising and isinstance(address, NameResolutionError | UsageError):
+            raise explained(address) if isinstance(address, NameResolutionError) else address
+        if isinstance(address, NameResolutionError):
+            statistics.append(TargetStatistics(shown, "", str(explained(address))))
+        elif isinstance(address, UsageError):
+            statistics.append(TargetStatistics(shown, "", str(address)))
         else:
-            version: Family = 6 if found[0] == socket.AF_INET6 else 4
-            address = str(found[1][0])
-            statistics.append(TargetStatistics(shown, address))
-            targets.append(Target(index, shown, version, address, found[1]))
-    return Found(tuple(targets), tuple(statistics))
+            version: Family = 6 if address[0] == socket.AF_INET6 else 4
+            text = str(address[1][0])
+            statistics.append(TargetStatistics(shown, text))
+            targets.append(Target(index, shown, version, text, address[1]))
+    return tuple(targets), tuple(statistics)
 
 
 def open_probers(

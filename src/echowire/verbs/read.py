@@ -25,6 +25,7 @@ from echowire.kernel.captures.files import CaptureFile
 
 if TYPE_CHECKING:
     from echowire.core.filters.packet_filter import PacketFilter
+    from echowire.core.filters.parse import DisplayFilter
     from echowire.core.reports.base import Fed, Report
     from echowire.core.reports.http_objects import HttpObject
     from echowire.core.views.details import Details
@@ -63,7 +64,6 @@ class Reading(Iterator[Chosen]):
         told = [name for one in reports for name in one.fields]
         # First, as it refuses a field that is not known. What is counted and followed is datagrams, not fragments.
         self._dissector = Dissector([*names, *asked, *told], defragment=capture.defragment or bool(reports))
-        # An expression costs as much for a few thousand values as for some more.
         self._file = CaptureFile(capture.path)
         self._left = capture.limit
         self.packets = 0
@@ -192,7 +192,7 @@ class Capture:
     """The packets of a capture file that pass, to be asked for what one wants to know of them."""
 
     path: str | Path | BinaryIO
-    filters: tuple[str, ...] = ()
+    filters: tuple[DisplayFilter, ...] = ()
     """Display filters, all of which must hold."""
     limit: int | None = None
     """Packets of the file that are looked at, at most."""
@@ -204,10 +204,9 @@ class Capture:
 
         Raises `FilterError`, which says where the filter is wrong.
         """
-        from echowire.core.filters.parse import parse_filter  # its start-up is only theirs who filter
+        from echowire.core.filters.parse import DisplayFilter  # its start-up is only theirs who filter
 
-        parse_filter(text)
-        return replace(self, filters=(*self.filters, text))
+        return replace(self, filters=(*self.filters, DisplayFilter.of(text)))
 
     def head(self, count: int) -> Capture:
         """Of the first `count` packets of the file only, whether they pass or not."""
@@ -338,7 +337,7 @@ class Capture:
         from echowire.core.views import frame as packet_frame
 
         some: Any = packet_frame.joined([shown] if shown else [], reading.fields)
-        filters = "".join(f" where <code>{_html(one)}</code>" for one in self.filters)
+        filters = "".join(f" where <code>{_html(test.text)}</code>" for test in self.filters)
         return f"<p>The first packets of <b>{_html(reading.name)}</b>{filters}</p>{some._repr_html_()}"
 
 
@@ -408,13 +407,13 @@ def read(path: str | Path | BinaryIO, *, defragment: bool = False) -> Capture:
     return Capture(path, defragment=defragment)
 
 
-def _compiled(filters: Sequence[str]) -> PacketFilter | None:
+def _compiled(filters: Sequence[DisplayFilter]) -> PacketFilter | None:
     """What says of packets whether they pass."""
     if not filters:
         return None
     from echowire.core.filters.packet_filter import PacketFilter  # which only they need who filter
 
-    return PacketFilter.of(filters)
+    return PacketFilter.of_all(tuple(test.tree for test in filters))
 
 
 def _html(text: str) -> str:

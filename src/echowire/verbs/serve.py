@@ -25,14 +25,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FunctionType, MethodType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypedDict, Unpack
 
 from echowire.core.probing.stamp import ErrorEstimate
 from echowire.core.probing.stamp_reflector import Reflector
 from echowire.core.services import ECHO, Flow, Service, service_named
 from echowire.engines.serving.base import Engine, Handler, Job
 from echowire.engines.serving.choose import choose
+from echowire.engines.serving.handlers import check_handler
 from echowire.errors import HandlerError, UsageError
 from echowire.kernel.clock import clock_error
 from echowire.kernel.connections.inherit import adopt, inherited_descriptors
@@ -56,9 +56,6 @@ from echowire.model import (
 )
 from echowire.verbs.explained import explaining
 from echowire.verbs.workers import Order, WorkerGroup
-
-# Flags of code objects (inspect's CO_COROUTINE, CO_ASYNC_GENERATOR, CO_GENERATOR, without its start-up).
-CO_ASYNC, CO_GENERATOR = 0x80 | 0x200, 0x20
 
 EXIT_DRAIN_S = 0.5
 """How long leaving a `with` block waits for connections to end: those just closed by their clients need a moment."""
@@ -185,82 +182,105 @@ class _Heard:
         return errors[0] if errors else None
 
 
+class ServingOptions(TypedDict, total=False):
+    """The fields of `Serving`, as keywords."""
+
+    service: str
+    handler: Handler | str | None
+    engine: str
+    workers: int
+    limits: Limits | Mapping[str, Any] | None
+    tls: ssl.SSLContext | TlsFiles | None
+    family: Family | None
+    stamp_key: str | os.PathLike[str] | None
+    stamp_stateless: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What is to be served, and how. Making one raises `UsageError` for what cannot be."""
+
+    service: str = "echo"
+    handler: Handler | str | None = None
+    """A blocking function of a connected socket, instead of the service; or `module:function`, which `workers` above
+    1 need."""
+    engine: str = "auto"
+    workers: int = 1
+    """Processes that share the port."""
+    limits: Limits | Mapping[str, Any] | None = None
+    """A mapping has those that differ from the defaults, which are stricter beyond loopback."""
+    tls: ssl.SSLContext | TlsFiles | None = None
+    """A server's context, or a certificate's and a key's PEM file, which `workers` above 1 need."""
+    family: Family | None = None
+    stamp_key: str | os.PathLike[str] | None = None
+    """A file whose bytes are the key of the service `stamp`'s authenticated mode."""
+    stamp_stateless: bool = False
+    """Have the service `stamp` keep no count of sessions."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"{self.workers} workers cannot serve; give 1 or more")
+        if self.workers > 1 and not isinstance(self.handler, str | None):
+            raise UsageError("workers are other processes: name the handler as 'module:function'")
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        given = self.tls
+        if isinstance(given, ssl.SSLContext):
+            if self.workers > 1:
+                raise UsageError(
+                    "workers are other processes: give the certificate's and key's file, not an SSLContext"
+                )
+            if given.protocol == ssl.PROTOCOL_TLS_CLIENT:
+                raise UsageError("the SSLContext is a client's; make one with ssl.PROTOCOL_TLS_SERVER")
+        elif given is not None and not (isinstance(given, tuple) and len(given) == 2):
+            raise UsageError("tls is an ssl.SSLContext, or a pair: the certificate's PEM file, and the key's")
+
+
 def serve(
     *endpoints: EndpointLike,
-    service: str = "echo",
-    handler: Handler | str | None = None,
-    engine: str = "auto",
-    workers: int = 1,
-    limits: Limits | Mapping[str, Any] | None = None,
-    tls: ssl.SSLContext | TlsFiles | None = None,
-    family: Family | None = None,
+    serving: Serving | None = None,
     inherited: Mapping[str, str] | None = None,
-    stamp_key: str | os.PathLike[str] | None = None,
-    stamp_stateless: bool = False,
     on_event: OnEvent | None = None,
     background: bool = True,
+    **options: Unpack[ServingOptions],
 ) -> Server:
     """Serve `endpoints` (`127.0.0.1:12345`, TCP and UDP, if none are given) and return the running server.
 
     Each is what `Endpoint.of` takes: a text, an `Endpoint`, `(host, port)`, the `Path` of a Unix socket, a port of
     127.0.0.1. One that names no transport is TCP and UDP on one port; with `tls` it is TLS, with `handler` TCP alone.
-    `handler` is a blocking function of a connected socket, or `module:function`, which `workers` above 1 need.
-    `limits` may be a mapping of those that differ from the defaults, which are stricter beyond loopback. `tls` is an
-    `ssl.SSLContext` of a server, or a certificate's and a key's PEM file, which `workers` need. `inherited` is the
-    environment in which LISTEN_FDS may hand over sockets. `stamp_key` is a file whose bytes are the key of the
-    service `stamp`'s authenticated mode; `stamp_stateless` has it keep no count of sessions. `on_event` is called in
-    the server's own threads. Without `background` nothing is served until `wait` is called, and then in the thread
-    that calls it: a process of one thread is a little faster. Raises `UsageError`, `OperationError` and
-    `NameResolutionError`; nothing is left open then.
+    What is served, and how, is said by keyword, each a field of `Serving`, or by a `serving` of which the keywords
+    change some: `service`, `handler`, `engine`, `workers`, `limits`, `tls` and the others. `inherited` is the
+    environment in which LISTEN_FDS may hand over sockets. `on_event` is called in the server's own threads. Without
+    `background` nothing is served until `wait` is called, and then in the thread that calls it: a process of one
+    thread is a little faster. Raises `UsageError`, `OperationError` and `NameResolutionError`; nothing is left open
+    then.
     """
-    if workers < 1:
-        raise UsageError(f"{workers} workers cannot serve; give 1 or more")
-    bare_service = service_of(service, stamp_key, stateless=stamp_stateless)
-    function = load_handler(handler) if isinstance(handler, str) else handler
-    if workers > 1 and function is not None and not isinstance(handler, str):
-        raise UsageError("workers are other processes: name the handler as 'module:function'")
-    if function is not None:
-        check_handler(function)
-    context, files = _tls_of(tls)
-    if workers > 1 and context is not None and files is None:
-        raise UsageError("workers are other processes: give the certificate's and the key's file, not an SSLContext")
+    asked = replace(serving or Serving(), **options)
+    service = service_of(asked.service, asked.stamp_key, stateless=asked.stamp_stateless)
+    handler = load_handler(asked.handler) if isinstance(asked.handler, str) else asked.handler
+    if handler is not None:
+        check_handler(handler)
+    context = server_context(*asked.tls) if isinstance(asked.tls, tuple) else asked.tls
     listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
     try:
         if not listeners:
             for group in endpoint_groups(
-                endpoints, tls=context is not None, streams_only=function is not None, service=bare_service
+                endpoints, tls=context is not None, streams_only=handler is not None, service=service
             ):
                 with explaining(group[0]):
-                    listeners += open_listeners([group], family=family, tls=context, reuse_port=workers > 1)
-        if function is not None and not all(listener.endpoint.is_stream for listener in listeners):
-            raise UsageError("a handler serves connections, and datagrams have none; give TCP, TLS or Unix endpoints")
-        if bare_service.flow is Flow.REFLECT and not all(at.endpoint.transport == "udp" for at in listeners):
-            raise UsageError("STAMP is spoken over UDP; give a UDP endpoint, as in udp://:862")
-        if not isinstance(limits, Limits):
-            exposed = any(listener.reachable for listener in listeners)
-            limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
-        job = Job(listeners, bare_service, function, limits)
-        kind, why = choose(engine, job)
+                    listeners += open_listeners([group], family=asked.family, tls=context, reuse_port=asked.workers > 1)
+        job = _job(listeners, service, handler, asked.limits)
+        kind, why = choose(asked.engine, job)
         heard = _Heard(on_event)
         for listener in listeners:
-            heard.report(
-                Listening(
-                    time_ns=time.time_ns(), endpoint=listener.endpoint, engine=kind.name, service=job.service_name
-                )
-            )
+            at = listener.endpoint
+            heard.report(Listening(time_ns=time.time_ns(), endpoint=at, engine=kind.name, service=job.service_name))
         bound = [listener.endpoint for listener in listeners]
         running: Running
-        if workers > 1:
-            order = Order(
-                engine=kind.name,
-                service=service,
-                handler=handler if isinstance(handler, str) else None,
-                limits=limits,
-                tls=files,
-                stamp_key=os.fspath(stamp_key) if stamp_key is not None else None,
-                stamp_stateless=stamp_stateless,
-            )
-            running = WorkerGroup(order, listeners, family, workers, heard.report)
+        if asked.workers > 1:
+            order = _order(asked, kind.name, job.limits)
+            running = WorkerGroup(order, listeners, asked.family, asked.workers, heard.report)
         else:
             running = _OneEngine(kind(job, heard.report), background=background)
     except BaseException:
@@ -309,29 +329,31 @@ def _end_forgotten() -> None:
             server._running.wait(AT_EXIT_S)
 
 
-def _tls_of(given: ssl.SSLContext | TlsFiles | None) -> tuple[ssl.SSLContext | None, tuple[str, str] | None]:
-    """The context, and the files that it was made of, if it was. Raises `UsageError`."""
-    if given is None or isinstance(given, ssl.SSLContext):
-        if given is not None and given.protocol == ssl.PROTOCOL_TLS_CLIENT:
-            raise UsageError("the SSLContext is a client's; make one with ssl.PROTOCOL_TLS_SERVER")
-        return given, None
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        raise UsageError("tls is an ssl.SSLContext, or a pair: the certificate's PEM file, and the key's")
-    return server_context(*given), (os.fspath(given[0]), os.fspath(given[1]))
+def _job(
+    listeners: list[Listener], service: Service, handler: Handler | None, limits: Limits | Mapping[str, Any] | None
+) -> Job:
+    """What an engine is to do. Raises `UsageError` where the endpoints are not what is served on."""
+    if handler is not None and not all(listener.endpoint.is_stream for listener in listeners):
+        raise UsageError("a handler serves connections, and datagrams have none; give TCP, TLS or Unix endpoints")
+    if service.flow is Flow.REFLECT and not all(listener.endpoint.transport == "udp" for listener in listeners):
+        raise UsageError("STAMP is spoken over UDP; give a UDP endpoint, as in udp://:862")
+    if not isinstance(limits, Limits):
+        exposed = any(listener.reachable for listener in listeners)
+        limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
+    return Job(listeners, service, handler, limits)
 
 
-def check_handler(function: Handler) -> None:
-    """Raise `UsageError` for a function that would do nothing when it is called."""
-    called = function if isinstance(function, FunctionType | MethodType | partial) else type(function).__call__
-    while isinstance(called, partial):
-        called = called.func
-    flags = getattr(getattr(called, "__code__", None), "co_flags", 0)
-    if flags & CO_ASYNC:
-        raise UsageError("the handler is async, and handlers block; wrap it: lambda sock: asyncio.run(handler(sock))")
-    if flags & CO_GENERATOR:
-        raise UsageError(
-            "the handler is a generator, which does nothing when it is called; give a function without yield"
-        )
+def _order(asked: Serving, engine: str, limits: Limits) -> Order:
+    """What a worker process is told."""
+    return Order(
+        engine=engine,
+        service=asked.service,
+        handler=asked.handler if isinstance(asked.handler, str) else None,
+        limits=limits,
+        tls=(os.fspath(asked.tls[0]), os.fspath(asked.tls[1])) if isinstance(asked.tls, tuple) else None,
+        stamp_key=os.fspath(asked.stamp_key) if asked.stamp_key is not None else None,
+        stamp_stateless=asked.stamp_stateless,
+    )
 
 
 class _OneEngine:

@@ -73,6 +73,10 @@ COUNTERS = {
 """What an end tells, and the column that it is."""
 
 
+TELLS_ITS_END = frozenset({"tcp", "udp"})
+"""Sockets whose end the kernel tells by itself (`diag.DESTROY_GROUPS`): it is not told again where it is looked for."""
+
+
 class SocketEvent:
     """One thing that happened: `kind`, when in nanoseconds since 1970, and `values` by their names in JSON."""
 
@@ -329,13 +333,16 @@ class SocketEvents:
         with suppress(OperationError):
             now = time.time_ns()
             for change in tracker.update(self.inquiry.blocks(), time.monotonic()):
-                is_tcp = change.row["netid"] == "tcp"
-                if change.kind == "same" or (change.kind == "closed" and is_tcp):
+                if change.kind == "same" or (change.kind == "closed" and change.row["netid"] in TELLS_ITS_END):
                     continue
                 if change.kind == "opened" and change.row["state"] == "TIME-WAIT":
                     continue  # it was over before it was seen, and its end was told
                 values = {name: change.row[name] for name in PLACES}
-                yield SocketEvent(change.kind, now, {**values, "was": change.was, "state": change.row["state"]})
+                if change.kind == "closed":
+                    values |= dict.fromkeys((*COUNTERS, "lifetime_ns", "reset"))
+                else:
+                    values |= {"was": change.was, "state": change.row["state"]}
+                yield SocketEvent(change.kind, now, values)
 
 
 PLACES = ("netid", "family", "local_address", "local_port", "peer_address", "peer_port")

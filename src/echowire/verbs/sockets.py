@@ -20,7 +20,7 @@ from echowire.core.sockets.sock_diag import Block, Splitter
 from echowire.errors import OperationError, UsageError
 from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.connections.tcp_info import kernel_release
-from echowire.kernel.tables import namespaces, processes, psutil_view, socket_names
+from echowire.kernel.tables import control_groups, namespaces, processes, psutil_view, socket_names
 from echowire.kernel.tables.netlink import NetlinkSocket, read_ahead
 from echowire.kernel.tables.raw_sockets import raw_messages
 
@@ -114,7 +114,7 @@ class SocketInquiry:
         interfaces: dict[int, str] = {} if self.namespace is None else socket_names.interface_names()
         return Names(
             interface=_Late(socket_names.interface_names, interfaces),
-            cgroup=_Late(socket_names.cgroup_paths, {}, "unreachable:{:x}"),
+            cgroup=_Late(control_groups.paths, {}, "unreachable:{:x}"),
             user=processes.user_name,
             release=kernel_release(),
             netns=namespaces.inode_of(),
@@ -138,7 +138,7 @@ class SocketInquiry:
         from echowire.core.sockets.filter_bytecode import compile_bytecode
 
         groups = {str(test.value) for test in self.parsed.tests() if test.subject == "cgroup"} if self.parsed else set()
-        numbers = {path: number for path in groups if (number := socket_names.cgroup_number(path)) is not None}
+        numbers = {path: number for path in groups if (number := control_groups.number_of(path)) is not None}
         return compile_bytecode(
             self._expression,
             interfaces={name: index for index, name in socket_names.interface_names().items()},

@@ -26,7 +26,7 @@ from echowire.engines.load.closed import ManyLanes, OneLane
 from echowire.engines.load.flood import Flood
 from echowire.engines.load.messages import MessageLoop, due_times
 from echowire.engines.load.plan import Plan
-from echowire.engines.load.run import Load
+from echowire.engines.load.run import RunningLoad
 from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.connections.socket_options import SocketOptions
 from echowire.model import Endpoint
@@ -39,8 +39,8 @@ LANES = 3
 
 
 @contextmanager
-def connected(plan: Plan) -> Iterator[Load]:
-    load = Load(plan)
+def connected(plan: Plan) -> Iterator[RunningLoad]:
+    load = RunningLoad(plan)
     try:
         load.connect()
         yield load
@@ -48,7 +48,7 @@ def connected(plan: Plan) -> Iterator[Load]:
         load.close()
 
 
-def run_to_the_end(load: Load, *, slice_s: float = 0.05) -> None:
+def run_to_the_end(load: RunningLoad, *, slice_s: float = 0.05) -> None:
     """Run until the generator says that it is over, and count what is left."""
     generator, until = load.generator, time.perf_counter() + PATIENCE_S
     generator.begin(time.perf_counter())
@@ -59,7 +59,7 @@ def run_to_the_end(load: Load, *, slice_s: float = 0.05) -> None:
     generator.finish()
 
 
-def measured(plan: Plan) -> Load:
+def measured(plan: Plan) -> RunningLoad:
     with connected(plan) as load:
         run_to_the_end(load)
         return load
@@ -390,7 +390,7 @@ def test_a_name_of_two_addresses_goes_to_the_one_that_answers(fields: dict[str, 
 def test_floods_go_in_bursts() -> None:
     with echowire.serve("udp://127.0.0.1:0") as server:
         plan = Plan(server.endpoint, direction="both", count=2000, least_size=1000, most_size=1000, rate=50_000.0)
-        load = Load(plan)
+        load = RunningLoad(plan)
         try:
             load.connect()
             run_to_the_end(load)
@@ -547,7 +547,7 @@ def test_tcp_info_of_each_connection() -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 def test_nobody_there(transport: Any) -> None:
-    load = Load(Plan(Endpoint(transport, "127.0.0.1", free_port()), tls_insecure=transport == "tls"))
+    load = RunningLoad(Plan(Endpoint(transport, "127.0.0.1", free_port()), tls_insecure=transport == "tls"))
     with pytest.raises(OperationError, match=r"connect 127\.0\.0\.1"):
         load.connect()
     load.close()
@@ -555,7 +555,7 @@ def test_nobody_there(transport: Any) -> None:
 
 def test_nobody_answers() -> None:
     with silent_listener(socket.AF_INET) as port:
-        load = Load(tcp(port, connect_timeout_s=0.3))
+        load = RunningLoad(tcp(port, connect_timeout_s=0.3))
         with pytest.raises(NoReplyError, match="our timer"):
             load.connect()
         load.close()
@@ -565,7 +565,7 @@ def test_more_connections_than_files_are_refused_before_the_first() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        load = Load(tcp(free_port(), connections=230))
+        load = RunningLoad(tcp(free_port(), connections=230))
         with pytest.raises(UsageError, match="256 open files"):
             load.connect()
     finally:
@@ -574,7 +574,7 @@ def test_more_connections_than_files_are_refused_before_the_first() -> None:
 
 def test_a_congestion_control_that_is_not_there_is_refused() -> None:
     with serving(echo) as port:
-        load = Load(tcp(port, options=SocketOptions(congestion="nonsense")))
+        load = RunningLoad(tcp(port, options=SocketOptions(congestion="nonsense")))
         with pytest.raises(EchowireError, match="nonsense"):
             load.connect()
         load.close()

@@ -94,7 +94,7 @@ def test_who_connects_and_says_nothing_does_not_hold_a_connection(
     kind: type[StreamConformance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("tls", "threads"):
-        monkeypatch.setattr(f"echowire.engines.{module}.HANDSHAKE_S", 0.1)
+        monkeypatch.setattr(f"echowire.engines.serving.{module}.HANDSHAKE_S", 0.1)
     suite = kind()
     authority = trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

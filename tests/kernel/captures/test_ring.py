@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from echowire.core.bpf.classic import accept
 from echowire.core.captures.ring import HOST, OUTGOING
 from echowire.errors import OperationError
-from echowire.kernel.captures.ring import BLOCK_BYTES, ETH_P_ALL, PacketRing, accept_all, bind_all
+from echowire.kernel.captures.ring import BLOCK_BYTES, ETH_P_ALL, PacketRing, bind_all
 from echowire.kernel.captures.session import Batch, PacketSession
 from tests.netns import Namespace, link, namespaces
 from tests.peers import needs_root
@@ -122,7 +123,7 @@ def test_a_ring_that_is_not_read_drops_and_counts() -> None:
 def test_the_snapshot_length_cuts_in_the_kernel() -> None:
     with namespaces(1) as (host,):
         with host.inside():
-            session = PacketSession([ring("lo", instructions=accept_all(50))])
+            session = PacketSession([ring("lo", instructions=accept(50))])
         with session, host.socket(socket.AF_INET, socket.SOCK_DGRAM) as out, host.socket(socket.AF_INET, 2) as sink:
             sink.bind(("127.0.0.1", 0))
             out.sendto(b"x" * 100, sink.getsockname())

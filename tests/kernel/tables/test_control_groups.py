@@ -22,7 +22,7 @@ def test_where_they_are_mounted() -> None:
 
 
 def test_a_number_is_a_directory() -> None:
-    root = mount_point(MOUNTS.read_text())
+    root = mount_point(Path(MOUNTS).read_text())
     if not root:
         pytest.skip("no control groups of version 2 here")
     assert path_of(Path(root).stat().st_ino) == "/"

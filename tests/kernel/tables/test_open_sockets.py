@@ -116,7 +116,8 @@ def test_nothing_is_left_when_it_is_done_or_killed(may_iterate: None) -> None:
     open_sockets.rows()
     wait_until_gone(before)
     held = (
-        "import os, signal; from echowire.kernel import bpf, open_sockets as o\n"
+        "import os, signal\n"
+        "from echowire.kernel.bpf import syscall as bpf\nfrom echowire.kernel.tables import open_sockets as o\n"
         "bpf.iterate = lambda *_: os.kill(os.getpid(), signal.SIGSTOP)\n"
         "o.rows()"
     )

@@ -101,7 +101,7 @@ socket.socket(type=socket.SOCK_DGRAM).sendto(b"", ("127.0.0.1", int(sys.argv[1])
 
 @needs_root
 def test_a_process_that_is_gone_had_a_user_and_a_unit() -> None:
-    group = Path(mount_point(MOUNTS.read_text()), f"echowire-test-{os.getpid()}.service")
+    group = Path(mount_point(Path(MOUNTS).read_text()), f"echowire-test-{os.getpid()}.service")
     try:
         owners = SocketOwners()
         group.mkdir()

@@ -207,8 +207,7 @@ class PcapWriter:
 
     def packet(self, packet: bytes, time_ns: int, *, length: int | None = None, link_type: int = 1) -> bytearray:
         """The bytes for a single packet."""
-        lengths = None if length is None else [length]
-        return self.write(Records.of([packet], [time_ns], length=lengths, interfaces=[Interface(link_type, 0, 9)]))
+        return self.write(Records.single(packet, time_ns, length=length, link_type=link_type))
 
     def _header(self, records: Records, keep: Rows) -> bytes:
         used = [records.interfaces[i] for i in np.unique(records.interface[keep]).tolist()] or records.interfaces

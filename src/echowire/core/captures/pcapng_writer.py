@@ -82,8 +82,7 @@ class PcapngWriter:
 
     def packet(self, packet: bytes, time_ns: int, *, length: int | None = None, link_type: int = 1) -> bytearray:
         """The bytes for a single packet, of one interface with nanoseconds."""
-        lengths = None if length is None else [length]
-        return self.write(Records.of([packet], [time_ns], length=lengths, interfaces=[Interface(link_type, 0, 9)]))
+        return self.write(Records.single(packet, time_ns, length=length, link_type=link_type))
 
     def _new_descriptions(self, records: Records, layout: _Layout) -> Iterator[_Piece]:
         """Sections and interfaces that were not written yet, each before its section's first packet."""

@@ -262,6 +262,12 @@ class Records:
             option_size=(sizes - options_at)[with_options],
         )
 
+    @classmethod
+    def single(cls, packet: bytes, time_ns: int, *, length: int | None = None, link_type: int = 1) -> Records:
+        """The columns of one packet, of an interface with nanoseconds."""
+        lengths = None if length is None else [length]
+        return cls.of([packet], [time_ns], length=lengths, interfaces=[Interface(link_type, 0, 9)])
+
     def head(self, count: int) -> Records:
         """The first `count` packets."""
         if count >= len(self):

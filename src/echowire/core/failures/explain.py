@@ -1,8 +1,9 @@
 """What a failed socket call means on this host, and what to do: a table of rules, and a loop that asks each in turn.
 
 Pure: the error, the endpoint and what the host's tables said go in, two sentences come out. Each row names the
-symptom that it implements (`FAILURES`' numbers). A rule says only what its evidence shows; where that leaves two
-causes it names both, and where it shows nothing the rule is silent and the error number stands alone.
+symptoms that it implements by their numbers, under which `tests/test_failures.py` provokes them. A rule says only what
+its evidence shows; where that leaves two causes it names both, and where it shows nothing the rule is silent and the
+error number stands alone.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def explain(error: OperationError | NameResolutionError, target: Endpoint | None
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A rule, the error numbers and operations it is asked about, and the rows of FAILURES it implements."""
+    """A rule, the error numbers and operations it is asked about, and the numbers of the symptoms it implements."""
 
     failures: tuple[int, ...]
     numbers: frozenset[int]

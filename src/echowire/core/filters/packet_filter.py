@@ -45,7 +45,11 @@ class PacketFilter:
     @classmethod
     def of(cls, texts: Sequence[str]) -> PacketFilter:
         """What passes all of some display filters, one at least. Raises `FilterError`."""
-        trees = tuple(map(parse_filter, texts))
+        return cls.of_all(tuple(map(parse_filter, texts)))
+
+    @classmethod
+    def of_all(cls, trees: tuple[Filter, ...]) -> PacketFilter:
+        """The same of filters that were parsed before."""
         return cls(trees[0] if len(trees) == 1 else Joined("&&", trees))
 
     def mask(self, packets: Packets) -> Mask:

@@ -17,7 +17,7 @@ What Wireshark 4.0 refuses and its later versions understand (`xor`, brackets ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 from echowire.core.filters.functions import FUNCTIONS
@@ -86,6 +86,19 @@ class Placed:
 
     what: Operand | Raw | Filter
     token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayFilter:
+    """A display filter, and what it says, for who keeps it until it is applied."""
+
+    text: str
+    tree: Filter = field(repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> DisplayFilter:
+        """The filter `text`. Raises `FilterError`, which says where it is wrong."""
+        return cls(text, parse_filter(text))
 
 
 def parse_filter(text: str) -> Filter:

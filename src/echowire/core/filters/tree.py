@@ -1,4 +1,5 @@
-"""What a display filter says, as a tree: made by `echowire.core.filters.parse`, compiled in `echowire.core`.
+"""What a display filter says, as a tree: made by `echowire.core.filters.parse`, compiled by
+`echowire.core.filters.packet_filter`.
 
 Its leaves are tests of one packet: some operands, each of as many values as the packet has of it, and a comparison
 that must hold of any of them, or of every one.

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from echowire.core.schemas import document_head
 from echowire.errors import UsageError
-
-SCHEMA = {"schema": "echowire.bench", "version": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +45,16 @@ class Comparison:
 
 def check_document(document: Any) -> Mapping[str, Any]:
     """`document` itself, if it is one of `Report.document`. Raises `UsageError`."""
+    head = document_head("bench")
     if not (
         isinstance(document, dict)
-        and all(document.get(name) == value for name, value in SCHEMA.items())
+        and all(document.get(name) == value for name, value in head.items())
         and isinstance(document.get("endpoint"), str)
         and isinstance(document.get("supplied"), dict)
         and all(_is_figure(document.get(name)) for name in COMPARED_FIGURES)
         and all(_are_figures(document.get(part)) for part in ("latency_us", "uncorrected_latency_us"))
     ):
-        raise UsageError("what to compare with is no document of echowire bench --json, version 1")
+        raise UsageError(f"what to compare with is no document of echowire bench --json, version {head['version']}")
     return document
 
 

@@ -1,4 +1,4 @@
-"""From what a load recorded to what it means: rates, latencies, what was the limit, and two runs side by side. Pure.
+"""From what a load recorded to what it means: rates, latencies, and what was the limit. Pure.
 
 Every figure that was not measured is None, which JSON has as null: a server that never answered has no latency,
 and not one of zero.
@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from echowire.core.figures.histogram import Histogram
-from echowire.core.load.comparison import COMPARED_FIGURES, SCHEMA, Compared, Comparison
+from echowire.core.load.comparison import COMPARED_FIGURES, Compared, Comparison
 from echowire.core.load.payloads import Outcomes
-from echowire.core.units import format_duration
+from echowire.core.schemas import document_head
+from echowire.core.units import format_duration, micro
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
@@ -267,7 +268,7 @@ class Report:
     def _figures(self) -> dict[str, Any]:
         limit = self.limit
         return {
-            **SCHEMA,
+            **document_head("bench"),
             "endpoint": self.endpoint,
             "started_ns": self.started_ns,
             "seconds": self.seconds,
@@ -335,11 +336,6 @@ def latency_json(histogram: Histogram) -> dict[str, float | None]:
         **{percentile_name(percent): micro(histogram.percentile(percent)) for percent in PERCENTILES},
         "max": micro(histogram.max_ns),
     }
-
-
-def micro(nanoseconds: float | None) -> float | None:
-    """`nanoseconds` as microseconds, to the nanosecond."""
-    return None if nanoseconds is None else round(nanoseconds / 1e3, 3)
 
 
 def merge_shares(shares: Sequence[Share]) -> Share:

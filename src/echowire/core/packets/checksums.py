@@ -8,8 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echowire.core.captures.records import Bytes, Rows
+from echowire.core.packets.columns import Column
 from echowire.core.packets.layers import Layer
 from echowire.core.packets.streams import Mask, internet_layer
+
+CHECKSUM_STATES = {0: "Bad", 1: "Good", 2: "Unverified", 3: "Not present", 4: "Illegal"}
+UNVERIFIED, NOT_PRESENT, ILLEGAL = 2, 3, 4
+"""What Wireshark says of checksums. Unless it is told to look they are unverified, as network cards fill them in behind
+the capture."""
+
+
+def unverified(layer: Layer) -> Column:
+    """The state of a checksum that every entry has."""
+    return np.full(len(layer), UNVERIFIED, np.uint8)
 
 
 def word_sums(data: Bytes, start: Rows, size: Rows) -> Rows:

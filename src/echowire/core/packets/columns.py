@@ -51,6 +51,9 @@ UINTS = frozenset(
     {Type.UINT8, Type.UINT16, Type.UINT24, Type.UINT32, Type.UINT40, Type.UINT48, Type.UINT64, Type.FRAME_NUMBER}
 )
 INTS = frozenset({Type.INT8, Type.INT16, Type.INT32, Type.INT64})
+NUMBERS = UINTS | INTS | {Type.BOOLEAN, Type.ETHER, Type.EUI64, Type.IPV4, Type.ABSOLUTE_TIME, Type.RELATIVE_TIME}
+"""Types whose columns are made of the number that stands in the packet."""
+
 OBJECTS = frozenset({Type.STRING, Type.BYTES, Type.GUID, Type.OID})
 """Types whose columns are arrays of Python objects."""
 
@@ -150,6 +153,32 @@ def column_of(kind: Type, values: list[Any]) -> Column:
     except OverflowError:  # a number of variable length that its sender made longer than can be
         wide = 8 * np.dtype(DTYPES[kind]).itemsize
         return np.array([value & ((1 << wide) - 1) for value in values], f"u{wide // 8}").astype(DTYPES[kind])
+
+
+def column_of_bytes(kind: Type, data: Bytes, at: Rows, size: int, *, little: bool = False) -> Column:
+    """The column of a type that is none of `NUMBERS`, and of a size that is known, from the bytes at each offset."""
+    if kind in (Type.PROTOCOL, Type.NONE):
+        return np.ones(len(at), np.uint8)
+    raw = gather_bytes(data, at, size)
+    if kind is Type.IPV6:
+        return raw
+    if kind in (Type.FLOAT, Type.DOUBLE):
+        return raw.view(f"{'<' if little else '>'}f{size}").ravel().astype(np.float64)
+    return objects([value.tobytes() for value in raw])
+
+
+def column_of_numbers(kind: Type, raw: NDArray[Any], size: int, *, mask: int = 0, scale: int = 1) -> Column:
+    """The column of one of the types `NUMBERS`, from the numbers that its `size` bytes are; `mask` and `scale` are
+    those of `echowire.core.packets.layers.Field`."""
+    if mask:
+        raw = (raw & mask) >> shift_of(mask)
+    if kind is Type.BOOLEAN:
+        return raw.astype(np.bool_)
+    if kind in INTS:
+        raw = signed(raw, mask.bit_length() - shift_of(mask) if mask else 8 * size)
+    if scale != 1:
+        raw = raw.astype(np.int64) * scale
+    return raw.astype(DTYPES[kind], copy=False)
 
 
 def empty_column(kind: Type) -> Column:

@@ -17,7 +17,7 @@ def directed(layer: Layer) -> list[tuple[Socket, Socket]]:
 
 def sockets(layer: Layer) -> list[tuple[Socket, Socket]]:
     """The same, the lower first: equal for both directions of a conversation."""
-    return [(one, two) if one <= two else (two, one) for one, two in directed(layer)]
+    return layer.once("sockets", lambda: [(min(ends), max(ends)) for ends in directed(layer)])
 
 
 def _directed(layer: Layer) -> list[tuple[Socket, Socket]]:

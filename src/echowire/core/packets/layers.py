@@ -12,7 +12,7 @@ which key, and where that begins (`Next`); `echowire.core.packets.dissect` does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -23,19 +23,18 @@ from numpy.typing import NDArray
 
 from echowire.core.captures.records import PAD, Bytes, Records, Rows
 from echowire.core.packets.columns import (
-    DTYPES,
     INTS,
+    NUMBERS,
     SIZES,
-    UINTS,
     Column,
     Type,
     column_of,
+    column_of_bytes,
+    column_of_numbers,
     empty_column,
     gather_bytes,
     gather_uint,
-    objects,
     shift_of,
-    signed,
 )
 
 T = TypeVar("T")
@@ -44,9 +43,6 @@ HEAD_BYTES = 40
 """Of each entry that are gathered at once when the first number at a fixed place is asked for: all of most headers.
 That costs no more than to gather one number, and from then on numbers are columns of a table. A multiple of eight, so
 that these are aligned."""
-
-NUMBERS = UINTS | INTS | {Type.BOOLEAN, Type.ETHER, Type.EUI64, Type.IPV4, Type.ABSOLUTE_TIME, Type.RELATIVE_TIME}
-"""Types whose columns are made of the number that stands in the packet."""
 
 Base: TypeAlias = Literal["dec", "hex", "oct", "dec_hex", "hex_dec", "epoch"]
 
@@ -225,6 +221,16 @@ class Memory:
             self.by_key[key] = make()
         found: T = self.by_key[key]
         return found
+
+    def of_each(self, name: str, key: Hashable, make: Callable[[], T], most: int) -> T:
+        """What is remembered of one of many, such as a conversation by its number; `make` gives what there is at first.
+        Of more than `most` under a `name` the one that came first is forgotten."""
+        known = self.of(name, dict[Hashable, T])
+        if key not in known:
+            if len(known) >= most:
+                del known[next(iter(known))]
+            known[key] = make()
+        return known[key]
 
 
 class Item(NamedTuple):
@@ -443,8 +449,10 @@ class Layer:
         index = self.every if mask.all() else np.flatnonzero(mask)
         if field.type in NUMBERS:
             raw = self.uint(field.at, field.width, little=field.little)
-            return Picked(index, values_of(field, raw if index is self.every else raw[index]))
-        return Picked(index, extract(field, self.data, self.start[index] + field.at))
+            raw = raw if index is self.every else raw[index]
+            return Picked(index, column_of_numbers(field.type, raw, field.width, mask=field.mask, scale=field.scale))
+        where = self.start[index] + field.at
+        return Picked(index, column_of_bytes(field.type, self.data, where, field.width, little=field.little))
 
     def _only_when(self, field: Field, picked: Picked) -> Picked:
         if field.when is None:
@@ -467,37 +475,12 @@ def _some(column: Callable[[], Rows], which: Rows) -> Rows:
     return column()[which]
 
 
+def begins_with(*values: int) -> Callable[[Layer], NDArray[np.bool_]]:
+    """Which entries' first byte is one of `values`: a `when`, for protocols that begin with a type or a version."""
+    return lambda layer: np.isin(layer.uint(0, 1), values)
+
+
 def present(layer: Layer) -> Picked:
     """The values of a field that says no more than that the layer is there."""
     index = layer.shown
     return Picked(index, np.ones(len(index), np.uint8))
-
-
-def extract(field: Field, data: Bytes, at: Rows) -> Column:
-    """The values of a field that stands at the offsets `at`, by its description alone."""
-    kind, size = field.type, field.width
-    if kind is Type.IPV6:
-        return gather_bytes(data, at, 16)
-    if kind is Type.BYTES:
-        whole = gather_bytes(data, at, size)
-        return objects([row.tobytes() for row in whole])
-    if kind in (Type.PROTOCOL, Type.NONE):
-        return np.ones(len(at), np.uint8)
-    if kind in (Type.FLOAT, Type.DOUBLE):
-        raw = gather_bytes(data, at, size)
-        return raw.view(f"{'<' if field.little else '>'}f{size}").ravel().astype(np.float64)
-    return values_of(field, gather_uint(data, at, size, little=field.little))
-
-
-def values_of(field: Field, found: NDArray[Any]) -> Column:
-    """The values of a field of one of the types `NUMBERS`, from the numbers that its bytes are."""
-    kind = field.type
-    if field.mask:
-        found = (found & field.mask) >> shift_of(field.mask)
-    if kind is Type.BOOLEAN:
-        return found.astype(np.bool_)
-    if kind in INTS:
-        found = signed(found, field.mask.bit_length() - shift_of(field.mask) if field.mask else 8 * field.width)
-    if field.scale != 1:
-        found = found.astype(np.int64) * field.scale
-    return found.astype(DTYPES[kind], copy=False)

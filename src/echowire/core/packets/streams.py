@@ -9,6 +9,7 @@ table of two arrays, 16 bytes a slot, into which a whole column is looked up at 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from weakref import ref
 
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echowire.core.captures.records import Rows
-from echowire.core.packets.columns import Column
-from echowire.core.packets.layers import Layer, Picked
+from echowire.core.packets.columns import Column, Type
+from echowire.core.packets.layers import Field, Layer, Picked
 from echowire.core.packets.routes import destinations, reroute
 
 Keys = NDArray[np.uint64]
@@ -304,6 +305,40 @@ class Times:
         kept = number[lasting]
         first[kept], last[kept] = start[lasting], time_ns[lasts(slot, len(number))[lasting]]
         return time_ns - start[slot], time_ns - previous
+
+
+def stream_field(protocol: str, number: Callable[[Layer], Picked]) -> Field:
+    """The number of the conversation that a packet of `protocol` is of."""
+    name = f"{protocol}.stream"
+    return Field(name, "Stream index", Type.UINT32, make=number, generated=True, remembered=True)
+
+
+def time_fields(
+    protocol: str,
+    where: str,
+    since_first: Callable[[Layer], Picked],
+    since_previous: Callable[[Layer], Picked],
+    when: Callable[[Layer], Mask] | None = None,
+) -> tuple[Field, Field]:
+    """Two fields of a packet of `protocol`: the time since the first of its conversation, and since the one before.
+
+    `where` is what Wireshark adds to both lines.
+    """
+    relative = Field(
+        f"{protocol}.time_relative",
+        f"Time since first frame{where}",
+        Type.RELATIVE_TIME,
+        make=since_first,
+        when=when,
+        generated=True,
+        remembered=True,
+    )
+    return relative, replace(
+        relative,
+        name=f"{protocol}.time_delta",
+        label=f"Time since previous frame{where}",
+        make=since_previous,
+    )
 
 
 def stream_numbers(layer: Layer, name: str) -> Rows:

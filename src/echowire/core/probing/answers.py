@@ -108,8 +108,8 @@ class Answer:
         return self.word in UP and not self.duplicate and not self.late and not self.corrupted
 
     def document(self) -> dict[str, Any]:
-        """The answer as `--jsonl` has it: times in microseconds."""
-        values = asdict(self)
+        """The answer as `--jsonl` has it: times in microseconds, null where nobody answered."""
+        values = {**asdict(self), "by": self.by or None, "what": self.what or None}
         for name in ("rtt", "forward", "backward", "error"):
             found = values.pop(f"{name}_ns")
             values[f"{name}_us"] = None if found is None else found / 1e3

@@ -13,9 +13,9 @@ from typing import Any
 
 from echowire.core.figures.samples import Samples
 from echowire.core.probing.answers import UP, Answer
-from echowire.core.probing.statistics import ANSWERERS_MAX, Jitter, micro, times_json
-
-SCHEMA = {"schema": "echowire.path", "version": 1}
+from echowire.core.probing.statistics import ANSWERERS_MAX, Jitter, times_json
+from echowire.core.schemas import document_head
+from echowire.core.units import micro
 
 
 class Hop:
@@ -167,7 +167,7 @@ class PathReport:
     def document(self) -> dict[str, Any]:
         """The document that `--json` prints."""
         return {
-            **SCHEMA,
+            **document_head("path"),
             "target": self.target,
             "address": self.address,
             "reached": self.reached,

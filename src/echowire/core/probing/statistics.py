@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from echowire.core.figures.samples import Samples
 from echowire.core.probing.answers import Answer
-
-SCHEMA = {"schema": "echowire.ping", "version": 1}
+from echowire.core.schemas import document_head
+from echowire.core.units import micro
 
 PERCENTILES = (50, 90, 99, 99.9, 99.99)
 
@@ -299,7 +299,7 @@ class PingReport:
     def document(self) -> dict[str, Any]:
         """The document that `--json` prints."""
         return {
-            **SCHEMA,
+            **document_head("ping"),
             "started_ns": self.started_ns,
             "seconds": self.seconds,
             "ended": self.ended,
@@ -321,8 +321,3 @@ def times_json(samples: Samples) -> dict[str, float | None]:
         **{f"p{percent:g}": micro(samples.percentile(percent)) for percent in PERCENTILES},
         "max": micro(samples.max_ns),
     }
-
-
-def micro(nanoseconds: float | None) -> float | None:
-    """`nanoseconds` as microseconds, to the nanosecond."""
-    return None if nanoseconds is None else round(nanoseconds / 1e3, 3)

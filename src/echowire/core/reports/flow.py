@@ -32,8 +32,8 @@ class Step(NamedTuple):
     time_ns: int
     source: str
     destination: str
-    source_port: int
-    destination_port: int
+    source_port: int | None
+    destination_port: int | None
     label: str
     comment: str
 
@@ -80,7 +80,7 @@ class Flow:
             else:
                 label = escaped(str(columns["info"][row]))
                 comment = f"{columns['protocol'][row]}: {label}"
-            ends = (source, destination, ports[0].get(row, 0), ports[1].get(row, 0))
+            ends = (source, destination, ports[0].get(row), ports[1].get(row))
             self.steps.append(Step(first + row, int(times[row]), *ends, label, comment))
 
     def _rows(self, packets: Packets) -> list[int]:
@@ -119,7 +119,7 @@ class Flow:
         span = LANE * (high - low)
         before = f"{'':{LANE - 1}}|" * low
         after = f"{'':{LANE - 1}}|" * (lanes - 1 - high)
-        ports = [f"({port})" for port in (step.source_port, step.destination_port)]
+        ports = [f"({port or 0})" for port in (step.source_port, step.destination_port)]
         forward = source <= destination
         left, right = ports if forward else ports[::-1]
         shaft = "-" * (span - 2) + ">" if forward else "<" + "-" * (span - 2)

@@ -109,7 +109,7 @@ class Follow:
             "report": "follow",
             "protocol": self._following.protocol,
             "stream": self._following.stream,
-            "peers": [{"host": host, "port": port} for host, port in self._peers()],
+            "peers": [{"host": host, "port": port} for host, port in self._following.ends or ()],
             "packets": pieces,
             "left_out_bytes": self.left_out,
         }

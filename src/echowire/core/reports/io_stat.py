@@ -90,6 +90,12 @@ class _Column:
             return self.values // np.maximum(self.counts, 1)
         return self.values
 
+    def known(self, row: int) -> int | None:
+        """The figure of an interval; None where it is of values, and there were none."""
+        if self.figure in ("MIN", "MAX", "AVG") and not self.counts[row]:
+            return None
+        return int(self.figures()[row])
+
 
 class IoStat:
     """The report. `interval` is seconds as text, 0 for one interval over all."""
@@ -135,10 +141,10 @@ class IoStat:
         step = self._interval_ns or duration
         intervals = []
         for row in range(self._rows):
-            shown: list[dict[str, int | str]] = []
+            shown: list[dict[str, int | str | None]] = []
             for column in self._columns:
                 if column.figure:
-                    shown.append({"figure": column.figure, "value": int(column.figures()[row])})
+                    shown.append({"figure": column.figure, "value": column.known(row)})
                 else:
                     shown.append({"frames": int(column.counts[row]), "bytes": int(column.values[row])})
             stop = min((row + 1) * step, max(duration, row * step))

@@ -2,7 +2,7 @@
 
 A field is the attribute that holds it (None: the body), its offset there, its `struct` letter, and a shift and a mask
 for bit fields. The names are the columns' of `echowire.sockets()` where they need no more than that; a name that
-begins with an underscore is raw, and made into a column by `core/sockets/table.py`.
+begins with an underscore is raw, and made into a column by `core/sockets/columns.py`.
 """
 
 from __future__ import annotations
@@ -185,6 +185,28 @@ _VSOCK = _body(
     *(("_family", 0, "B"), ("_type", 1, "B"), ("_state", 2, "B"), ("shutdown", 3, "B"), ("_src", 4, "I")),
     *(("_sport", 8, "I"), ("_dst", 12, "I"), ("_dport", 16, "I"), ("inode", 20, "I"), ("_cookie", 24, "Q")),
 )
+
+PACKET_PROTOCOLS = {
+    0x0800: "ip",
+    0x0806: "arp",
+    0x86DD: "ipv6",
+    0x8100: "802.1Q",
+    0x88A8: "802.1ad",
+    0x88CC: "LLDP",
+    0x8863: "ppp_disc",
+    0x8864: "ppp_ses",
+    0x88F7: "ptp",
+    0x8847: "mpls_uc",
+    0x8848: "mpls_mc",
+    0x0004: "802_2",
+    0x888E: "802.1X",
+}
+"""Names of linux/if_ether.h's protocols, of packet sockets."""
+
+PACKET_FLAGS = ((1, "running"), (2, "auxdata"), (4, "origdev"), (8, "vnethdr"), (16, "loss"))
+"""PDI_… of linux/packet_diag.h."""
+RING = {"block_size": "blk_size", "blocks": "blk_nr", "frame_size": "frm_size", "frames": "frm_nr", "timeout": "tmo"}
+"""Columns of a packet ring, and ss's words for them."""
 
 NETLINK_PROTOCOLS = {
     0: "rtnl",

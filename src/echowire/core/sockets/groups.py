@@ -24,7 +24,10 @@ TOTALS = {
 
 
 class SocketGroup:
-    """The sockets that have `key` in common: how many, in which states, and the sums of `TOTALS`."""
+    """The sockets that have `key` in common: how many, in which states, and the sums of `TOTALS`.
+
+    A sum is None where none of them has such a thing, as UDP counts no bytes.
+    """
 
     __slots__ = ("count", "key", "states", "totals")
 
@@ -32,7 +35,7 @@ class SocketGroup:
         self.key = key
         self.count = 0
         self.states: dict[str, int] = {}
-        self.totals = dict.fromkeys(TOTALS, 0)
+        self.totals: dict[str, int | None] = dict.fromkeys(TOTALS)
 
     def document(self) -> dict[str, Any]:
         """The group as JSON has it."""
@@ -48,7 +51,7 @@ def group_by(reader: Reader, blocks: Iterable[Block], by: str, listening: Contai
     for block in blocks:
         keys = _keys(reader, block, by, listening)
         states = reader.column(block, "state") or ["UNCONN"] * block.count
-        sums = [reader.column(block, name) or [0] * block.count for name in TOTALS.values()]
+        sums = [reader.column(block, name) or [None] * block.count for name in TOTALS.values()]
         for key, state, *numbers in zip(keys, states, *sums, strict=True):
             group = groups.get(key)
             if group is None:
@@ -56,7 +59,8 @@ def group_by(reader: Reader, blocks: Iterable[Block], by: str, listening: Contai
             group.count += 1
             group.states[state] = group.states.get(state, 0) + 1
             for name, number in zip(TOTALS, numbers, strict=True):
-                group.totals[name] += number or 0
+                if number is not None:
+                    group.totals[name] = (group.totals[name] or 0) + number
     return sorted(groups.values(), key=lambda group: (-group.count, group.key))
 
 

@@ -226,7 +226,7 @@ class SocketLines:
 
     def _packet_ends(self, block: Block) -> list[Ends]:
         columns = (self._column(block, name) for name in ("protocol", "interface"))
-        names: dict[int, str] = {} if self.show.is_numeric else ETHERTYPES
+        names: dict[int, str] = {} if self.show.is_numeric else fields.PACKET_PROTOCOLS
         return [
             ((f"{'*' if number == 3 else names.get(number, f'[{number}]')}:", interface or "*"), ("*", ""))
             for number, interface in zip(*columns, strict=True)
@@ -330,20 +330,20 @@ class SocketLines:
         rows = self.reader.raw(block, ("packet_version", "packet_copy_thresh", "packet_flags"))
         if rows is None:
             return [""] * block.count
-        found = []
+        texts = []
         for version, threshold, flags in rows:
-            names = " ".join(name for bit, name in PACKET_FLAGS if flags & bit) or "0"
-            found.append(f" ver:{version} cpy_thresh:{threshold} flags( {names} )")
+            names = " ".join(name for bit, name in fields.PACKET_FLAGS if flags & bit) or "0"
+            texts.append(f" ver:{version} cpy_thresh:{threshold} flags( {names} )")
         for ring in ("rx_ring", "tx_ring"):
-            columns = [self._column(block, f"{ring}_{name}") for name in RING]
+            columns = [self._column(block, f"{ring}_{name}") for name in fields.RING]
             for at, values in enumerate(zip(*columns, strict=True)):
                 if values[0] is not None:
-                    said = ",".join(f"{word}:{value}" for word, value in zip(RING.values(), values, strict=True))
-                    found[at] += f" ring_{ring[:2]}({said})"
+                    text = ",".join(f"{word}:{value}" for word, value in zip(fields.RING.values(), values, strict=True))
+                    texts[at] += f" ring_{ring[:2]}({text})"
         fanouts = self._column(block, "fanout")
         return [
             text + (f" fanout(id:{number & 0xFFFF},type:{number >> 16 & 0xFF})" if number is not None else "")
-            for text, number in zip(found, fanouts, strict=True)
+            for text, number in zip(texts, fanouts, strict=True)
         ]
 
     def _timer_texts(self, block: Block) -> list[str]:
@@ -476,32 +476,9 @@ def milliseconds(left: int) -> str:
     return text + (f"{rest:03d}ms" if rest else "")
 
 
-PACKET_FLAGS = ((1, "running"), (2, "auxdata"), (4, "origdev"), (8, "vnethdr"), (16, "loss"))
-"""PDI_… of linux/packet_diag.h."""
-RING = {"block_size": "blk_size", "blocks": "blk_nr", "frame_size": "frm_size", "frames": "frm_nr", "timeout": "tmo"}
-"""Columns of a packet ring, and ss's words for them."""
-
 _MEMORY = ("r", "rb", "t", "tb", "f", "w", "o", "bl", "d")
 
 
 def _memory(data: bytes) -> str:
     values = unpack_from(f"={len(data) // 4}I", data)
     return " skmem:(" + ",".join(f"{name}{value}" for name, value in zip(_MEMORY, values, strict=False)) + ")"
-
-
-ETHERTYPES = {
-    0x0800: "ip",
-    0x0806: "arp",
-    0x86DD: "ipv6",
-    0x8100: "802.1Q",
-    0x88A8: "802.1ad",
-    0x88CC: "LLDP",
-    0x8863: "ppp_disc",
-    0x8864: "ppp_ses",
-    0x88F7: "ptp",
-    0x8847: "mpls_uc",
-    0x8848: "mpls_mc",
-    0x0004: "802_2",
-    0x888E: "802.1X",
-}
-"""Names of linux/if_ether.h's protocols."""

@@ -6,6 +6,7 @@ the kernel said, and no object a socket.
 
 from __future__ import annotations
 
+from echowire.core.schemas import document_head
 from echowire.core.sockets.columns import Names, Reader
 from echowire.core.sockets.filter_columns import chosen_blocks
 from echowire.core.sockets.sock_diag import Block
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     import numpy as np
-
-SCHEMA, VERSION = "echowire.sockets", 1
 
 
 class SocketRow:
@@ -117,8 +116,7 @@ class SocketTable:
     def document(self) -> dict[str, Any]:
         """The document of `--json`."""
         return {
-            "schema": SCHEMA,
-            "version": VERSION,
+            **document_head("sockets"),
             "time_ns": self.time_ns,
             "notes": list(self.notes),
             "sockets": self.to_dicts(),

@@ -26,9 +26,6 @@ PIECE_OVERHEAD_BYTES = 100
 KERNEL_HEADROOM = 1.1
 """How much faster than the bucket the kernel may send: enough to make up for a late tick by the next."""
 
-LEAST_BITS_PER_S = 8
-"""A byte a second."""
-
 
 class Bucket:
     """Whole bytes that may go now. Times are seconds of CLOCK_MONOTONIC, as `time.perf_counter` gives."""

@@ -6,29 +6,17 @@ are short stretches of running. It hands out raw times; counting them is somebod
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
 
-from echowire.core.load.payloads import HEADER, Outcomes
-from echowire.engines.load.pace import LEAST_BITS_PER_S
-from echowire.errors import EchowireError, ProtocolError, UsageError
+from echowire.core.load.options import Direction, Load
+from echowire.core.load.payloads import Outcomes
+from echowire.errors import EchowireError, ProtocolError
 from echowire.kernel.connections.channel import Channel
-from echowire.kernel.connections.socket_options import SocketOptions
+from echowire.kernel.connections.socket_options import SocketOptions, parse_dscp
 from echowire.model import Endpoint, Family
-
-Direction: TypeAlias = Literal["echo", "send", "receive", "both"]
-"""Messages and their echoes; or bytes as fast as they go: to a sink, from a source, or through an echo."""
-
-LARGEST_MESSAGE = 1 << 30
-LARGEST_DATAGRAM = 65_507
-"""UDP's largest payload over IPv4."""
-
-STALL_S = 5.0
-"""A load to which nothing moves for so long has ended, unless it is said otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,56 +51,30 @@ class Plan:
     """Of the random sizes and the Poisson intervals: the same seed draws the same."""
 
 
-def check_plan(plan: Plan) -> None:
-    """Raise `UsageError` for what cannot be, with what to do instead."""
-    at, least, most, flows = plan.endpoint, plan.least_size, plan.most_size, plan.direction != "echo"
-    if plan.direction not in get_args(Direction):
-        raise UsageError(f"'{plan.direction}' is no direction; one of {', '.join(get_args(Direction))}")
-    if least < 1 or least > most:
-        raise UsageError(f"sizes from {least} to {most}: a message has at least 1 byte, and the least comes first")
-    if most > LARGEST_MESSAGE:
-        raise UsageError(f"a message of the load has at most {LARGEST_MESSAGE} bytes, and {most} were asked for")
-    if not at.is_stream:
-        if least < HEADER.size:
-            raise UsageError(f"a datagram of the load says which one it is, and needs {HEADER.size} bytes for that")
-        if most > LARGEST_DATAGRAM:
-            raise UsageError(f"a datagram carries at most {LARGEST_DATAGRAM} bytes, and {most} were asked for")
-        if plan.direction == "receive" and plan.bits_per_s is not None:
-            raise UsageError(f"{at}: how large answers are is the server's affair; give asks a second, such as 5000/s")
-    if flows and (least != most or plan.pipeline != 1 or plan.poisson):
-        raise UsageError("a range of sizes, a pipeline and Poisson spacing are for messages with their echoes")
-    _check_rate(plan)
-    if plan.pipeline < 1 or plan.connections < 1:
-        raise UsageError("at least one connection, with one message in flight, is needed")
-    if plan.wait_s <= 0:
-        raise UsageError("a reply takes more than 0 seconds; wait for it a little")
-    if plan.options.dscp is not None and not 0 <= plan.options.dscp < 64:
-        raise UsageError(f"{plan.options.dscp} is no DSCP; it has six bits, 0 to 63")
-
-
-def _check_rate(plan: Plan) -> None:
-    """Raise `UsageError` for a rate that cannot be, above all for one of the other kind."""
-    rate, bits, flows = plan.rate, plan.bits_per_s, plan.direction != "echo"
-    if rate is not None and bits is not None:
-        raise UsageError("a rate is messages a second or bits a second; give one of them")
-    if bits is not None and not flows:
-        raise UsageError(
-            "a rate in bits a second, such as 10M, is for bytes that flow (-R, --send, --bidir); for messages and "
-            "their echoes give messages a second: 5000/s"
-        )
-    if rate is not None and flows and plan.endpoint.is_stream:
-        raise UsageError(
-            "a rate in messages a second, such as 5000/s, is for messages and their echoes; for a stream of bytes "
-            "give bits a second: 10M"
-        )
-    if rate is not None and not 0 < rate < math.inf:
-        raise UsageError("a rate is more than 0 messages a second; without one, it is as fast as replies come")
-    if bits is not None and not LEAST_BITS_PER_S <= bits < math.inf:
-        raise UsageError(
-            f"a rate is at least {LEAST_BITS_PER_S} bits a second; without one, bytes go as fast as they can"
-        )
-    if plan.poisson and rate is None:
-        raise UsageError("Poisson spacing needs a rate")
+def plan_of(endpoint: Endpoint, load: Load) -> Plan:
+    """The whole of `load` at `endpoint` as one generator's share. Raises `UsageError` for a DSCP that has no name."""
+    least, most = load.sizes
+    dscp = parse_dscp(load.dscp) if isinstance(load.dscp, str) else load.dscp
+    return Plan(
+        endpoint=endpoint,
+        connections=load.connections,
+        least_size=least,
+        most_size=most,
+        direction=load.direction,
+        pipeline=load.pipeline,
+        rate=load.rate,
+        bits_per_s=load.bits_per_s,
+        poisson=load.poisson,
+        count=load.count,
+        wait_s=load.wait_s,
+        connect_timeout_s=load.connect_timeout_s,
+        family=load.family,
+        tls_authorities=load.tls_authorities,
+        tls_insecure=load.tls_insecure,
+        tls_name=load.tls_name,
+        options=SocketOptions(load.nodelay, dscp, load.congestion, load.send_buffer, load.receive_buffer),
+        seed=load.seed,
+    )
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ SETTLE_S = 0.2
 """How long a name's address is given to refuse a datagram: an answer from the same continent."""
 
 
-class Load:
+class RunningLoad:
     """The lanes of one plan and what runs on them. Close it."""
 
     def __init__(self, plan: Plan) -> None:

@@ -6,12 +6,11 @@ for a probe. Whoever answers a SYN with SYN and ACK is reset at once by the kern
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import socket
-import struct
 
+from echowire.core.bpf.classic import ports_only
 from echowire.core.packets.tcp.header import ACK, RST, SYN
 from echowire.core.probing.answers import word_of_icmp
 from echowire.core.probing.icmp import TCP, read_error, strip_ipv4
@@ -28,10 +27,8 @@ from echowire.kernel.connections.probes import (
     open_tcp,
     source_of,
 )
+from echowire.kernel.connections.socket_filter import attach_filter
 from echowire.model import Family
-
-SO_ATTACH_FILTER = 26
-_INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter, linux/filter.h
 
 
 class SynProber(Prober):
@@ -52,7 +49,8 @@ class SynProber(Prober):
                 if reserved.getsockname()[1] == 0:
                     reserved.bind((self._source, 0, *target.sockaddr[2:]))
                 self._ports.append(reserved.getsockname()[1])
-            _hear_only(self._raw, self._ports, target.family)
+            # A raw socket sees IPv4's header, and not IPv6's. Segments of other connections stay out of it.
+            attach_filter(self._raw, ports_only(self._ports, behind_ipv4=target.family == 4))
         except BaseException:
             self.close()
             raise
@@ -130,13 +128,3 @@ class SynProber(Prober):
     def _number_of(self, sequence: int) -> int | None:
         number = (sequence - self._first) & 0xFFFFFFFF
         return number if number in self.flight else None
-
-
-def _hear_only(sock: socket.socket, ports: list[int], family: Family) -> None:
-    """Keep all segments of other connections out of the raw socket, in the kernel (socket(7), SO_ATTACH_FILTER)."""
-    # A raw socket sees IPv4's header, whose length is in its first byte, and not IPv6's.
-    load = [(0xB1, 0, 0, 0), (0x48, 0, 0, 2)] if family == 4 else [(0x28, 0, 0, 2)]
-    tests = [(0x15, len(ports) - at, 0, port) for at, port in enumerate(ports)]
-    program = [*load, *tests, (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)]
-    code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*each) for each in program))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code)))

@@ -48,7 +48,7 @@ class Job:
 
 
 class Engine(ABC):
-    """One way to serve. A new engine is a subclass, a name in `engines.ENGINES`, and a green conformance suite."""
+    """One way to serve. A new engine is a subclass, a name in `choose.py`, and a green conformance suite."""
 
     name: ClassVar[str]
 

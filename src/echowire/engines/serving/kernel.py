@@ -53,7 +53,7 @@ stopped to read cost little."""
 
 FIN_RECEIVED = frozenset({8, 9, 11, 6})  # TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_CLOSING, TCP_TIME_WAIT (tcp_states.h)
 TCP_INFO_BYTES = 136
-BYTES_ACKED_AT, BYTES_RECEIVED_AT = 120, 128  # struct tcp_info; a test holds them against `kernel.tcp_info`
+BYTES_ACKED_AT, BYTES_RECEIVED_AT = 120, 128  # struct tcp_info; a test holds them against `core.sockets.tcp_info`
 SIOCINQ, SIOCOUTQ = 0x541B, 0x5411
 """linux/sockios.h: bytes in the receive queue, and in the send queue, also those sent and not acknowledged."""
 

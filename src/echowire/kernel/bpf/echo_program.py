@@ -66,6 +66,10 @@ RECORD = struct.Struct(f"<Q{COOKIE.size}s")
 FAR_BEHIND, BROKEN, PEER_ENDED, CONNECTION_CLOSED = range(1, 5)
 """Its peer does not keep up; bytes of it are lost; FIN received; it was reset, or TCP gave it up."""
 
+COOKIE_AT, ACKED_AT, TOLD_AT = -8, -16, -16
+"""Where the verdict program has on its stack the cookie, and before it the bytes acknowledged or what it tells, which
+are never needed at once."""
+
 STATE_CHANGE = "inet_sock_set_state"
 STATE_SOCK, STATE_OLD, STATE_NEW = 0, 8, 16
 """That tracepoint (trace/events/sock.h), and where its arguments are."""
@@ -88,17 +92,39 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
     """The verdict program over the five maps' descriptors; `tcp_sock` as above.
 
     R6 the context, R7 the segment's bytes (or those still to be cut off), R8 the entry, R9 bytes received and later
-    how far the peer is behind; on the stack the cookie and, before it, the bytes acknowledged, or what is told.
+    how far the peer is behind; on the stack what is at `COOKIE_AT` and `ACKED_AT`, or what is told.
     """
-    cookie, acked, what = -8, -16, -16
     return asm.assemble(
+        *_look_at_socket(entries, tcp_sock),
+        *_look_at_sequence(tcp_sock),
+        asm.Label("all is new"),
+        *_count(),
+        asm.Label("redirect"),
+        *_redirect(sockets),
+        asm.Label("far"),
+        *_hold_or_tell(held, counts, ring),
+        asm.Label("cut"),
+        *_cut(),
+        asm.Label("broken"),
+        # No memory to cut it: better no echo than a wrong one.
+        asm.st_mem(asm.BPF_DW, R10, TOLD_AT, BROKEN),
+        *tell(ring, TOLD_AT, RECORD.size),
+        asm.Label("drop"),
+        asm.mov64_imm(R0, SK_DROP),
+        asm.exit_insn(),
+    )
+
+
+def _look_at_socket(entries: int, tcp_sock: Mapping[str, int]) -> tuple[asm.Part, ...]:
+    """Find the entry of the segment's socket, and what TCP has received and acknowledged; R0 is then the socket."""
+    return (
         asm.mov64_reg(R6, R1),
         # A FIN may come as a segment without bytes. To redirect nothing would be taken for a broken pipe.
         asm.ldx_mem(asm.BPF_W, R7, R6, CONTEXT_LEN),
         asm.jmp_imm(asm.BPF_JEQ, R7, 0, "drop"),
         asm.emit_call(bpf.BPF_FUNC_GET_SOCKET_COOKIE),
-        asm.stx_mem(asm.BPF_DW, R10, R0, cookie),
-        *look_up(entries, cookie),
+        asm.stx_mem(asm.BPF_DW, R10, R0, COOKIE_AT),
+        *look_up(entries, COOKIE_AT),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "drop"),  # cannot be: an entry is there as long as its socket is
         asm.mov64_reg(R8, R0),
         asm.ldx_mem(asm.BPF_DW, R1, R6, CONTEXT_SK),
@@ -107,7 +133,13 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "drop"),
         asm.ldx_mem(asm.BPF_DW, R9, R0, tcp_sock["bytes_received"]),
         asm.ldx_mem(asm.BPF_DW, R1, R0, tcp_sock["bytes_acked"]),
-        asm.stx_mem(asm.BPF_DW, R10, R1, acked),
+        asm.stx_mem(asm.BPF_DW, R10, R1, ACKED_AT),
+    )
+
+
+def _look_at_sequence(tcp_sock: Mapping[str, int]) -> tuple[asm.Part, ...]:
+    """Tell how many bytes at the segment's beginning are not new (R2, for "cut"), and which one comes after it (R1)."""
+    return (
         # R1 the segment's sequence number, R2 the one that comes next: before the first segment, what TCP says.
         asm.ldx_mem(asm.BPF_W, R1, R6, CONTEXT_CB),
         asm.ldx_mem(asm.BPF_DW, R2, R8, NEXT),
@@ -126,11 +158,16 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.alu64_reg(asm.BPF_OR, R1, R3),
         asm.jmp_imm(asm.BPF_JSGT, R2, 0, "cut"),
         asm.stx_mem(asm.BPF_DW, R8, R1, NEXT),
-        asm.Label("all is new"),
+    )
+
+
+def _count() -> tuple[asm.Part, ...]:
+    """Count bytes and segments, and tell by them whether the peer is far behind: R9 bytes, R4 segments."""
+    return (
         asm.ldx_mem(asm.BPF_DW, R1, R8, TAKEN),
         asm.alu64_reg(asm.BPF_ADD, R1, R7),
         asm.stx_mem(asm.BPF_DW, R8, R1, TAKEN),
-        asm.ldx_mem(asm.BPF_DW, R1, R10, acked),
+        asm.ldx_mem(asm.BPF_DW, R1, R10, ACKED_AT),
         # Segments since a moment from which not all has been acknowledged yet: never fewer than are under way.
         asm.ldx_mem(asm.BPF_DW, R3, R8, COUNT_ENDS),
         asm.ldx_mem(asm.BPF_DW, R4, R8, COUNT),
@@ -147,15 +184,25 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.alu64_reg(asm.BPF_SUB, R9, R1),
         asm.jmp_imm(asm.BPF_JGT, R9, AHEAD_MAX_BYTES, "far"),
         asm.jmp_imm(asm.BPF_JGT, R4, AHEAD_MAX_SEGMENTS, "far"),
-        asm.Label("redirect"),
+    )
+
+
+def _redirect(sockets: int) -> tuple[asm.Part, ...]:
+    """Send the segment out by the socket that it came in by."""
+    return (
         asm.mov64_reg(R1, R6),
         asm.ld_map_fd(R2, sockets),
         asm.mov64_reg(R3, R10),
-        asm.alu64_imm(asm.BPF_ADD, R3, cookie),
+        asm.alu64_imm(asm.BPF_ADD, R3, COOKIE_AT),
         asm.mov64_imm(R4, 0),  # flags: not BPF_F_INGRESS, so out
         asm.emit_call(bpf.BPF_FUNC_SK_REDIRECT_HASH),
         asm.exit_insn(),
-        asm.Label("far"),
+    )
+
+
+def _hold_or_tell(held: int, counts: int, ring: int) -> tuple[asm.Part, ...]:
+    """Tell the process, once, of a peer that is far behind; hold one that is still further behind at once."""
+    return (
         asm.jmp_imm(asm.BPF_JGT, R9, HOLD_TIMES * AHEAD_MAX_BYTES, "hold"),
         asm.jmp_imm(asm.BPF_JGT, R4, HOLD_TIMES * AHEAD_MAX_SEGMENTS, "hold"),
         asm.Label("tell"),
@@ -163,26 +210,33 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.jmp_imm(asm.BPF_JNE, R1, 0, "redirect"),
         asm.mov64_imm(R1, 1),
         asm.stx_mem(asm.BPF_DW, R8, R1, TOLD),
-        asm.st_mem(asm.BPF_DW, R10, what, FAR_BEHIND),
-        *tell(ring, what, RECORD.size),
+        asm.st_mem(asm.BPF_DW, R10, TOLD_AT, FAR_BEHIND),
+        *tell(ring, TOLD_AT, RECORD.size),
         asm.jmp_a("redirect"),
         asm.Label("hold"),
         asm.ld_map_fd(R1, held),
         asm.mov64_reg(R2, R10),
-        asm.alu64_imm(asm.BPF_ADD, R2, cookie),
+        asm.alu64_imm(asm.BPF_ADD, R2, COOKIE_AT),
         asm.mov64_reg(R3, R2),
         asm.mov64_imm(R4, bpf.BPF_NOEXIST),
         asm.emit_call(bpf.BPF_FUNC_MAP_UPDATE_ELEM),
         asm.jmp_imm(asm.BPF_JNE, R0, 0, "tell"),  # it is held already
-        asm.st_mem(asm.BPF_W, R10, acked, HELD),
-        *look_up(counts, acked),
+        asm.st_mem(asm.BPF_W, R10, ACKED_AT, HELD),
+        *look_up(counts, ACKED_AT),
         asm.jmp_imm(asm.BPF_JEQ, R0, 0, "tell"),
         asm.mov64_imm(R1, 1),
         asm.atomic_add(R0, R1, 0),
         asm.jmp_a("tell"),
-        asm.Label("cut"),
-        # As said above: R2 bytes at its beginning are not new, and R1 comes next. Unless a kernel has learnt to cut
-        # them off: then fewer are there than the sequence numbers say, of which a FIN takes one.
+    )
+
+
+def _cut() -> tuple[asm.Part, ...]:
+    """Cut off what is not new: as said above, R2 bytes at the beginning are not, and R1 comes next.
+
+    Unless a kernel has learnt to cut them off: then fewer are there than the sequence numbers say, of which a FIN
+    takes one.
+    """
+    return (
         asm.ldx_mem(asm.BPF_W, R3, R6, CONTEXT_CB + 4),
         asm.ldx_mem(asm.BPF_W, R4, R6, CONTEXT_CB),
         asm.alu64_reg(asm.BPF_SUB, R3, R4),
@@ -214,13 +268,6 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.alu64_reg(asm.BPF_ADD, R1, R2),
         asm.stx_mem(asm.BPF_DW, R8, R1, NEXT),
         asm.jmp_a("all is new"),
-        asm.Label("broken"),
-        # No memory to cut it: better no echo than a wrong one.
-        asm.st_mem(asm.BPF_DW, R10, what, BROKEN),
-        *tell(ring, what, RECORD.size),
-        asm.Label("drop"),
-        asm.mov64_imm(R0, SK_DROP),
-        asm.exit_insn(),
     )
 
 

@@ -11,6 +11,7 @@ import re
 from ctypes.util import find_library
 from typing import Any
 
+from echowire.core.bpf.classic import BPF_ABS, BPF_CLASS, BPF_LD, BPF_LDX, BPF_MODE, BPF_MSH
 from echowire.core.captures.ring import LINKTYPE_LINUX_SLL2, SLL2_BYTES
 from echowire.errors import UsageError
 
@@ -23,9 +24,6 @@ NETMASK_UNKNOWN = 0xFFFF_FFFF
 ERROR_BYTES = 256  # PCAP_ERRBUF_SIZE
 OPTIMIZE = 1
 
-BPF_CLASS, BPF_MODE = 0x07, 0xE0
-BPF_LD, BPF_LDX = 0x00, 0x01
-BPF_ABS, BPF_MSH = 0x20, 0xA0
 SKF_AD_OFF, SKF_AD_PROTOCOL, SKF_AD_PKTTYPE, SKF_AD_IFINDEX = -0x1000, 0, 4, 8  # linux/filter.h
 SLL2_FIELDS = {0: SKF_AD_OFF + SKF_AD_PROTOCOL, 4: SKF_AD_OFF + SKF_AD_IFINDEX, 10: SKF_AD_OFF + SKF_AD_PKTTYPE}
 

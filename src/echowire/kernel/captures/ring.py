@@ -23,6 +23,7 @@ from typing import Self
 
 import numpy as np
 
+from echowire.core.bpf.classic import NOTHING, accept
 from echowire.core.captures.in_place import InterfaceStatistics
 from echowire.core.captures.records import MAX_PACKET_BYTES
 from echowire.core.captures.ring import (
@@ -39,6 +40,7 @@ from echowire.core.captures.ring import (
 )
 from echowire.errors import OperationError
 from echowire.kernel.boundary import operation, operation_error
+from echowire.kernel.connections.socket_filter import attach_filter
 
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 1, 5, 6, 10
@@ -46,7 +48,6 @@ PACKET_RESERVE = 12
 PACKET_IGNORE_OUTGOING = 23  # from Linux 4.20
 TPACKET_V3 = 2
 PACKET_MR_PROMISC = 1
-SO_ATTACH_FILTER = 26
 ETH_P_ALL = 3
 TP_STATUS_KERNEL, TP_STATUS_USER = 0, 1
 
@@ -54,8 +55,6 @@ RING_REQUEST = struct.Struct("=7I")  # struct tpacket_req3
 STATISTICS = struct.Struct("=3I")  # struct tpacket_stats_v3: packets (with those dropped), drops, times it stood still
 MEMBERSHIP = struct.Struct("=iHH8s")  # struct packet_mreq
 ADDRESS = struct.Struct("=HHiHBB8s")  # struct sockaddr_ll
-INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter
-BPF_RET_K = 0x06
 SIOCGIFNAME, SIOCGIFHWADDR = 0x8910, 0x8927  # linux/sockios.h
 
 BLOCK_BYTES = 1 << 20
@@ -100,8 +99,9 @@ class PacketRing:
         retire_ms: int = RETIRE_MS,
         room_bytes: int = 0,
     ) -> None:
-        """`instructions` are those of a classic BPF program for `link_type_of(interface)`, which accepts and cuts.
-        `room_bytes` are left free before each packet, beyond what the kernel's headers take; a multiple of 16.
+        """`instructions` are those of a classic BPF program for the link type of `link_of(interface)`, which accepts
+        and cuts. `room_bytes` are left free before each packet, beyond what the kernel's headers take: a multiple of
+        16.
         """
         self.name = interface
         self.link_type, self.cooked, hardware = link_of(interface)
@@ -117,7 +117,7 @@ class PacketRing:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM if self.cooked else socket.SOCK_RAW, 0)
         try:
             with operation("capture on", interface):
-                self._set_up(index, instructions or accept_all(snap_len), promiscuous, ring_bytes, room_bytes)
+                self._set_up(index, instructions or accept(snap_len), promiscuous, ring_bytes, room_bytes)
         except BaseException:
             self._socket.close()
             raise
@@ -215,7 +215,7 @@ class PacketRing:
     def stop(self) -> None:
         """Take no more packets: what is in the ring by now comes out of it within `retire_ms`."""
         with operation("capture on", self.name):
-            attach_filter(self._socket, INSTRUCTION.pack(BPF_RET_K, 0, 0, 0))
+            attach_filter(self._socket, accept(NOTHING))
 
     def error(self) -> OperationError | None:
         """What went wrong with the interface since the last look: it went down, or is gone (`gone`)."""
@@ -267,11 +267,6 @@ def _index_of(interface: str) -> int:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from error
 
 
-def accept_all(snap_len: int) -> bytes:
-    """The program that accepts every packet, up to `snap_len` bytes of it."""
-    return INSTRUCTION.pack(BPF_RET_K, 0, 0, snap_len)
-
-
 def bind_all(sock: socket.socket, index: int) -> None:
     """Have a packet socket take what comes and goes on interface `index`, 0 being all of them. Raises `OSError`.
 
@@ -281,13 +276,6 @@ def bind_all(sock: socket.socket, index: int) -> None:
     if _libc.bind(sock.fileno(), address, len(address)):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-
-
-def attach_filter(sock: socket.socket, instructions: bytes) -> None:
-    """Have a classic BPF program decide what the socket takes. Raises `OSError`."""
-    code = ctypes.create_string_buffer(instructions, len(instructions))
-    count = len(instructions) // INSTRUCTION.size
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", count, ctypes.addressof(code)))
 
 
 def _interface_drops(interface: str) -> int:

@@ -15,9 +15,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 from echowire.core.probing.icmp import ECHO_REPLY, ERRORS, PROTOCOL
+from echowire.core.probing.options import Fragments
 from echowire.errors import UsageError
 from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.connections import icmp_errors
@@ -31,10 +32,6 @@ IPV6_DONTFRAG = 62
 IPV6_TCLASS = 67
 SOL_RAW, ICMP_FILTER = 255, 1  # linux/icmp.h
 ICMP6_FILTER = 1  # linux/icmpv6.h
-
-Fragments: TypeAlias = Literal["dont", "want", "do", "probe"]
-"""ping's `-M`: may be fragmented anywhere; by this host, to the path's MTU; never; never, and the path's MTU as far
-as this host knows it is not heeded (ip(7), IP_MTU_DISCOVER)."""
 
 _DISCOVER: dict[Fragments, int] = {"dont": 0, "want": 1, "do": 2, "probe": 3}
 

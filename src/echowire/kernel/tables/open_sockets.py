@@ -42,6 +42,7 @@ from echowire.core.bpf.assembler import (
 )
 from echowire.core.bpf.btf import function_number, member_offsets
 from echowire.errors import OperationError
+from echowire.kernel.boundary import operation
 from echowire.kernel.bpf import syscall as bpf
 
 SOCKFS_MAGIC = 0x534F434B  # linux/magic.h
@@ -49,7 +50,7 @@ META, TASK, DESCRIPTOR, FILE = 0, 8, 16, 24
 """What the program is called with (`struct bpf_iter__task_file`), eight bytes each."""
 
 ROW = "=Q8s"
-"""The socket's inode, and who holds it (`wire.socket_fields.HOLDER`)."""
+"""The socket's inode, and who holds it (`echowire.core.sockets.fields.HOLDER`)."""
 
 ROW_BYTES = 16
 PROC_PID_INIT_INO = 0xEFFFFFFC
@@ -67,11 +68,8 @@ def rows() -> bytes:
     kind, attach = bpf.BPF_PROG_TYPE_TRACING, bpf.BPF_TRACE_ITER
     program = bpf.load_program(kind, instructions, "ew_open_sockets", attach_type=attach, function=function)
     try:
-        return bpf.iterate(program, "open sockets")
-    except OperationError:
-        raise
-    except OSError as error:
-        raise OperationError("read", "open sockets", error.errno or 0, error.strerror or "failed") from error
+        with operation("read", "open sockets"):
+            return bpf.iterate(program, "open sockets")
     finally:
         os.close(program)
 

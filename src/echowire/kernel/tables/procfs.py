@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from echowire.core.failures.facts import Network, Process, SocketEntry
 from echowire.kernel.tables import processes
+from echowire.kernel.tables.raw_sockets import packed_address
 from echowire.model import Endpoint, Transport
 
 NET = Path("/proc/thread-self/net")
@@ -80,10 +80,9 @@ def parse_inet(
 
 @lru_cache(1024)
 def _address(text: str) -> tuple[str, int]:
-    """Host and port of `0100007F:0050`: each 32 bits of the address are one number of this machine's byte order."""
-    digits, _, port = text.partition(":")
-    packed = b"".join(struct.pack("=I", int(digits[at : at + 8], 16)) for at in range(0, len(digits), 8))
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed), int(port, 16)
+    """Host and port of `0100007F:0050`."""
+    packed, port = packed_address(text)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed), port
 
 
 def parse_unix(lines: Iterable[str], path: str | None = None) -> Iterator[SocketEntry]:

@@ -30,7 +30,7 @@ def parse_raw(lines: Iterable[str], family: int) -> Iterator[bytes]:
         words = line.split()
         if len(words) < 10 or words[0] == "sl":
             continue
-        (source, port), (target, peer) = _address(words[1]), _address(words[2])
+        (source, port), (target, peer) = packed_address(words[1]), packed_address(words[2])
         sending, _, receiving = words[4].partition(":")
         body = pack("=BBBB", family, int(words[3], 16), 0, 0)
         body += pack(">HH16s16s", port, peer, source, target) + pack("=IQ", 0, 0)
@@ -38,8 +38,8 @@ def parse_raw(lines: Iterable[str], family: int) -> Iterator[bytes]:
         yield pack(HEADER, HEADER_BYTES + len(body), SOCK_DIAG_BY_FAMILY, 0, 0, 0) + body
 
 
-def _address(text: str) -> tuple[bytes, int]:
+def packed_address(text: str) -> tuple[bytes, int]:
     """Address and port of `0100007F:0001`: each 32 bits of the address are one number of this machine's byte order."""
     digits, _, port = text.partition(":")
     words = (pack("=I", int(digits[at : at + 8], 16)) for at in range(0, len(digits), 8))
-    return b"".join(words).ljust(16, b"\0"), int(port, 16)
+    return b"".join(words), int(port, 16)

@@ -1,11 +1,6 @@
-"""What the numbers in sock_diag's messages mean on this host: interfaces, control groups, services."""
+"""What the numbers in sock_diag's messages mean on this host: interfaces, ports, services, hosts."""
 
 from __future__ import annotations
-
-import os
-
-CGROUP_DIRECTORIES_MAX = 100_000
-"""Control groups that are looked at for one's number; a large host has some thousands."""
 
 
 def interface_names() -> dict[int, str]:
@@ -16,47 +11,6 @@ def interface_names() -> dict[int, str]:
         return dict(socket.if_nameindex())
     except OSError:
         return {}
-
-
-def cgroup_paths() -> dict[int, str]:
-    """The control groups of version 2 by their number, which is the inode of their directory."""
-    root = _cgroup_mount()
-    if not root:
-        return {}
-    found: dict[int, str] = {}
-    waiting = [root]
-    while waiting and len(found) < CGROUP_DIRECTORIES_MAX:
-        directory = waiting.pop()
-        try:
-            found[os.stat(directory).st_ino] = directory[len(root) :] or "/"  # noqa: PTH116
-            with os.scandir(directory) as entries:
-                waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except OSError:  # it has gone, or may not be seen
-            continue
-    return found
-
-
-def cgroup_number(path: str) -> int | None:
-    """The number of a control group by its path, with or without the place where they are mounted; None if absent."""
-    root = _cgroup_mount()
-    for candidate in (path, f"{root}/{path.lstrip('/')}") if path.startswith(root) else (f"{root}/{path.lstrip('/')}",):
-        try:
-            return os.stat(candidate).st_ino if root else None  # noqa: PTH116
-        except OSError:
-            continue
-    return None
-
-
-def _cgroup_mount() -> str:
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
-            for line in file:
-                before, _, after = line.partition(" - ")
-                if after.startswith("cgroup2 "):
-                    return before.split()[4]
-    except OSError:
-        pass
-    return ""
 
 
 def ephemeral_ports() -> tuple[int, int]:

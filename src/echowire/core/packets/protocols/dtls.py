@@ -62,12 +62,7 @@ class Session:
 
 
 def _session_of(memory: Memory, number: int) -> Session:
-    known = memory.of("dtls", dict[int, Session])
-    if number not in known:
-        if len(known) >= MAX_CONNECTIONS:
-            del known[next(iter(known))]
-        known[number] = Session()
-    return known[number]
+    return memory.of_each("dtls", number, Session, MAX_CONNECTIONS)
 
 
 def _looks_like(layer: Layer) -> NDArray[np.bool_]:

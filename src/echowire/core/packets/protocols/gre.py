@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,13 @@ def _erspan_next(layer: Layer) -> Iterator[Next]:
     yield Next("eth.inner", (0,), index, start[index], layer.wire_end[index])
 
 
+def encapsulated(names: Mapping[int, str]) -> Callable[[Layer], list[str]]:
+    """What the packet list says of a header whose third and fourth byte are the type of what it carries."""
+    return lambda layer: [
+        f"Encapsulated {names.get(kind, f'0x{kind:04x} (unknown)')}" for kind in layer.uint(2, 2).tolist()
+    ]
+
+
 def _label(layer: Layer) -> list[str]:
     return [f" ({PROTOCOL_NAMES.get(kind, f'0x{kind:04x} - unknown')})" for kind in layer.uint(2, 2).tolist()]
 
@@ -134,9 +141,7 @@ PROTOCOLS = (
         tables=("gre.proto",),
         size=header_bytes,
         label=_label,
-        info=lambda layer: [
-            f"Encapsulated {PROTOCOL_NAMES.get(kind, f'0x{kind:04x} (unknown)')}" for kind in layer.uint(2, 2).tolist()
-        ],
+        info=encapsulated(PROTOCOL_NAMES),
     ),
     Protocol(
         "erspan",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,9 @@ from echowire.core.captures.records import Rows
 from echowire.core.captures.ticks import NO_TIME, SECOND_NS
 from echowire.core.packets.columns import Type
 from echowire.core.packets.echo_pairs import pair_fields, pairs
-from echowire.core.packets.layers import Field, Layer, Next, Picked, Protocol
+from echowire.core.packets.icmp_messages import HEADER_BYTES, named_codes, what_follows
+from echowire.core.packets.layers import Field, Layer, Next, Picked, Protocol, begins_with
 
-HEADER_BYTES = 8
 MIN_BYTES = 4
 ECHO_REPLY, UNREACHABLE, QUENCH, REDIRECT, ECHO, EXCEEDED, PARAMETER = 0, 3, 4, 5, 8, 11, 12
 EXTENDED_ECHO, EXTENDED_REPLY = 42, 43
@@ -104,18 +104,8 @@ CODES = {
 }
 
 
-def _is(*types: int) -> Callable[[Layer], NDArray[np.bool_]]:
-    return lambda layer: np.isin(layer.uint(0, 1), types)
-
-
 def _next(layer: Layer) -> Iterator[Next]:
-    kind, start = layer.uint(0, 1), layer.start + HEADER_BYTES
-    inside = layer.has(HEADER_BYTES) & (start < layer.wire_end)
-    index = np.flatnonzero(inside & np.isin(kind, ERRORS))
-    yield Next("quoted", (layer.uint(HEADER_BYTES, 1)[index] >> 4,), index, start[index], layer.wire_end[index])
-    start = start + np.where(_stamped(layer), STAMP_BYTES, 0)
-    index = np.flatnonzero(inside & np.isin(kind, (ECHO, ECHO_REPLY)) & (start < layer.wire_end))
-    yield Next("", (), index, start[index], layer.wire_end[index])
+    return what_follows(layer, ERRORS, (ECHO, ECHO_REPLY), np.where(_stamped(layer), STAMP_BYTES, 0))
 
 
 def _stamps(layer: Layer) -> Rows:
@@ -177,13 +167,6 @@ def _sentence(kind: int, code: int, ident: int, sequence: int, whole: bool, life
     return name if said is None else f"{name} ({said})"
 
 
-def _named_codes(layer: Layer) -> list[str]:
-    return [
-        f"{code} ({said})" if (said := _code_text(kind, code)) else str(code)
-        for kind, code in zip(layer.uint(0, 1).tolist(), layer.uint(1, 1).tolist(), strict=True)
-    ]
-
-
 def _named_types(layer: Layer) -> list[str]:
     return [f"{kind} ({TYPES.get(kind, 'Unknown')})" for kind in layer.uint(0, 1).tolist()]
 
@@ -192,7 +175,7 @@ def _remember(layer: Layer) -> None:
     pairs(layer, ECHO, ECHO_REPLY)
 
 
-_HAS_IDENT, _HAS_SEQUENCE = _is(*QUERIES, EXTENDED_ECHO, EXTENDED_REPLY), _is(*QUERIES)
+_HAS_IDENT, _HAS_SEQUENCE = begins_with(*QUERIES, EXTENDED_ECHO, EXTENDED_REPLY), begins_with(*QUERIES)
 
 PROTOCOLS = (
     Protocol(
@@ -201,7 +184,7 @@ PROTOCOLS = (
         "ICMP",
         fields=(
             Field("icmp.type", "Type", Type.UINT8, 0, show=_named_types),
-            Field("icmp.code", "Code", Type.UINT8, 1, show=_named_codes),
+            Field("icmp.code", "Code", Type.UINT8, 1, show=named_codes(_code_text)),
             Field("icmp.checksum", "Checksum", Type.UINT16, 2, base="hex"),
             Field("icmp.ident", "Identifier (BE)", Type.UINT16, 4, base="dec_hex", when=_HAS_IDENT),
             Field("icmp.ident_le", "Identifier (LE)", Type.UINT16, 4, base="dec_hex", little=True, when=_HAS_IDENT),
@@ -209,22 +192,22 @@ PROTOCOLS = (
             Field(
                 "icmp.seq_le", "Sequence Number (LE)", Type.UINT16, 6, base="dec_hex", little=True, when=_HAS_SEQUENCE
             ),
-            Field("icmp.pointer", "Pointer", Type.UINT32, 4, 1, when=_is(PARAMETER)),
-            Field("icmp.redir_gw", "Gateway Address", Type.IPV4, 4, when=_is(REDIRECT)),
+            Field("icmp.pointer", "Pointer", Type.UINT32, 4, 1, when=begins_with(PARAMETER)),
+            Field("icmp.redir_gw", "Gateway Address", Type.IPV4, 4, when=begins_with(REDIRECT)),
             Field(
                 "icmp.mtu",
                 "MTU of next hop",
                 Type.UINT16,
                 6,
-                when=lambda layer: _is(UNREACHABLE)(layer) & (layer.uint(1, 1) == FRAGMENTATION_NEEDED),
+                when=lambda layer: begins_with(UNREACHABLE)(layer) & (layer.uint(1, 1) == FRAGMENTATION_NEEDED),
             ),
-            Field("icmp.num_addrs", "Number of addresses", Type.UINT8, 4, when=_is(9)),
-            Field("icmp.addr_entry_size", "Address entry size", Type.UINT8, 5, when=_is(9)),
-            Field("icmp.lifetime", "Lifetime", Type.UINT16, 6, when=_is(9)),
-            Field("icmp.originate_timestamp", "Originate Timestamp", Type.UINT32, 8, when=_is(13, 14)),
-            Field("icmp.receive_timestamp", "Receive Timestamp", Type.UINT32, 12, when=_is(13, 14)),
-            Field("icmp.transmit_timestamp", "Transmit Timestamp", Type.UINT32, 16, when=_is(13, 14)),
-            Field("icmp.address_mask", "Address Mask", Type.IPV4, 8, when=_is(17, 18)),
+            Field("icmp.num_addrs", "Number of addresses", Type.UINT8, 4, when=begins_with(9)),
+            Field("icmp.addr_entry_size", "Address entry size", Type.UINT8, 5, when=begins_with(9)),
+            Field("icmp.lifetime", "Lifetime", Type.UINT16, 6, when=begins_with(9)),
+            Field("icmp.originate_timestamp", "Originate Timestamp", Type.UINT32, 8, when=begins_with(13, 14)),
+            Field("icmp.receive_timestamp", "Receive Timestamp", Type.UINT32, 12, when=begins_with(13, 14)),
+            Field("icmp.transmit_timestamp", "Transmit Timestamp", Type.UINT32, 16, when=begins_with(13, 14)),
+            Field("icmp.address_mask", "Address Mask", Type.IPV4, 8, when=begins_with(17, 18)),
             *pair_fields("icmp", ("Request frame", "Response time"), ECHO, ECHO_REPLY),
             Field("icmp.data_time", "Timestamp from icmp data", Type.ABSOLUTE_TIME, make=_stamp),
             Field(

@@ -3,18 +3,15 @@ discovery (RFC 2710, RFC 3810)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator
 
 from echowire.core.packets.cells import ipv6_text, text_of
 from echowire.core.packets.columns import Type
 from echowire.core.packets.echo_pairs import pair_fields, pairs
-from echowire.core.packets.layers import Field, Item, Layer, Next, Protocol
+from echowire.core.packets.icmp_messages import HEADER_BYTES, named_codes, what_follows
+from echowire.core.packets.layers import Field, Item, Layer, Next, Protocol, begins_with
 from echowire.core.packets.walk import MalformedError, Walk
 
-HEADER_BYTES = 8
 ERRORS = (1, 2, 3, 4)
 TOO_BIG, PARAMETER, ECHO, ECHO_REPLY = 2, 4, 128, 129
 QUERY, REPORT, DONE, REPORT_2 = 130, 131, 132, 143
@@ -172,17 +169,8 @@ OPTION_FIELDS = (
 LISTENER_FIELDS = (RECORD_COUNT, RECORD, RECORD_EXTRA, RECORD_SOURCES, RECORD_GROUP, RECORD_SOURCE, SOURCE)
 
 
-def _is(*types: int) -> Callable[[Layer], NDArray[np.bool_]]:
-    return lambda layer: np.isin(layer.uint(0, 1), types)
-
-
 def _next(layer: Layer) -> Iterator[Next]:
-    kind, start = layer.uint(0, 1), layer.start + HEADER_BYTES
-    inside = layer.has(HEADER_BYTES) & (start < layer.wire_end)
-    index = np.flatnonzero(inside & np.isin(kind, ERRORS))
-    yield Next("quoted", (layer.uint(HEADER_BYTES, 1)[index] >> 4,), index, start[index], layer.wire_end[index])
-    index = np.flatnonzero(inside & np.isin(kind, (ECHO, ECHO_REPLY)))
-    yield Next("", (), index, start[index], layer.wire_end[index])
+    return what_follows(layer, ERRORS, (ECHO, ECHO_REPLY))
 
 
 def _walk(walk: Walk) -> None:
@@ -287,18 +275,15 @@ def _sentence(layer: Layer, entry: int, limit: int, note: str, items: list[Item]
     return name if said is None else f"{name} ({said})"
 
 
-def _named_codes(layer: Layer) -> list[str]:
-    return [
-        f"{code} ({said})" if (said := _code_text(kind, code)) else str(code)
-        for kind, code in zip(layer.uint(0, 1).tolist(), layer.uint(1, 1).tolist(), strict=True)
-    ]
-
-
 def _remember(layer: Layer) -> None:
     pairs(layer, ECHO, ECHO_REPLY)
 
 
-_IS_ECHO, _IS_ROUTER, _IS_LISTENER = _is(ECHO, ECHO_REPLY), _is(ROUTER), _is(QUERY, REPORT, DONE)
+_IS_ECHO, _IS_ROUTER, _IS_LISTENER = (
+    begins_with(ECHO, ECHO_REPLY),
+    begins_with(ROUTER),
+    begins_with(QUERY, REPORT, DONE),
+)
 
 PROTOCOLS = (
     Protocol(
@@ -307,13 +292,13 @@ PROTOCOLS = (
         "ICMPv6",
         fields=(
             Field("icmpv6.type", "Type", Type.UINT8, 0, names=TYPES),
-            Field("icmpv6.code", "Code", Type.UINT8, 1, show=_named_codes),
+            Field("icmpv6.code", "Code", Type.UINT8, 1, show=named_codes(_code_text)),
             Field("icmpv6.checksum", "Checksum", Type.UINT16, 2, base="hex"),
             Field("icmpv6.echo.identifier", "Identifier", Type.UINT16, 4, base="hex", when=_IS_ECHO),
             Field("icmpv6.echo.sequence_number", "Sequence", Type.UINT16, 6, when=_IS_ECHO),
             *pair_fields("icmpv6", ("Response To", "Response Time"), ECHO, ECHO_REPLY),
-            Field("icmpv6.mtu", "MTU", Type.UINT32, 4, when=_is(TOO_BIG)),
-            Field("icmpv6.pointer", "Pointer", Type.UINT32, 4, when=_is(PARAMETER)),
+            Field("icmpv6.mtu", "MTU", Type.UINT32, 4, when=begins_with(TOO_BIG)),
+            Field("icmpv6.pointer", "Pointer", Type.UINT32, 4, when=begins_with(PARAMETER)),
             Field("icmpv6.nd.ra.cur_hop_limit", "Cur hop limit", Type.UINT8, 4, when=_IS_ROUTER),
             Field("icmpv6.nd.ra.flag", "Flags", Type.UINT8, 5, base="hex", when=_IS_ROUTER),
             *(
@@ -346,8 +331,8 @@ PROTOCOLS = (
             Field("icmpv6.nd.ra.router_lifetime", "Router lifetime (s)", Type.UINT16, 6, when=_IS_ROUTER),
             Field("icmpv6.nd.ra.reachable_time", "Reachable time (ms)", Type.UINT32, 8, when=_IS_ROUTER),
             Field("icmpv6.nd.ra.retrans_timer", "Retrans timer (ms)", Type.UINT32, 12, when=_IS_ROUTER),
-            Field("icmpv6.nd.ns.target_address", "Target Address", Type.IPV6, 8, when=_is(NEIGHBOR_ASKS)),
-            Field("icmpv6.nd.na.flag", "Flags", Type.UINT32, 4, base="hex", when=_is(NEIGHBOR)),
+            Field("icmpv6.nd.ns.target_address", "Target Address", Type.IPV6, 8, when=begins_with(NEIGHBOR_ASKS)),
+            Field("icmpv6.nd.na.flag", "Flags", Type.UINT32, 4, base="hex", when=begins_with(NEIGHBOR)),
             *(
                 Field(
                     f"icmpv6.nd.na.flag.{name}",
@@ -357,7 +342,7 @@ PROTOCOLS = (
                     4,
                     mask=mask,
                     under="icmpv6.nd.na.flag",
-                    when=_is(NEIGHBOR),
+                    when=begins_with(NEIGHBOR),
                 )
                 for name, label, mask in (
                     ("r", "Router", 0x80000000),
@@ -365,9 +350,9 @@ PROTOCOLS = (
                     ("o", "Override", 0x20000000),
                 )
             ),
-            Field("icmpv6.nd.na.target_address", "Target Address", Type.IPV6, 8, when=_is(NEIGHBOR)),
-            Field("icmpv6.nd.rd.target_address", "Target Address", Type.IPV6, 8, when=_is(REDIRECT)),
-            Field("icmpv6.rd.na.destination_address", "Destination Address", Type.IPV6, 24, when=_is(REDIRECT)),
+            Field("icmpv6.nd.na.target_address", "Target Address", Type.IPV6, 8, when=begins_with(NEIGHBOR)),
+            Field("icmpv6.nd.rd.target_address", "Target Address", Type.IPV6, 8, when=begins_with(REDIRECT)),
+            Field("icmpv6.rd.na.destination_address", "Destination Address", Type.IPV6, 24, when=begins_with(REDIRECT)),
             Field(
                 "icmpv6.mld.maximum_response_delay", "Maximum Response Delay [ms]", Type.UINT16, 4, when=_IS_LISTENER
             ),

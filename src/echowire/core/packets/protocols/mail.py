@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from echowire.core.packets.columns import Type
-from echowire.core.packets.conversation import Socket, sockets
+from echowire.core.packets.conversation import sockets
 from echowire.core.packets.layers import Field, Protocol
 from echowire.core.packets.protocols.text_lines import lines, requests, said, told
 from echowire.core.packets.walk import Walk
@@ -28,11 +28,7 @@ class _Talk:
 
 
 def _talk(walk: Walk) -> _Talk:
-    known = walk.memory.of("smtp talks", dict[tuple[Socket, Socket], _Talk])
-    found = walk.layer.once("sockets", lambda: sockets(walk.layer))
-    if found[walk.entry] not in known and len(known) >= MAX_TALKS:
-        del known[next(iter(known))]
-    return known.setdefault(found[walk.entry], _Talk())
+    return walk.memory.of_each("smtp talks", sockets(walk.layer)[walk.entry], _Talk, MAX_TALKS)
 
 
 _IS_REQUEST = Field("smtp.req", "Request", Type.BOOLEAN, hidden=True)

@@ -5,13 +5,12 @@ A PIM register carries the multicast packet that it is about, and that is dissec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echowire.core.packets.columns import Type
-from echowire.core.packets.layers import Field, Layer, Next, Protocol
+from echowire.core.packets.layers import Field, Layer, Next, Protocol, begins_with
 
 PIM_VERSION, REGISTER, NULL_REGISTER = 2, 1, 0x40000000
 PIM_HEADER_BYTES = 8
@@ -35,10 +34,6 @@ PIM_TYPES = {
 VRRP_TYPES = {1: "Advertisement"}
 HSRP_OPCODES = {0: "Hello", 1: "Coup", 2: "Resign", 3: "Advertise"}
 HSRP_STATES = {0: "Initial", 1: "Learn", 2: "Listen", 4: "Speak", 8: "Standby", 16: "Active"}
-
-
-def _version(*versions: int) -> Callable[[Layer], NDArray[np.bool_]]:
-    return lambda layer: np.isin(layer.uint(0, 1), versions)
 
 
 def _pim_next(layer: Layer) -> Iterator[Next]:
@@ -77,8 +72,8 @@ PROTOCOLS = (
             Field("ospf.srcrouter", "Source OSPF Router", Type.IPV4, 4),
             Field("ospf.area_id", "Area ID", Type.IPV4, 8),
             Field("ospf.checksum", "Checksum", Type.UINT16, 12, base="hex"),
-            Field("ospf.auth.type", "Auth Type", Type.UINT16, 14, when=_version(2)),
-            Field("ospf.instance_id", "Instance ID", Type.UINT8, 14, when=_version(3)),
+            Field("ospf.auth.type", "Auth Type", Type.UINT16, 14, when=begins_with(2)),
+            Field("ospf.instance_id", "Instance ID", Type.UINT8, 14, when=begins_with(3)),
         ),
         keys=(("ip.proto", 89),),
         info=lambda layer: [OSPF_TYPES.get(kind, "Unknown") for kind in layer.uint(1, 1).tolist()],

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from echowire.core.packets.columns import Column, Type
+from echowire.core.packets.checksums import CHECKSUM_STATES, unverified
+from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field, Layer, Protocol
 from echowire.core.packets.streams import conversation
 from echowire.core.packets.walk import MalformedError, Walk
@@ -20,8 +19,6 @@ HEADER_BYTES = 12
 CHUNK_HEADER_BYTES = 4
 WORD = 0xFFFFFFFF
 
-UNVERIFIED = 2
-CHECKSUM_STATES = {0: "Bad", 1: "Good", 2: "Unverified", 3: "Not present", 4: "Illegal"}
 
 DATA, INIT, INIT_ACK, SACK = 0, 1, 2, 3
 
@@ -281,10 +278,6 @@ def _info(layer: Layer) -> Sequence[str | None]:
     return [texts.get(entry) for entry in range(len(layer))]
 
 
-def _status(layer: Layer) -> Column:
-    return np.full(len(layer), UNVERIFIED, np.uint8)
-
-
 PROTOCOLS = (
     Protocol(
         "sctp",
@@ -300,7 +293,7 @@ PROTOCOLS = (
                 "sctp.checksum.status",
                 "Checksum Status",
                 Type.UINT8,
-                make=_status,
+                make=unverified,
                 when=lambda layer: layer.has(HEADER_BYTES),
                 names=CHECKSUM_STATES,
                 generated=True,

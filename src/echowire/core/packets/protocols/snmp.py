@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from echowire.core.packets.columns import Type
-from echowire.core.packets.layers import Field, Layer, Protocol
+from echowire.core.packets.layers import Field, Protocol
 from echowire.core.packets.layout import text
+from echowire.core.packets.summary import infos, say
 from echowire.core.packets.walk import MalformedError, Walk
 
 MAX_NUMBER_BYTES = 8
@@ -136,7 +137,7 @@ def _version_3(walk: Walk, at: int) -> None:
         _number(walk, flags.end, _MODEL)
     security = _expect(walk, header.end, STRING)
     if raw[:1] and raw[0] & 2:
-        walk.layer.once("told", dict[int, str])[walk.entry] = "encryptedPDU: privKey Unknown"
+        say(walk, "encryptedPDU: privKey Unknown")
         return
     scoped = _expect(walk, security.end, SEQUENCE)
     engine = _expect(walk, scoped.at, STRING)
@@ -150,8 +151,7 @@ def _pdu(walk: Walk, at: int) -> None:
     kind = found.tag - FIRST_PDU
     if not 0 <= kind < len(_PDUS):
         raise MalformedError("a kind of message that there is none of")
-    told = walk.layer.once("told", dict[int, str])
-    told[walk.entry] = _PDUS[kind]
+    say(walk, _PDUS[kind])
     walk.add(_DATA, kind, at, found.end - at)
     if kind == TRAP_V1:
         return
@@ -167,18 +167,13 @@ def _pdu(walk: Walk, at: int) -> None:
             while at < bindings.end:
                 binding = _expect(walk, at, SEQUENCE)
                 name = _expect(walk, binding.at, OID)
-                said = oid_text(walk.take(name.at, name.end - name.at))
-                walk.add(_NAME, said, name.at, name.end - name.at)
-                told[walk.entry] += f" {said}"
+                oid = oid_text(walk.take(name.at, name.end - name.at))
+                walk.add(_NAME, oid, name.at, name.end - name.at)
+                say(walk, f" {oid}")
                 names += 1
                 at = binding.end
-        said = f"variable-bindings: {names} item{'' if names == 1 else 's'}"
-        walk.items[line] = walk.items[line]._replace(value=names, text=said)
-
-
-def _info(layer: Layer) -> list[str | None]:
-    told = layer.once("told", dict[int, str])
-    return [told.get(entry) for entry in range(len(layer))]
+        title = f"variable-bindings: {names} item{'' if names == 1 else 's'}"
+        walk.items[line] = walk.items[line]._replace(value=names, text=title)
 
 
 PROTOCOLS = (
@@ -192,6 +187,6 @@ PROTOCOLS = (
         ),
         keys=(("udp.port", 161), ("udp.port", 162), ("tcp.port", 161), ("tcp.port", 162)),
         walk=_walk,
-        info=_info,
+        info=infos(),
     ),
 )

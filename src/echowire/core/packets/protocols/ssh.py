@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from echowire.core.packets import digests
 from echowire.core.packets.columns import Type
-from echowire.core.packets.conversation import Socket, sockets
+from echowire.core.packets.conversation import sockets
 from echowire.core.packets.layers import Field, Layer, Protocol
 from echowire.core.packets.protocols.text_lines import requests, said, shown, told
 from echowire.core.packets.walk import MalformedError, Walk
@@ -99,11 +99,7 @@ _LISTS = tuple(
 
 
 def _talk(walk: Walk) -> _Talk:
-    known = walk.memory.of("ssh talks", dict[tuple[Socket, Socket], _Talk])
-    found = walk.layer.once("sockets", lambda: sockets(walk.layer))
-    if found[walk.entry] not in known and len(known) >= MAX_TALKS:
-        del known[next(iter(known))]
-    return known.setdefault(found[walk.entry], _Talk())
+    return walk.memory.of_each("ssh talks", sockets(walk.layer)[walk.entry], _Talk, MAX_TALKS)
 
 
 def _walk(walk: Walk) -> None:

@@ -14,6 +14,7 @@ from echowire.core.packets.columns import Type
 from echowire.core.packets.conversation import Socket, directed
 from echowire.core.packets.layers import Field, Layer, Memory, Protocol
 from echowire.core.packets.layout import text
+from echowire.core.packets.summary import infos, say
 from echowire.core.packets.walk import Walk
 
 PORT = 69
@@ -110,12 +111,11 @@ def _guess(layer: Layer) -> NDArray[np.bool_]:
 
 
 def _walk(walk: Walk) -> None:
-    told = walk.layer.once("told", dict[int, str])
     opcode = walk.add_uint(_OPCODE, 0)
-    told[walk.entry] = _OPCODES.get(opcode, f"Unknown (0x{opcode:04x})")
+    say(walk, _OPCODES.get(opcode, f"Unknown (0x{opcode:04x})"))
     source, destination = directed(walk.layer)[walk.entry]
     if opcode in (READ, WRITE):
-        told[walk.entry] += _request(walk, opcode, (source, destination[0]))
+        say(walk, _request(walk, opcode, (source, destination[0])))
         return
     transfer = next((found for key in _keys(source, destination) if (found := _transfers(walk.memory).get(key))), None)
     if transfer is not None:
@@ -124,19 +124,19 @@ def _walk(walk: Walk) -> None:
         walk.add(_REQUEST, transfer.frame, 0, 0, f"[{asked} in frame {transfer.frame}]")
     block_bytes = transfer.block_bytes if transfer else DEFAULT_BLOCK_BYTES
     if opcode in (DATA, ACKNOWLEDGE):
-        told[walk.entry] += f", Block: {walk.add_uint(_BLOCK, 2)}"
+        say(walk, f", Block: {walk.add_uint(_BLOCK, 2)}")
         size = walk.wire_size - 4
         if opcode == DATA:
-            told[walk.entry] += " (last)" if size < block_bytes else ""
+            say(walk, " (last)" if size < block_bytes else "")
             if size:
                 walk.hand_on("tftp.data", 0, 4, size)
     elif opcode == ERROR:
         code = walk.add_uint(_ERROR, 2)
-        said, _ = _text(walk, _ERROR_MESSAGE, 4)
-        told[walk.entry] += f", Code: {_ERRORS.get(code, f'Unknown ({code})')}, Message: {said}"
+        message, _ = _text(walk, _ERROR_MESSAGE, 4)
+        say(walk, f", Code: {_ERRORS.get(code, f'Unknown ({code})')}, Message: {message}")
     elif opcode == OPTIONS:
         options = _options(walk, 2)
-        told[walk.entry] += "".join(f", {name}={value}" for name, value in options.items())
+        say(walk, "".join(f", {name}={value}" for name, value in options.items()))
         if transfer is not None and options.get("blksize", "").isdigit():
             transfer.block_bytes = int(options["blksize"][:5])
 
@@ -177,11 +177,6 @@ def _options(walk: Walk, at: int) -> dict[str, str]:
     return found
 
 
-def _info(layer: Layer) -> list[str | None]:
-    told = layer.once("told", dict[int, str])
-    return [told.get(entry) for entry in range(len(layer))]
-
-
 PROTOCOLS = (
     Protocol(
         "tftp",
@@ -194,7 +189,7 @@ PROTOCOLS = (
         keys=(("udp.port", PORT),),
         tables=("tftp.data",),
         walk=_walk,
-        info=_info,
+        info=infos(),
         guess=_guess,
         guess_in=("udp.port",),
         guess_holds=False,

@@ -11,6 +11,7 @@ from echowire.core.captures.records import Rows
 from echowire.core.packets.assigned import ETHERTYPES, IP_PROTOCOLS
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field, Layer, Next, Protocol
+from echowire.core.packets.protocols.gre import encapsulated
 
 VXLAN_BYTES, GENEVE_BYTES = 8, 8
 GTP_0_BYTES = 20
@@ -157,9 +158,7 @@ PROTOCOLS = (
         tables=("gre.proto",),
         size=_geneve_bytes,
         label=lambda layer: [f", VNI: 0x{vni:06x}" for vni in layer.uint(4, 3).tolist()],
-        info=lambda layer: [
-            f"Encapsulated {ETHERTYPES.get(kind, f'0x{kind:04x} (unknown)')}" for kind in layer.uint(2, 2).tolist()
-        ],
+        info=encapsulated(ETHERTYPES),
     ),
     Protocol(
         "gtp",

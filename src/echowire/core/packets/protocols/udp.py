@@ -12,7 +12,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from echowire.core.captures.records import Rows
-from echowire.core.packets.checksums import transport_checksums
+from echowire.core.packets.checksums import CHECKSUM_STATES, ILLEGAL, NOT_PRESENT, UNVERIFIED, transport_checksums
 from echowire.core.packets.columns import Column, Type, objects
 from echowire.core.packets.layers import Field, Layer, Next, Picked, Protocol
 from echowire.core.packets.streams import (
@@ -25,12 +25,11 @@ from echowire.core.packets.streams import (
     conversation,
     conversation_numbers,
     internet_layer,
+    stream_field,
+    time_fields,
 )
 
 HEADER_BYTES = 8
-
-CHECKSUM_STATES = {0: "Bad", 1: "Good", 2: "Unverified", 3: "Not present", 4: "Illegal"}
-UNVERIFIED, NOT_PRESENT, ILLEGAL = 2, 3, 4
 
 NAMES = ("udp", "udplite")
 
@@ -222,32 +221,8 @@ SHARED = (
         hidden=True,
     ),
     Field("udp.checksum.bad", "Bad checksum", Type.NONE, make=_is_bad, generated=True, hidden=True),
-    Field(
-        "udp.stream",
-        "Stream index",
-        Type.UINT32,
-        make=_of(lambda every: every.stream.astype(np.uint32)),
-        generated=True,
-        remembered=True,
-    ),
-    Field(
-        "udp.time_relative",
-        "Time since first frame",
-        Type.RELATIVE_TIME,
-        make=_of(lambda every: every.times[0]),
-        when=_has_payload,
-        generated=True,
-        remembered=True,
-    ),
-    Field(
-        "udp.time_delta",
-        "Time since previous frame",
-        Type.RELATIVE_TIME,
-        make=_of(lambda every: every.times[1]),
-        when=_has_payload,
-        generated=True,
-        remembered=True,
-    ),
+    stream_field("udp", _of(lambda every: every.stream.astype(np.uint32))),
+    *time_fields("udp", "", _of(lambda every: every.times[0]), _of(lambda every: every.times[1]), when=_has_payload),
     Field("udp.payload", "Payload", Type.BYTES, make=_payload),
 )
 

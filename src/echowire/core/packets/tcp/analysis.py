@@ -5,8 +5,8 @@ was seen; no window is closed, nothing is acknowledged twice or selectively, and
 segments there is little to note (that a window was updated or filled), and all numbers follow from the segment before
 in the same direction and in the other one. What remains goes to `echowire.core.packets.tcp.walk`, stream by stream.
 
-That this stands in wire, and not in the room of analysis, is for the registry: a field of a packet is found there.
-What is made of many packets (conversations, follow, expert) is analysis.
+That this stands among the packets, and not among the reports, is for the registry: a field of a packet is found there.
+What is made of many packets (conversations, follow, expert) is a report.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from echowire.core.packets.tcp.walk import (
     WINDOW,
     WINDOW_FULL,
     WINDOW_UPDATE,
+    SegmentColumns,
     Waiting,
     walk,
 )
@@ -68,7 +69,7 @@ class Memory:
     """What is kept of all pairs of endpoints from chunk to chunk."""
 
     rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, COLUMNS), np.int64))
-    """State of each direction, two a pair: the rows of `tcp_walk`."""
+    """State of each direction, two a pair: the rows of `echowire.core.packets.tcp.walk`."""
     waiting: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, WAITING_COLUMNS), np.int64))
     """Segments that wait for their acknowledgment: direction, frame, sequence number, the one after its end, and time;
     those of a direction in order."""
@@ -146,27 +147,40 @@ class Analysis:
     ) -> NDArray[np.int64]:
         flows, local = np.unique(np.concatenate([some.flow, some.flow ^ 1]), return_inverse=True)
         at = some.index
-        columns = (
-            *(at, local[: len(at)], some.seq, some.ack, some.length, some.flags, some.window, some.time_ns, some.frame),
-            *(some.shift, stream.base_own[at], before_ns[at], some.sacked, stream.renewed[at], stream.whole[at]),
+        columns = SegmentColumns(
+            entry=at.tolist(),
+            direction=local[: len(at)].tolist(),
+            seq=some.seq.tolist(),
+            ack=some.ack.tolist(),
+            length=some.length.tolist(),
+            flags=some.flags.tolist(),
+            window=some.window.tolist(),
+            time_ns=some.time_ns.tolist(),
+            frame=some.frame.tolist(),
+            shift=some.shift.tolist(),
+            base=stream.base_own[at].tolist(),
+            rtt_ns=before_ns[at].tolist(),
+            sacked=some.sacked.tolist(),
+            renewed=stream.renewed[at].tolist(),
+            whole=stream.whole[at].tolist(),
         )
         state = rows[flows].tolist()
         queues: list[Waiting] = [[] for _ in state]
-        for flow, *one in zip(np.searchsorted(flows, held[:, FLOW]).tolist(), *held.T[1:].tolist(), strict=True):
-            queues[flow].append(one)
-        noted = walk(zip(*(one.tolist() for one in columns), strict=True), state, queues)
+        for flow, *segment in zip(np.searchsorted(flows, held[:, FLOW]).tolist(), *held.T[1:].tolist(), strict=True):
+            queues[flow].append(segment)
+        noted = walk(columns, state, queues)
         rows[flows] = np.array(state, np.int64).reshape(-1, COLUMNS)
         if noted:
-            found = np.array(noted, np.int64)
-            index = found[:, 0]
+            table = np.array(noted, np.int64)
+            index = table[:, 0]
             into = (
                 *(self.flags, self.acked_frame, self.rtt_ns, self.in_flight, self.pushed),
                 *(self.duplicate, self.duplicate_of, self.rto_ns, self.rto_frame),
             )
-            for column, values in zip(into, found.T[1:], strict=True):
+            for column, values in zip(into, table.T[1:], strict=True):
                 column[index] = values
             self.is_noted[index] = True
-        left = [(flow, *one) for flow, queue in zip(flows.tolist(), queues, strict=True) for one in queue]
+        left = [(flow, *segment) for flow, queue in zip(flows.tolist(), queues, strict=True) for segment in queue]
         return np.array(left, np.int64).reshape(-1, WAITING_COLUMNS)
 
 

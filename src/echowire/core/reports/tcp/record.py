@@ -16,6 +16,8 @@ from echowire.core.packets.dissect import Packets
 from echowire.core.packets.layers import Layer
 from echowire.core.packets.streams import internet_layer, outer_layers
 from echowire.core.packets.tcp.header import ACK, FIN, HALF, MIN_HEADER_BYTES, SYN, WORD
+from echowire.core.packets.tcp.options import END, MSS, NOP, SACK, WINDOW_SCALE
+from echowire.core.packets.tcp.segments import MAX_SHIFT
 from echowire.core.probing.icmp import KINDS
 from echowire.core.reports.ends import Endpoint, ends_of, has_ends
 from echowire.core.reports.follow import TCP_FIELDS, StreamPacket, packets_of
@@ -28,11 +30,6 @@ MAX_REFUSALS = 100
 
 COPY_NS = 10_000_000
 """Within which a second copy of a packet comes."""
-
-MAX_SCALE = 14
-"""RFC 7323, section 2.3."""
-
-KIND_END, KIND_NOP, KIND_MSS, KIND_SCALE, KIND_SACK = 0, 1, 2, 3, 5
 
 
 class Segment(NamedTuple):
@@ -140,16 +137,16 @@ class Numbering:
         mine, other = self._sides[end], self._sides[1 - end]
         flags, options = raw.head[13], _options(raw.head[20:])
         if flags & SYN:
-            scale = options.get(KIND_SCALE, b"")
-            mine.scale = min(scale[0], MAX_SCALE) if scale else None
-            mss = options.get(KIND_MSS, b"")
+            scale = options.get(WINDOW_SCALE, b"")
+            mine.scale = min(scale[0], MAX_SHIFT) if scale else None
+            mss = options.get(MSS, b"")
             self.mss[end] = int.from_bytes(mss, "big") if len(mss) == 2 else 0
         seq = mine.relative(int.from_bytes(raw.head[4:8], "big"), syn=bool(flags & SYN))
         ack = other.relative(int.from_bytes(raw.head[8:12], "big")) if flags & ACK else 0
         window = int.from_bytes(raw.head[14:16], "big")
         if not flags & SYN and mine.scale is not None and other.scale is not None:
             window <<= mine.scale
-        sack = options.get(KIND_SACK, b"")
+        sack = options.get(SACK, b"")
         twice = _told_twice(sack, raw.head[8:12])
         told = None if twice is None else other.near(twice)
         return Segment(end, raw.frame, raw.time_ns, seq, ack, flags, raw.length, window, bool(sack), told)
@@ -292,8 +289,8 @@ def _refusal(errors: Layer, entry: int) -> Refusal:
 def _options(data: bytes) -> dict[int, bytes]:
     """The options of a header, the last of each kind; what is cut or lies ends them."""
     found, at = {}, 0
-    while at < len(data) and data[at] != KIND_END:
-        if data[at] == KIND_NOP:
+    while at < len(data) and data[at] != END:
+        if data[at] == NOP:
             at += 1
             continue
         size = data[at + 1] if at + 1 < len(data) else 0

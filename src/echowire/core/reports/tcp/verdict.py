@@ -130,28 +130,29 @@ def judge(record: TcpRecord) -> Verdict | None:
 
 def _spans(waits: Sequence[Wait]) -> list[Span]:
     spans: list[Span] = []
-    for one in waits:
-        if spans and spans[-1].cause == one.cause:
-            spans[-1].end_ns, spans[-1].last_frame = one.end_ns, one.frame
+    for wait in waits:
+        if spans and spans[-1].cause == wait.cause:
+            spans[-1].end_ns, spans[-1].last_frame = wait.end_ns, wait.frame
         else:
-            spans.append(Span(one.cause, one.start_ns, one.end_ns, one.first_frame, one.frame))
+            spans.append(Span(wait.cause, wait.start_ns, wait.end_ns, wait.first_frame, wait.frame))
     return spans
 
 
 def _unconnected(record: TcpRecord, segments: Sequence[Segment]) -> tuple[str, str] | None:
     """Name and sentence where no connection came about; None where one did, or it was there before."""
-    syns = [one for one in segments if one.flags & SYN and not one.flags & ACK]
-    if not syns or any(one.end == 1 and one.flags & SYN for one in segments):
+    syns = [segment for segment in segments if segment.flags & SYN and not segment.flags & ACK]
+    answers = [segment for segment in segments if segment.end == 1]
+    if not syns or any(segment.flags & SYN for segment in answers):
         return None
-    reset = next((one for one in segments if one.end == 1 and one.flags & RST), None)
+    reset = next((segment for segment in answers if segment.flags & RST), None)
     if reset is not None:
         return REFUSED, (
             f"the server refused the connection (RST in frame {reset.frame}): nothing listens there, or a firewall "
             "rejects in its name"
         )
-    if any(one.end == 1 for one in segments):
+    if answers:
         return None
-    refusal = next((one for one in record.refusals if one.kind != "size"), None)
+    refusal = next((refusal for refusal in record.refusals if refusal.kind != "size"), None)
     if refusal is not None:
         return REFUSED, (
             f"{refusal.source} refused the connection to {record.ends[1][0]} (ICMP {refusal.said} in frame "
@@ -167,7 +168,7 @@ def _unconnected(record: TcpRecord, segments: Sequence[Segment]) -> tuple[str, s
 
 def _named(segments: Sequence[Segment], waits: Waits, spans: Sequence[Span], totals: dict[str, int]) -> tuple[str, str]:
     """The main cause, and the sentence."""
-    resets = [one for one in segments if one.flags & RST]
+    resets = [segment for segment in segments if segment.flags & RST]
     if (silent := _silence(segments)) is not None:
         return SILENCE, silent
     loudest = max(TROUBLES, key=lambda cause: totals.get(cause, 0))
@@ -193,9 +194,8 @@ def _named(segments: Sequence[Segment], waits: Waits, spans: Sequence[Span], tot
         most = max(totals, key=lambda cause: totals[cause], default=UNKNOWN)
         mostly = f", most of it {most}" if totals.get(most, 0) > whole / 2 else ""
         return CLEAN, f"nothing was lost, and nobody waited long: {_seconds(whole)} in all{mostly}"
-    longest = max(
-        (one for one in spans if one.cause == loudest), key=lambda one: one.end_ns - one.start_ns, default=None
-    )
+    of_cause = (span for span in spans if span.cause == loudest)
+    longest = max(of_cause, key=lambda span: span.end_ns - span.start_ns, default=None)
     where = f"; the longest time before frame {longest.last_frame}" if longest else ""
     if overran and repeated:
         where += f"; it was overrun at times, and {repeated} segments were sent again"
@@ -207,7 +207,7 @@ def _window_advice(segments: Sequence[Segment], waits: Waits) -> str:
     """Whether the receiver did not read, or has too little room for a path as long as this."""
     trip = waits.round_trip_ns
     end = max((0, 1), key=lambda end: waits.sides[end].next)
-    windows = [one.window for one in segments if one.end != end and not one.flags & (SYN | RST)]
+    windows = [segment.window for segment in segments if segment.end != end and not segment.flags & (SYN | RST)]
     if trip < MIN_LONG_NS or not windows or min(windows) < waits.sides[end].segment:
         return ADVICE[WINDOW]
     most = max(windows)
@@ -225,12 +225,12 @@ def _silence(segments: Sequence[Segment]) -> str | None:
     """What to say where one end went on and never heard anything again."""
     last = segments[-1]
     after = 0
-    for one in reversed(segments):
-        if one.end != last.end:
+    for segment in reversed(segments):
+        if segment.end != last.end:
             break
         after += 1
-    tail = [one for one in segments[-after:] if one.stop > one.seq]
-    again = len(tail) - len({one.seq for one in tail})
+    tail = [segment for segment in segments[-after:] if segment.stop > segment.seq]
+    again = len(tail) - len({segment.seq for segment in tail})
     if again < MIN_REPEATS:
         return None
     who, other = (("client", "server"), ("server", "client"))[last.end]
@@ -262,11 +262,11 @@ def _notes(record: TcpRecord, segments: Sequence[Segment], waits: Waits) -> Iter
                 f"segments of the {who} are longer than the {allowed} bytes that may be sent at once: it was captured "
                 "before they were cut, or after they were joined, by the network card (segmentation offload)"
             )
-    if not any(one.flags & SYN for one in segments):
+    if not any(segment.flags & SYN for segment in segments):
         yield "the handshake is not in the capture: windows are shown unscaled, and who is the client is a guess"
-    said = {(one.source, one.said): one for one in reversed(record.refusals)}
-    for one in said.values():
-        yield f"{one.source} answered with an ICMP error in frame {one.frame}: {one.said}"
+    first_of_each = {(refusal.source, refusal.said): refusal for refusal in reversed(record.refusals)}
+    for refusal in first_of_each.values():
+        yield f"{refusal.source} answered with an ICMP error in frame {refusal.frame}: {refusal.said}"
     if record.copies:
         yield f"{record.copies} packets are in the capture twice, and were looked at once"
     if record.left_out:
@@ -299,40 +299,40 @@ class VerdictReport(TcpReport):
 
     def text(self, width: int) -> Iterator[str]:
         """The sentence, the causes with their shares, and the longest spans."""
-        found = self.verdict
+        verdict = self.verdict
         yield self.title
-        if found is None:
+        if verdict is None:
             return
-        yield f"Verdict: {found.name}. {found.sentence[:1].upper()}{found.sentence[1:]}."
-        yield from (f"Note: {note}." for note in found.notes)
-        whole = sum(found.totals.values())
+        yield f"Verdict: {verdict.name}. {verdict.sentence[:1].upper()}{verdict.sentence[1:]}."
+        yield from (f"Note: {note}." for note in verdict.notes)
+        whole = sum(verdict.totals.values())
         yield ""
-        for cause, took in sorted(found.totals.items(), key=lambda one: -one[1]):
+        for cause, took in sorted(verdict.totals.items(), key=lambda total: -total[1]):
             bar = "#" * round(max(0, width - 60) * took / whole) if whole else ""
             yield f"{cause:<24}{took / SECOND_NS:12.6f} s {_share(took, whole):>6}  {bar}".rstrip()
         yield ""
-        begin = found.spans[0].start_ns if found.spans else 0
-        longest = sorted(found.spans, key=lambda one: one.start_ns - one.end_ns)[:SHOWN_SPANS]
-        for span in sorted(longest, key=lambda one: one.start_ns):
+        begin = verdict.spans[0].start_ns if verdict.spans else 0
+        longest = sorted(verdict.spans, key=lambda span: span.start_ns - span.end_ns)[:SHOWN_SPANS]
+        for span in sorted(longest, key=lambda span: span.start_ns):
             at = f"{(span.start_ns - begin) / SECOND_NS:12.6f} {(span.end_ns - begin) / SECOND_NS:12.6f}"
             yield f"{at}  {span.cause:<24}frames {span.first_frame} to {span.last_frame}"
-        if len(found.spans) > SHOWN_SPANS:
-            yield f"[{len(found.spans) - SHOWN_SPANS} shorter spans more]"
+        if len(verdict.spans) > SHOWN_SPANS:
+            yield f"[{len(verdict.spans) - SHOWN_SPANS} shorter spans more]"
 
     def document(self) -> dict[str, Any]:
         """As data."""
-        found = self.verdict
+        verdict = self.verdict
         out: dict[str, Any] = {"report": "verdict", "stream": self._record.stream, "verdict": None}
-        if found is None:
+        if verdict is None:
             return out
         names = ("cause", "start_ns", "end_ns", "first_frame", "last_frame")
         return out | {
             "client": list(self._record.ends[0]),
             "server": list(self._record.ends[1]),
-            "verdict": found.name,
-            "sentence": found.sentence,
-            "explained": found.explained,
-            "totals_ns": found.totals,
-            "notes": found.notes,
-            "spans": [{name: getattr(one, name) for name in names} for one in found.spans],
+            "verdict": verdict.name,
+            "sentence": verdict.sentence,
+            "explained": verdict.explained,
+            "totals_ns": verdict.totals,
+            "notes": verdict.notes,
+            "spans": [{name: getattr(span, name) for name in names} for span in verdict.spans],
         }

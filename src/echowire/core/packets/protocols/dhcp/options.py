@@ -4,94 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
-from uuid import UUID
 
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field
-from echowire.core.packets.layout import (
-    Part,
-    add_at,
-    fields_of,
-    fixed,
-    ipv4,
-    many,
-    octets,
-    read_parts,
-    rest,
-    seconds_text,
-    string,
-    u8,
-    u16,
-    u32,
+from echowire.core.packets.layout import Part, fields_of, fixed, ipv4, many, octets, read_parts, string, u8, u16, u32
+from echowire.core.packets.protocols.dhcp.parts import (
+    AGENT,
+    ARCHITECTURES,
+    CLIENT,
+    FQDN_FLAGS,
+    FQDN_NAME,
+    LENGTH,
+    MACHINE,
+    MESSAGE_TYPES,
+    NODE_TYPES,
+    OVERLOADS,
+    PORTAL,
+    ROUTES,
+    SEARCH,
+    duration,
+    yes,
 )
-from echowire.core.packets.protocols.dns.names import read_labels
-from echowire.core.packets.walk import MalformedError, Walk
-
-MESSAGE_TYPES: Mapping[int, str] = {
-    1: "Discover",
-    2: "Offer",
-    3: "Request",
-    4: "Decline",
-    5: "ACK",
-    6: "NAK",
-    7: "Release",
-    8: "Inform",
-    9: "Force Renew",
-    10: "Lease query",
-    11: "Lease Unassigned",
-    12: "Lease Unknown",
-    13: "Lease Active",
-    14: "Bulk Lease Query",
-    15: "Lease Query Done",
-    16: "Active LeaseQuery",
-    17: "Lease Query Status",
-    18: "TLS",
-}
-HARDWARE: Mapping[int, str] = {
-    0: "NET/ROM pseudo",
-    1: "Ethernet",
-    2: "Experimental Ethernet",
-    3: "AX.25",
-    4: "ProNET",
-    5: "Chaos",
-    6: "IEEE 802",
-    7: "ARCNET",
-    15: "Frame Relay DLCI",
-    16: "ATM",
-    17: "HDLC",
-    18: "Fibre Channel",
-    19: "ATM (RFC 2225)",
-    20: "Serial Line",
-    24: "IEEE 1394.1995",
-    27: "EUI-64",
-    31: "IPsec tunnel",
-    32: "InfiniBand",
-}
-"""Of the numbers of ARP's hardware those that ask for an address."""
-ETHERNET_LIKE = frozenset({1, 6})
-
-NODE_TYPES = {1: "B-node", 2: "P-node", 4: "M-node", 8: "H-node"}
-OVERLOADS = {
-    1: "Boot file name holds options",
-    2: "Server host name holds options",
-    3: "Boot file and server host names hold options",
-}
-ARCHITECTURES = {
-    0: "IA x86 PC",
-    1: "NEC/PC98",
-    2: "IA64 PC",
-    3: "DEC Alpha",
-    4: "ArcX86",
-    5: "Intel Lean Client",
-    6: "EFI IA32",
-    7: "EFI BC",
-    8: "EFI Xscale",
-    9: "EFI x86-64",
-    10: "ARM 32-bit UEFI",
-    11: "ARM 64-bit UEFI",
-}
-"""RFC 4578, 2.1, and what IANA added."""
+from echowire.core.packets.walk import Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,157 +57,13 @@ def read_option(walk: Walk, code: int, at: int, size: int) -> None:
     read_parts(walk, parts, at, at + (size - size % width if width else size))
 
 
-def _read_duration(walk: Walk, part: Part, at: int, end: int) -> int:
-    if end - at != 4:
-        return end
-    value = walk.u32(at)
-    said = "infinity" if value == 0xFFFFFFFF else f"({value}s) {seconds_text(value)}"
-    walk.add(part.field, value, at, 4, f"{part.field.label}: {said}")
-    return at + 4
-
-
-def _duration(name: str, label: str) -> Part:
-    return Part(Field(name, label, Type.UINT32), _read_duration)
-
-
-def _yes(name: str, label: str) -> Part:
-    return Part(Field(name, label, Type.BOOLEAN, names={1: "Enabled", 0: "Disabled"}), fixed)
-
-
 def _read_requested(walk: Walk, part: Part, at: int, end: int) -> int:
     for place, code in enumerate(walk.take(at, end - at), at):
         walk.add(part.field, code, place, 1, f"{part.field.label}: ({code}) {option_title(code)}")
     return end
 
 
-def _read_client(walk: Walk, part: Part, at: int, end: int) -> int:
-    """The client's identifier (RFC 2132, 9.14; RFC 4361, 6.1): a hardware address, a DUID, or what the client likes."""
-    kind, size = walk.u8(at), end - at - 1
-    if kind in ETHERNET_LIKE and size == 6:
-        walk.add_uint(HARDWARE_TYPE, at)
-        add_at(walk, HARDWARE_ADDRESS, at + 1)
-    elif kind == 255 and size >= 6:
-        walk.add_text(f"IAID: {walk.take(at + 1, 4).hex()}", at + 1, 4)
-        walk.add_uint(_DUID_TYPE, at + 5)
-    elif kind == 0:
-        walk.add_uint(_CLIENT_TYPE, at)
-        add_at(walk, _CLIENT_TEXT, at + 1, size)
-    else:
-        walk.add_uint(HARDWARE_TYPE, at)
-        walk.add(part.field, walk.take(at + 1, size), at + 1, size)
-    return end
-
-
-def _read_agent(walk: Walk, part: Part, at: int, end: int) -> int:
-    """What a relay agent adds: options within the option (RFC 3046, 2)."""
-    while at + 2 <= end:
-        code, size = walk.u8(at), walk.u8(at + 1)
-        if at + 2 + size > end:
-            raise MalformedError("an agent's option reaches beyond its option")
-        title, parts = _AGENT_OPTIONS.get(code, ("Unknown", ()))
-        walk.add(part.field, code, at, 2 + size, f"{part.field.label}: ({code}) {title}")
-        with walk.subtree():
-            walk.add_text(f"Length: {size}", at + 1, 1)
-            walk.add(_AGENT_VALUE, walk.take(at + 2, size), at + 2, size)
-            read_parts(walk, parts, at + 2, at + 2 + size)
-        at += 2 + size
-    return end
-
-
-def _read_routes(walk: Walk, part: Part, at: int, end: int) -> int:
-    """Routes: a width, as many bytes of the net as that needs, and a router (RFC 3442)."""
-    while at < end:
-        width = walk.u8(at)
-        if width > 32:
-            raise MalformedError("a mask of more than 32 bits")
-        size = (width + 7) // 8
-        net = IPv4Address(walk.take(at + 1, size).ljust(4, b"\0"))
-        router = IPv4Address(walk.take(at + 1 + size, 4))
-        raw = walk.take(at, 5 + size)
-        where = f"{net}/{width}" if width else "default"
-        walk.add(part.field, raw, at, 5 + size, f"{where}-{router}")
-        at += 5 + size
-    return at
-
-
-def _read_search(walk: Walk, part: Part, at: int, end: int) -> int:
-    """Domain names, which may be compressed within the option (RFC 3397, 2)."""
-    for name, where, size in read_labels(walk.take(at, end - at)):
-        walk.add(part.field, name, at + where, size)
-    return end
-
-
-def _read_fqdn(walk: Walk, part: Part, at: int, end: int) -> int:
-    """The client's name: text, or labels where the flags say so (RFC 4702, 2.1)."""
-    if walk.u8(at - 3) & 0x04:
-        names = read_labels(walk.take(at, end - at))
-        walk.add(part.field, names[0][0] if names else "", at, end - at)
-        return end
-    return rest(walk, part, at, end)
-
-
-def _read_uuid(walk: Walk, part: Part, at: int, end: int) -> int:
-    """The identifier of a machine (RFC 4578, 2.3), whose first numbers stand the other way round."""
-    if walk.u8(at) == 0 and end - at == 17:
-        walk.add(part.field, str(UUID(bytes_le=walk.take(at + 1, 16))), at + 1, 16)
-        return end
-    return rest(walk, _CLIENT, at, end)
-
-
-def _bit(name: str, label: str, mask: int) -> Field:
-    return Field(name, label, Type.BOOLEAN, size=1, mask=mask)
-
-
-LENGTH = Field("dhcp.option.length", "Length", Type.UINT8)
-HARDWARE_TYPE = Field("dhcp.hw.type", "Hardware type", Type.UINT8, names=HARDWARE, base="hex")
-HARDWARE_ADDRESS = Field("dhcp.hw.mac_addr", "Client MAC address", Type.ETHER)
-_CLIENT_TYPE = Field("dhcp.client_id.type", "Type", Type.UINT8)
-_CLIENT_TEXT = Field("dhcp.client_id.undef", "Client Identifier", Type.STRING)
-_DUID_TYPE = Field("dhcp.client_id.duid_type", "DUID Type", Type.UINT16)
-_CLIENT = Part(
-    Field("dhcp.client_id", "Identifier", Type.BYTES),
-    _read_client,
-    also=(HARDWARE_TYPE, HARDWARE_ADDRESS, _CLIENT_TYPE, _CLIENT_TEXT, _DUID_TYPE),
-)
 _REQUESTED = Part(Field("dhcp.option.request_list_item", "Parameter Request List Item", Type.UINT8), _read_requested)
-_ROUTES = Part(
-    Field("dhcp.option.classless_static_route", "Subnet/MaskWidth-Router", Type.BYTES),
-    _read_routes,
-)
-_SEARCH = Part(Field("dhcp.option.dhcp_dns_domain_search_list_fqdn", "FQDN", Type.STRING), _read_search)
-_PORTAL = string("dhcp.option.captive_portal", "Captive Portal")
-_UUID = Part(Field("dhcp.client_id.uuid", "Client Identifier (UUID)", Type.GUID), _read_uuid)
-_FQDN_NAME = Part(Field("dhcp.fqdn.name", "Client name", Type.STRING), _read_fqdn)
-_FQDN_FLAGS = u8(
-    "dhcp.fqdn.flags",
-    "Flags",
-    base="hex",
-    bits=(
-        Field("dhcp.fqdn.mbz", "Reserved flags", Type.UINT8, mask=0xF0, base="hex"),
-        _bit("dhcp.fqdn.n", "Server DDNS", 0x08),
-        _bit("dhcp.fqdn.e", "Encoding", 0x04),
-        _bit("dhcp.fqdn.o", "Server overrides", 0x02),
-        _bit("dhcp.fqdn.s", "Server", 0x01),
-    ),
-)
-_AGENT_PREFIX = "dhcp.option.agent_information_option"
-_AGENT_VALUE = Field(f"{_AGENT_PREFIX}.value", "Value", Type.BYTES, hidden=True)
-_AGENT_OPTIONS: Mapping[int, tuple[str, tuple[Part, ...]]] = {
-    1: ("Agent Circuit ID", (octets(f"{_AGENT_PREFIX}.agent_circuit_id", "Agent Circuit ID"),)),
-    2: ("Agent Remote ID", (octets(f"{_AGENT_PREFIX}.agent_remote_id", "Agent Remote ID"),)),
-    5: ("Link selection", (ipv4(f"{_AGENT_PREFIX}.link_selection", "Link selection"),)),
-    6: ("Subscriber ID", (string(f"{_AGENT_PREFIX}.subscriber_id", "Subscriber ID"),)),
-    7: ("RADIUS Attributes", (octets(f"{_AGENT_PREFIX}.radius_attributes", "RADIUS Attributes"),)),
-    8: ("Authentication", (octets(f"{_AGENT_PREFIX}.authentication", "Authentication"),)),
-    10: ("Flags", (u8(f"{_AGENT_PREFIX}.flags", "Flags", base="hex"),)),
-    11: ("Server ID Override", (ipv4(f"{_AGENT_PREFIX}.server_id_override", "Server ID Override"),)),
-    12: ("Relay Agent Identifier", (octets(f"{_AGENT_PREFIX}.relay_agent_id", "Relay Agent Identifier"),)),
-}
-_AGENT = Part(
-    Field(f"{_AGENT_PREFIX}.suboption", "Option 82 Suboption", Type.UINT8),
-    _read_agent,
-    also=(_AGENT_VALUE, *fields_of([part for _, parts in _AGENT_OPTIONS.values() for part in parts])),
-)
 
 
 def _one(make: Callable[..., Part], several: bool = False) -> Callable[..., Option]:
@@ -287,7 +77,7 @@ def _one(make: Callable[..., Part], several: bool = False) -> Callable[..., Opti
 
 
 _address, _addresses = _one(ipv4), _one(ipv4, several=True)
-_text, _flag, _time = _one(string), _one(_yes), _one(_duration)
+_text, _flag, _time = _one(string), _one(yes), _one(duration)
 _u8, _u8s, _u16, _u16s = _one(u8), _one(u8, several=True), _one(u16), _one(u16, several=True)
 
 OPTIONS: Mapping[int, Option] = {
@@ -408,7 +198,7 @@ OPTIONS: Mapping[int, Option] = {
     58: _time("Renewal Time Value", "renewal_time_value"),
     59: _time("Rebinding Time Value", "rebinding_time_value"),
     60: _text("Vendor class identifier", "vendor_class_id"),
-    61: Option("Client identifier", (_CLIENT,)),
+    61: Option("Client identifier", (CLIENT,)),
     62: Option(
         "Novell/Netware IP domain", (string("dhcp.option.novell_netware_ip_domain", "Novell/Netware IP domain"),)
     ),
@@ -453,9 +243,9 @@ OPTIONS: Mapping[int, Option] = {
     80: Option("Rapid commit"),
     81: Option(
         "Client Fully Qualified Domain Name",
-        (_FQDN_FLAGS, u8("dhcp.fqdn.rcode1", "A-RR result"), u8("dhcp.fqdn.rcode2", "PTR-RR result"), _FQDN_NAME),
+        (FQDN_FLAGS, u8("dhcp.fqdn.rcode1", "A-RR result"), u8("dhcp.fqdn.rcode2", "PTR-RR result"), FQDN_NAME),
     ),
-    82: Option("Agent Information Option", (_AGENT,)),
+    82: Option("Agent Information Option", (AGENT,)),
     83: Option("iSNS"),
     85: _addresses("Novell Directory Services Servers", "novell_dss.ip", "IP Address"),
     86: Option(
@@ -488,7 +278,7 @@ OPTIONS: Mapping[int, Option] = {
     ),
     91: Option(
         "Client last transaction time",
-        (_duration("dhcp.option.client_last_transaction_time", "Client last transaction time"),),
+        (duration("dhcp.option.client_last_transaction_time", "Client last transaction time"),),
     ),
     92: _addresses("Associated IP option", "associated_ip_option"),
     93: Option(
@@ -503,7 +293,7 @@ OPTIONS: Mapping[int, Option] = {
         ),
     ),
     95: Option("LDAP [TODO:RFC3679]"),
-    97: Option("UUID/GUID-based Client Identifier", (_UUID,)),
+    97: Option("UUID/GUID-based Client Identifier", (MACHINE,)),
     98: Option("Open Group's User Authentication [TODO:RFC2485]"),
     99: Option("Civic Addresses Configuration"),
     100: _text("PCode", "tz_pcode", "TZ PCode"),
@@ -516,7 +306,7 @@ OPTIONS: Mapping[int, Option] = {
     113: Option(
         "NetInfo Parent Server Tag", (string("dhcp.option.netinfo_parent_server_tag", "NetInfo Parent Server Tag"),)
     ),
-    114: Option("DHCP Captive-Portal", (_PORTAL,)),
+    114: Option("DHCP Captive-Portal", (PORTAL,)),
     116: Option(
         "DHCP Auto-Configuration",
         (
@@ -531,9 +321,9 @@ OPTIONS: Mapping[int, Option] = {
     118: Option(
         "Subnet Selection Option", (many(ipv4("dhcp.option.subnet_selection_option", "Subnet Selection Option")),)
     ),
-    119: Option("Domain Search", (_SEARCH,)),
+    119: Option("Domain Search", (SEARCH,)),
     120: _u8("SIP Servers", "sip_server.encoding", "SIP Server Encoding"),
-    121: Option("Classless Static Route", (_ROUTES,)),
+    121: Option("Classless Static Route", (ROUTES,)),
     122: Option("CableLabs Client Configuration [TODO:RFC3495]"),
     123: Option("Coordinate-based Location Configuration"),
     124: Option("V-I Vendor Class", (u32("dhcp.option.vi_class.enterprise", "Enterprise"),)),
@@ -578,7 +368,7 @@ OPTIONS: Mapping[int, Option] = {
     157: Option("Leasequery Data Source"),
     158: Option("PCP Server"),
     159: Option("Portparams"),
-    160: Option("Unassigned (ex DHCP Captive-Portal)", (_PORTAL,)),
+    160: Option("Unassigned (ex DHCP Captive-Portal)", (PORTAL,)),
     161: _text("Manufacturer Usage Description", "mudurl", "MUDURL"),
     175: Option("Etherboot"),
     176: Option("IP Telephone"),
@@ -592,7 +382,7 @@ OPTIONS: Mapping[int, Option] = {
     220: Option("Subnet Allocation"),
     221: Option("Virtual Subnet Selection"),
     242: _text("Private/Avaya IP Telephone", "vendor.avaya"),
-    249: Option("Private/Classless Static Route (Microsoft)", (_ROUTES,)),
+    249: Option("Private/Classless Static Route (Microsoft)", (ROUTES,)),
     252: Option(
         "Private/Proxy autodiscovery",
         (string("dhcp.option.private_proxy_autodiscovery", "Private/Proxy autodiscovery"),),

@@ -8,15 +8,8 @@ from numpy.typing import NDArray
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field, Layer, Picked, Protocol
 from echowire.core.packets.layout import text, value_text
-from echowire.core.packets.protocols.dhcp.options import (
-    ETHERNET_LIKE,
-    HARDWARE,
-    LENGTH,
-    MESSAGE_TYPES,
-    option_fields,
-    option_title,
-    read_option,
-)
+from echowire.core.packets.protocols.dhcp.options import option_fields, option_title, read_option
+from echowire.core.packets.protocols.dhcp.parts import ETHERNET_LIKE, HARDWARE, LENGTH, MESSAGE_TYPES
 from echowire.core.packets.walk import Walk
 
 HEADER_BYTES = 236

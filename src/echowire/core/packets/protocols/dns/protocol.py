@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from echowire.core.packets.columns import Type
 from echowire.core.packets.conversation import Socket, directed
 from echowire.core.packets.layers import Field, Layer, Protocol
-from echowire.core.packets.layout import read_parts, seconds_text, value_text
+from echowire.core.packets.layout import fields_of, read_parts, seconds_text, value_text
 from echowire.core.packets.protocols.dns import options as dns_options
 from echowire.core.packets.protocols.dns import pairs as dns_pairs
 from echowire.core.packets.protocols.dns.names import read_name
 from echowire.core.packets.protocols.dns.rdata import RCODES, RR_TYPE, TYPE_NAMES, type_short
-from echowire.core.packets.protocols.dns.records import NAMED, OTHER, RECORDS, record_fields
+from echowire.core.packets.protocols.dns.records import NAMED, OTHER, RECORDS
 from echowire.core.packets.walk import Walk
 
 HEADER_BYTES = 12
@@ -193,7 +193,7 @@ _SRV_NAMES = (
 _WALKED = (
     *(_NAME, _NAME_LENGTH, _LABELS, _TYPE, _CLASS, _MULTICAST_CLASS, _UNICAST),
     *(_RR_NAME, RR_TYPE, _RR_CLASS, _RR_MULTICAST_CLASS, dns_options.FLUSH, _TTL, dns_options.LENGTH, *_SRV_NAMES),
-    *record_fields(),
+    *dict.fromkeys(fields_of([part for record in (OTHER, *RECORDS.values()) for part in record.parts])),
     *dns_options.FIELDS,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field
@@ -172,6 +173,17 @@ SVC_KEYS: Mapping[int, str] = {
     32769: "odohconfig",
     65535: "key65535",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A type of resource record."""
+
+    parts: tuple[Part, ...] = (octets("dns.data", "Data"),)
+    line: str = ""
+    """What follows in the record's line of the details tree; `{0}` is the first part's value."""
+    info: str = ""
+    """What follows the type in the packet list."""
 
 
 def type_title(kind: int) -> str:

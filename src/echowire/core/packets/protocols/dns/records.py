@@ -1,9 +1,11 @@
-"""The data of DNS resource records, a row a type: its parts, and what a line about it says."""
+"""The data of DNS resource records, a row a type: its parts, and what a line about it says.
+
+This file is a table: how the parts are read is told in `rdata.py`, how records are walked in `protocol.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field
@@ -11,7 +13,6 @@ from echowire.core.packets.layout import (
     Part,
     counted,
     counted_text,
-    fields_of,
     fixed,
     ipv4,
     ipv6,
@@ -43,23 +44,10 @@ from echowire.core.packets.protocols.dns.rdata import (
     TAG_AND_KEY,
     TIME_SIGNED,
     TYPE_BITS,
+    Record,
     bit,
     key_tag,
 )
-
-_PLAIN = (octets("dns.data", "Data"),)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A type of resource record."""
-
-    parts: tuple[Part, ...] = _PLAIN
-    line: str = ""
-    """What follows in the record's line of the details tree; `{0}` is the first part's value."""
-    info: str = ""
-    """What follows the type in the packet list."""
-
 
 _ALGORITHM = u8("dns.rrsig.algorithm", "Algorithm", names=ALGORITHMS)
 _COVERED = u16("dns.rrsig.type_covered", "Type Covered")
@@ -497,8 +485,3 @@ OTHER = Record()
 
 NAMED = frozenset({10, 17, 18, 19, 20, 21, 22, 23, 26, 27, 42, 49, 51, 52, 55, 65282})
 """Types of which the packet list says whose record it is, rather than what it holds."""
-
-
-def record_fields() -> tuple[Field, ...]:
-    """All fields of all types, each once."""
-    return tuple(dict.fromkeys(fields_of([*_PLAIN, *(part for record in RECORDS.values() for part in record.parts)])))

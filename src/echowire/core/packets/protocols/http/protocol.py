@@ -103,12 +103,7 @@ class Message:
 
 def conversation_of(memory: Memory, number: int) -> Conversation:
     """What is remembered of a conversation."""
-    known = memory.of("http", dict[int, Conversation])
-    if number not in known:
-        if len(known) >= MAX_CONVERSATIONS:
-            del known[next(iter(known))]
-        known[number] = Conversation()
-    return known[number]
+    return memory.of_each("http", number, Conversation, MAX_CONVERSATIONS)
 
 
 def start_of(line: bytes) -> str:

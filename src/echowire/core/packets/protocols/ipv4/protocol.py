@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from echowire.core.captures.records import Bytes, Rows
 from echowire.core.packets.assigned import IP_PROTOCOLS
 from echowire.core.packets.cells import strings
-from echowire.core.packets.columns import Column, Type, gather_bytes
+from echowire.core.packets.checksums import CHECKSUM_STATES, unverified
+from echowire.core.packets.columns import Type, gather_bytes
 from echowire.core.packets.fragments import Fragments, Joined, join, joined_fields
 from echowire.core.packets.layers import Field, Layer, Next, Picked, Protocol
 
@@ -57,9 +58,6 @@ ECN = {
     2: "ECN-Capable Transport codepoint '10'",
     3: "Congestion Experienced",
 }
-CHECKSUM_STATUS = {0: "Bad", 1: "Good", 2: "Unverified", 3: "Not present", 4: "Illegal"}
-UNVERIFIED = 2
-"""What Wireshark says of IPv4's checksums unless it is told to look: network cards fill them in behind the capture."""
 
 
 def header_bytes(layer: Layer) -> Rows:
@@ -172,10 +170,6 @@ def _calculated(layer: Layer) -> Picked:
     rest = checksum_sums(layer)[index] + (0xFFFF - layer.uint(10, 2)[index].astype(np.uint32))
     rest = (rest & 0xFFFF) + (rest >> 16)
     return Picked(index, (0xFFFF - rest).astype(np.uint16))
-
-
-def _status(layer: Layer) -> Column:
-    return np.full(len(layer), UNVERIFIED, np.uint8)
 
 
 def _destination(layer: Layer) -> Picked:
@@ -311,8 +305,8 @@ PROTOCOLS = (
                 "ip.checksum.status",
                 "Header checksum status",
                 Type.UINT8,
-                make=_status,
-                names=CHECKSUM_STATUS,
+                make=unverified,
+                names=CHECKSUM_STATES,
                 when=lambda layer: is_sound(layer) & layer.has(12),
                 generated=True,
             ),

@@ -1,4 +1,4 @@
-"""IPv6 (RFC 8200). Its extension headers are protocols of their own, in `ipv6_extensions`."""
+"""IPv6 (RFC 8200). Its extension headers are protocols of their own, in `extensions.py`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """QUIC (RFC 9000, 9369): the long header, and what Initial packets carry: the client's hello with the server's name.
 
-Initial packets can be opened by anybody (`quic_keys`). Handshake and application packets are protected under the
+Initial packets can be opened by anybody (`keys.py`). Handshake and application packets are protected under the
 connection's own secrets, and only their headers are shown; the tree says so. What is remembered of a conversation is
 the client's first connection id, from which the keys come, how long each side's ids are, as a short header does not
 say it, and the pieces of a hello that several packets carry.
@@ -107,12 +107,7 @@ class Connection:
 
 def connection_of(memory: Memory, number: int) -> Connection:
     """What is remembered of a conversation."""
-    known = memory.of("quic", dict[int, Connection])
-    if number not in known:
-        if len(known) >= MAX_CONVERSATIONS:
-            del known[next(iter(known))]
-        known[number] = Connection()
-    return known[number]
+    return memory.of_each("quic", number, Connection, MAX_CONVERSATIONS)
 
 
 def is_version(version: int) -> bool:

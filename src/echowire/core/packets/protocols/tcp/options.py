@@ -3,13 +3,14 @@
 T/TCP's (RFC 1644), SCPS' (CCSDS 714.0), accurate ECN (draft-ietf-tcpm-accurate-ecn), experiments (RFC 6994).
 
 Each option is a part of its own, found by its kind. One that has another length than its kind is shown by kind and
-length alone. Multipath TCP is in `mptcp.py`.
+length alone. What the packet list says of options is in `option_texts.py`; Multipath TCP is in
+`echowire.core.packets.protocols.mptcp`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from echowire.core.captures.records import Rows
 from echowire.core.packets.columns import Column, Type, gather_uint, objects
 from echowire.core.packets.layers import Field, Layer, Picked, Protocol
+from echowire.core.packets.protocols.tcp.option_names import COUNTERS, EXPERIMENTS, FAST_OPEN, KINDS, ORDER_1, RATES
 from echowire.core.packets.streams import Mask
 from echowire.core.packets.tcp.header import WORD
 from echowire.core.packets.tcp.options import (
@@ -27,76 +29,8 @@ from echowire.core.packets.tcp.options import (
     SACK_PERMITTED,
     TIMESTAMPS,
     WINDOW_SCALE,
-    places,
 )
 from echowire.core.packets.tcp.segments import MAX_SHIFT, segments
-
-KINDS = {
-    0: "End of Option List",
-    1: "No-Operation",
-    2: "Maximum Segment Size",
-    3: "Window Scale",
-    4: "SACK Permitted",
-    5: "SACK",
-    6: "Echo",
-    7: "Echo Reply",
-    8: "Time Stamp Option",
-    9: "Partial Order Connection Permitted",
-    10: "Partial Order Service Profile",
-    11: "CC",
-    12: "CC.NEW",
-    13: "CC.ECHO",
-    14: "TCP Alternate Checksum Request",
-    15: "TCP Alternate Checksum Data",
-    16: "Skeeter",
-    17: "Bubba",
-    18: "Trailer Checksum Option",
-    19: "MD5 Signature Option",
-    20: "SCPS Capabilities",
-    21: "Selective Negative Acknowledgements",
-    22: "Record Boundaries",
-    23: "Corruption experienced",
-    24: "SNAP",
-    25: "Unassigned",
-    26: "TCP Compression Filter",
-    27: "Quick-Start Response",
-    28: "User Timeout Option",
-    29: "The TCP Authentication Option",
-    30: "Multipath TCP",
-    34: "TCP Fast Open Cookie",
-    76: "Riverbed Probe",
-    78: "Riverbed Transparency",
-    172: "Accurate ECN Order 0",
-    174: "Accurate ECN Order 1",
-    253: "RFC3692-style Experiment 1",
-    254: "RFC3692-style Experiment 2",
-}
-
-EXPERIMENTS = {
-    0x00AC: "TCP ACK Rate Request",
-    0x0348: "Host ID",
-    0x0A0D: "Autonomous System Compensation",
-    0x0CA0: "Capability Option",
-    0x0ED0: "Extended Data Offset",
-    0x454E: "Encryption Negotiation",
-    0x5323: "Service Number",
-    0x75EC: "Timestamp Interval",
-    0xACC0: "Accurate ECN - Order 0",
-    0xACC1: "Accurate ECN - Order 1",
-    0xACCE: "Accurate ECN",
-    0xE2D4: "Shared Memory communications over RMDA protocol",
-    0xF989: "Fast Open",
-    0xF990: "Low Latency",
-}
-"""IANA's TCP Experimental Option Experiment Identifiers, as far as Wireshark names them."""
-
-FAST_OPEN = 0xF989
-
-RATES = {0: "0 bit/s"} | {
-    rate: f"{kbits:.10g} Kbit/s" if kbits < 1000 else f"{kbits / 1000:.10g} Mbit/s" if kbits < 1e6 else "1.31072 Gbit/s"
-    for rate, kbits in ((rate, 40 << rate) for rate in range(1, 16))
-}
-"""Quick-Start's rates (RFC 4782, section 3.1)."""
 
 KIND = Field("tcp.option_kind", "Kind", Type.UINT8, 0, names=KINDS)
 LENGTH = Field("tcp.option_len", "Length", Type.UINT8, 1)
@@ -200,7 +134,7 @@ MAX_EDGES = 9
 """Of all that fits in 38 bytes."""
 
 
-def _base_of(segment: Layer) -> Rows:
+def base_of(segment: Layer) -> Rows:
     """The sequence number that counts as 0 in the direction that a segment acknowledges."""
     stream = segments(segment)
     picked = stream.joined.picked(segment, stream.base_other)
@@ -212,7 +146,7 @@ def _base_of(segment: Layer) -> Rows:
 def _base(layer: Layer) -> Rows:
     """The same for a layer of options."""
     assert layer.parent is not None
-    return _base_of(layer.parent)[layer.index]
+    return base_of(layer.parent)[layer.index]
 
 
 def _edges(side: int) -> Callable[[Layer], Picked]:
@@ -304,12 +238,6 @@ def _experiment_label(layer: Layer) -> Sequence[str]:
     return texts
 
 
-COUNTERS = {"ee0b": "ECT(0)", "eceb": "CE", "ee1b": "ECT(1)"}
-"""Of accurate ECN, in the order of its first kind; the second has them the other way round."""
-
-ORDER_1 = 174
-
-
 def _counters(layer: Layer) -> tuple[Rows, Rows]:
     """How many of the three counters each option has, and their values: int64[3, n] in the order of `COUNTERS`."""
     size = np.minimum(sizes(layer), layer.end - layer.start)
@@ -350,87 +278,6 @@ SCPS_FLAGS = (
 )
 
 SET = {0: "Not set", 1: "Set"}
-
-
-# What the packet list says of them.
-
-
-def _said(layer: Layer, index: Rows, at: Rows, size: int, text: Callable[..., str], *numbers: tuple[int, int]) -> Texts:
-    """A text for each option at `at` that has `size` bytes, of the numbers that stand in it (offset, bytes)."""
-    start = layer.start[index] + at
-    fits = (start + size <= layer.end[index]) & (layer.data[start + 1] == size)
-    index, start = index[fits], start[fits]
-    columns = [gather_uint(layer.data, start + offset, width).tolist() for offset, width in numbers]
-    for entry, *values in zip(index.tolist(), *columns, strict=True):
-        yield entry, text(*values)
-
-
-Texts: TypeAlias = Iterator[tuple[int, str]]
-
-SAID: Mapping[int, tuple[int, Callable[..., str], tuple[tuple[int, int], ...]]] = {
-    MSS: (4, lambda value: f" MSS={value}", ((2, 2),)),
-    WINDOW_SCALE: (3, lambda shift: f" WS={1 << min(shift, MAX_SHIFT)}", ((2, 1),)),
-    SACK_PERMITTED: (2, lambda: " SACK_PERM", ()),
-    TIMESTAMPS: (10, lambda value, echo: f" TSval={value} TSecr={echo}", ((2, 4), (6, 4))),
-    **dict.fromkeys((6, 7), (6, lambda value: f" ECHO={value}", ((2, 4),))),
-    **dict.fromkeys((11, 12, 13), (6, lambda value: f" CC={value}", ((2, 4),))),
-    19: (18, lambda: " MD5", ()),
-    27: (8, lambda rate: f" QSresp={RATES[rate & 15]}", ((2, 1),)),
-    28: (4, lambda value: f" USER_TO={value & 0x7FFF}", ((2, 2),)),
-}
-"""By kind: the bytes that an option must have, and what is said of it."""
-
-
-def option_texts(layer: Layer) -> Texts:
-    """What the packet list says of the options of a layer of TCP: entry and text, in the order of the options."""
-    for place in places(layer):
-        for kind in np.unique(place.kind).tolist():
-            which = place.kind == kind
-            index, at = place.entry[which], place.at[which]
-            if kind in SAID:
-                size, text, numbers = SAID[kind]
-                yield from _said(layer, index, at, size, text, *numbers)
-            elif kind in OTHERS_SAID:
-                base = OTHERS_SAID[kind]
-                for entry, start, length in zip(index.tolist(), at.tolist(), place.size[which].tolist(), strict=True):
-                    yield entry, base(layer, entry, layer.payload(entry)[start : start + length])
-
-
-def _sack_said(layer: Layer, entry: int, option: bytes) -> str:
-    base = int(layer.once("sack base", lambda: _base_of(layer))[entry])
-    edges = [int.from_bytes(option[at : at + 4], "big") for at in range(2, len(option) - 3, 4)]
-    pairs = zip(edges[::2], edges[1::2], strict=False)
-    return "".join(f" SLE={(left - base) & WORD} SRE={(right - base) & WORD}" for left, right in pairs)
-
-
-def _fast_open_said(layer: Layer, entry: int, option: bytes) -> str:
-    return " TFO=R" if len(option) == 2 else " TFO=C"
-
-
-def _experiment_said(layer: Layer, entry: int, option: bytes) -> str:
-    if len(option) < 4:
-        return ""
-    identifier = int.from_bytes(option[2:4], "big")
-    if identifier == FAST_OPEN:
-        return " TFO=R" if len(option) == 4 else " TFO=C"
-    return f" ExID={identifier:x}"
-
-
-def _accurate_ecn_said(layer: Layer, entry: int, option: bytes) -> str:
-    names = [name.upper() for name in COUNTERS][:: -1 if option[0] == ORDER_1 else 1]
-    values = [int.from_bytes(option[at : at + 3], "big") for at in range(2, len(option) - 2, 3)]
-    return "".join(f" {name}={value}" for name, value in zip(names, values, strict=False))
-
-
-OTHERS_SAID: Mapping[int, Callable[[Layer, int, bytes], str]] = {
-    SACK: _sack_said,
-    29: lambda layer, entry, option: "TCP AO",
-    34: _fast_open_said,
-    172: _accurate_ecn_said,
-    ORDER_1: _accurate_ecn_said,
-    253: _experiment_said,
-    254: _experiment_said,
-}
 
 
 PROTOCOLS = (

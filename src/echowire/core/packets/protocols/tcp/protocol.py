@@ -13,13 +13,13 @@ from functools import cache
 import numpy as np
 
 from echowire.core.captures.records import Rows
-from echowire.core.packets.checksums import transport_checksums
+from echowire.core.packets.checksums import CHECKSUM_STATES, UNVERIFIED, transport_checksums
 from echowire.core.packets.columns import Column, Type, objects
 from echowire.core.packets.layers import Field, Layer, Next, Picked, Protocol
 from echowire.core.packets.protocols.tcp.notes import FIELDS as ANALYSIS_FIELDS
 from echowire.core.packets.protocols.tcp.notes import marks
-from echowire.core.packets.protocols.tcp.options import option_texts
-from echowire.core.packets.streams import Mask, conversation_numbers
+from echowire.core.packets.protocols.tcp.option_texts import option_texts
+from echowire.core.packets.streams import Mask, conversation_numbers, stream_field, time_fields
 from echowire.core.packets.tcp.analysis import analysis
 from echowire.core.packets.tcp.header import ACK, FIN, MIN_HEADER_BYTES, RST, SYN, URG
 from echowire.core.packets.tcp.options import FIRST, MSS, has_option, places
@@ -27,9 +27,6 @@ from echowire.core.packets.tcp.segments import KNOWN_BYTES, NO_SCALE, Segments, 
 from echowire.core.packets.tcp.walk import KEEP_ALIVE, OUT_OF_ORDER, RETRANSMISSION
 
 SET = {0: "Not set", 1: "Set"}
-
-CHECKSUM_STATES = {0: "Bad", 1: "Good", 2: "Unverified", 3: "Not present", 4: "Illegal"}
-UNVERIFIED = 2
 
 FLAG_NAMES = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "AE", "Reserved", "Reserved", "Reserved")
 """From the lowest bit."""
@@ -310,14 +307,7 @@ PROTOCOLS = (
             Field("tcp.srcport", "Source Port", Type.UINT16, 0),
             Field("tcp.dstport", "Destination Port", Type.UINT16, 2),
             Field("tcp.port", "Source or Destination Port", Type.UINT16, either=("tcp.srcport", "tcp.dstport")),
-            Field(
-                "tcp.stream",
-                "Stream index",
-                Type.UINT32,
-                make=_of(lambda stream: stream.stream.astype(np.uint32)),
-                generated=True,
-                remembered=True,
-            ),
+            stream_field("tcp", _of(lambda stream: stream.stream.astype(np.uint32))),
             Field(
                 "tcp.completeness",
                 "Conversation completeness",
@@ -436,21 +426,11 @@ PROTOCOLS = (
             Field("tcp.checksum_bad.expert", "Bad checksum", Type.NONE, make=_is_bad, generated=True, hidden=True),
             Field("tcp.urgent_pointer", "Urgent Pointer", Type.UINT16, 18, when=_is_whole),
             Field("tcp.options", "TCP Options", Type.BYTES, make=_options),
-            Field(
-                "tcp.time_relative",
-                "Time since first frame in this TCP stream",
-                Type.RELATIVE_TIME,
-                make=_of(lambda stream: stream.times[0], lambda stream: stream.complete),
-                generated=True,
-                remembered=True,
-            ),
-            Field(
-                "tcp.time_delta",
-                "Time since previous frame in this TCP stream",
-                Type.RELATIVE_TIME,
-                make=_of(lambda stream: stream.times[1], lambda stream: stream.complete),
-                generated=True,
-                remembered=True,
+            *time_fields(
+                "tcp",
+                " in this TCP stream",
+                _of(lambda stream: stream.times[0], lambda stream: stream.complete),
+                _of(lambda stream: stream.times[1], lambda stream: stream.complete),
             ),
             *ANALYSIS_FIELDS,
             Field("tcp.payload", "TCP payload", Type.BYTES, make=_payload),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Base, Field
 from echowire.core.packets.protocols.tls import names
 from echowire.core.packets.protocols.tls.suites import CIPHER_SUITES
+
+_U8, _U16, _U24, _U32 = Type.UINT8, Type.UINT16, Type.UINT24, Type.UINT32
+_PART, _TEXT, _RAW = Type.NONE, Type.STRING, Type.BYTES
 
 
 class HandshakeFields:
@@ -13,94 +18,109 @@ class HandshakeFields:
 
     def __init__(self, protocol: str) -> None:
         self.every: list[Field] = []
+        """In the order in which they are added, which is that of the reference."""
         self._prefix = f"{protocol}."
-        u8, u16, u24, u32 = Type.UINT8, Type.UINT16, Type.UINT24, Type.UINT32
-        add, part, text, raw = self._add, Type.NONE, Type.STRING, Type.BYTES
-        hello, extension = "handshake.extensions", "handshake.extension"
-        self.handshake = add("handshake", "Handshake Protocol", part)
-        self.type = add("handshake.type", "Handshake Type", u8, of=names.HANDSHAKE_TYPES)
-        self.length = add("handshake.length", "Length", u24)
-        self.version = add("handshake.version", "Version", u16, base="hex", of=names.VERSIONS)
-        self.random = add("handshake.random", "Random", raw)
+        self._add_hello(self._add)
+        self._add_extensions(self._add, "handshake.extension", "handshake.extensions")
+        self._add_more_extensions(self._add, "handshake.extension", "handshake.extensions")
+        self._add_messages(self._add)
+
+    def _add_hello(self, add: Callable[..., Field]) -> None:
+        """The messages' header, and what the hellos have before their extensions."""
+        self.handshake = add("handshake", "Handshake Protocol", _PART)
+        self.type = add("handshake.type", "Handshake Type", _U8, of=names.HANDSHAKE_TYPES)
+        self.length = add("handshake.length", "Length", _U24)
+        self.version = add("handshake.version", "Version", _U16, base="hex", of=names.VERSIONS)
+        self.random = add("handshake.random", "Random", _RAW)
         self.random_time = add("handshake.random_time", "GMT Unix Time", Type.ABSOLUTE_TIME)
-        self.random_bytes = add("handshake.random_bytes", "Random Bytes", raw)
-        self.session_id_length = add("handshake.session_id_length", "Session ID Length", u16)
-        self.session_id = add("handshake.session_id", "Session ID", raw)
-        self.suites_length = add("handshake.cipher_suites_length", "Cipher Suites Length", u16)
-        self.suites = add("handshake.ciphersuites", "Cipher Suites", part)
-        self.suite = add("handshake.ciphersuite", "Cipher Suite", u16, base="hex", of=CIPHER_SUITES)
-        self.compressions_length = add("handshake.comp_methods_length", "Compression Methods Length", u8)
-        self.compressions = add("handshake.comp_methods", "Compression Methods", part)
-        self.compression = add("handshake.comp_method", "Compression Method", u8, of=names.COMPRESSIONS)
-        self.extensions_length = add("handshake.extensions_length", "Extensions Length", u16)
-        self.extension_type = add(f"{extension}.type", "Type", u16, of=names.EXTENSIONS)
-        self.extension_length = add(f"{extension}.len", "Length", u16)
-        self.extension_data = add(f"{extension}.data", "Data", raw)
-        self.server_name_list = add(f"{hello}_server_name_list_len", "Server Name list length", u16)
-        self.server_name_type = add(f"{hello}_server_name_type", "Server Name Type", u8, of={0: "host_name"})
-        self.server_name_length = add(f"{hello}_server_name_len", "Server Name length", u16)
-        self.server_name = add(f"{hello}_server_name", "Server Name", text)
-        self.groups_length = add(f"{hello}_supported_groups_length", "Supported Groups List Length", u16)
-        self.groups = add(f"{hello}_supported_groups", "Supported Groups List", part)
-        self.group = add(f"{hello}_supported_group", "Supported Group", u16, base="hex", of=names.GROUPS)
-        self.points_length = add(f"{hello}_ec_point_formats_length", "EC point formats Length", u8)
-        self.points = add(f"{hello}_ec_point_formats", "EC point formats", part)
-        self.point = add(f"{hello}_ec_point_format", "EC point format", u8, of=names.POINT_FORMATS)
-        self.signatures_length = add("handshake.sig_hash_alg_len", "Signature Hash Algorithms Length", u16)
-        self.signatures = add("handshake.sig_hash_algs", "Signature Algorithms", part)
-        self.signature = add("handshake.sig_hash_alg", "Signature Algorithm", u16, base="hex", of=names.SIGNATURES)
-        self.signature_hash = add("handshake.sig_hash_hash", "Signature Hash Algorithm Hash", u8)
-        self.signature_kind = add("handshake.sig_hash_sig", "Signature Hash Algorithm Signature", u8)
-        self.alpn_length = add(f"{hello}_alpn_len", "ALPN Extension Length", u16)
-        self.alpn_list = add(f"{hello}_alpn_list", "ALPN Protocol", part)
-        self.alpn_name_length = add(f"{hello}_alpn_str_len", "ALPN string length", u8)
-        self.alpn = add(f"{hello}_alpn_str", "ALPN Next Protocol", text)
-        self.npn_length = add(f"{hello}_npn_str_len", "Protocol string length", u8)
-        self.npn = add(f"{hello}_npn", "Next Protocol", text)
-        self.padding = add(f"{hello}_padding_data", "Padding Data", raw)
-        self.versions_length = add(f"{extension}s.supported_versions_len", "Supported Versions length", u8)
+        self.random_bytes = add("handshake.random_bytes", "Random Bytes", _RAW)
+        self.session_id_length = add("handshake.session_id_length", "Session ID Length", _U16)
+        self.session_id = add("handshake.session_id", "Session ID", _RAW)
+        self.suites_length = add("handshake.cipher_suites_length", "Cipher Suites Length", _U16)
+        self.suites = add("handshake.ciphersuites", "Cipher Suites", _PART)
+        self.suite = add("handshake.ciphersuite", "Cipher Suite", _U16, base="hex", of=CIPHER_SUITES)
+        self.compressions_length = add("handshake.comp_methods_length", "Compression Methods Length", _U8)
+        self.compressions = add("handshake.comp_methods", "Compression Methods", _PART)
+        self.compression = add("handshake.comp_method", "Compression Method", _U8, of=names.COMPRESSIONS)
+
+    def _add_extensions(self, add: Callable[..., Field], extension: str, hello: str) -> None:
+        """What extensions begin with, and names, groups, signatures and protocols; `extension` and `hello` are the two
+        ways in which Wireshark begins the names of extensions' fields."""
+        self.extensions_length = add("handshake.extensions_length", "Extensions Length", _U16)
+        self.extension_type = add(f"{extension}.type", "Type", _U16, of=names.EXTENSIONS)
+        self.extension_length = add(f"{extension}.len", "Length", _U16)
+        self.extension_data = add(f"{extension}.data", "Data", _RAW)
+        self.server_name_list = add(f"{hello}_server_name_list_len", "Server Name list length", _U16)
+        self.server_name_type = add(f"{hello}_server_name_type", "Server Name Type", _U8, of={0: "host_name"})
+        self.server_name_length = add(f"{hello}_server_name_len", "Server Name length", _U16)
+        self.server_name = add(f"{hello}_server_name", "Server Name", _TEXT)
+        self.groups_length = add(f"{hello}_supported_groups_length", "Supported Groups List Length", _U16)
+        self.groups = add(f"{hello}_supported_groups", "Supported Groups List", _PART)
+        self.group = add(f"{hello}_supported_group", "Supported Group", _U16, base="hex", of=names.GROUPS)
+        self.points_length = add(f"{hello}_ec_point_formats_length", "EC point formats Length", _U8)
+        self.points = add(f"{hello}_ec_point_formats", "EC point formats", _PART)
+        self.point = add(f"{hello}_ec_point_format", "EC point format", _U8, of=names.POINT_FORMATS)
+        self.signatures_length = add("handshake.sig_hash_alg_len", "Signature Hash Algorithms Length", _U16)
+        self.signatures = add("handshake.sig_hash_algs", "Signature Algorithms", _PART)
+        self.signature = add("handshake.sig_hash_alg", "Signature Algorithm", _U16, base="hex", of=names.SIGNATURES)
+        self.signature_hash = add("handshake.sig_hash_hash", "Signature Hash Algorithm Hash", _U8)
+        self.signature_kind = add("handshake.sig_hash_sig", "Signature Hash Algorithm Signature", _U8)
+        self.alpn_length = add(f"{hello}_alpn_len", "ALPN Extension Length", _U16)
+        self.alpn_list = add(f"{hello}_alpn_list", "ALPN Protocol", _PART)
+        self.alpn_name_length = add(f"{hello}_alpn_str_len", "ALPN string length", _U8)
+        self.alpn = add(f"{hello}_alpn_str", "ALPN Next Protocol", _TEXT)
+        self.npn_length = add(f"{hello}_npn_str_len", "Protocol string length", _U8)
+        self.npn = add(f"{hello}_npn", "Next Protocol", _TEXT)
+        self.padding = add(f"{hello}_padding_data", "Padding Data", _RAW)
+
+    def _add_more_extensions(self, add: Callable[..., Field], extension: str, hello: str) -> None:
+        """Versions, keys, renegotiation, the status of certificates, and what is a single number."""
+        self.versions_length = add(f"{extension}s.supported_versions_len", "Supported Versions length", _U8)
         self.supported_version = add(
-            f"{extension}s.supported_version", "Supported Version", u16, base="hex", of=names.VERSIONS
+            f"{extension}s.supported_version", "Supported Version", _U16, base="hex", of=names.VERSIONS
         )
-        self.shares_length = add(f"{hello}_key_share_client_length", "Client Key Share Length", u16)
-        self.share_group = add(f"{hello}_key_share_group", "Group", u16, of=names.GROUPS)
-        self.share_length = add(f"{hello}_key_share_key_exchange_length", "Key Exchange Length", u16)
-        self.share = add(f"{hello}_key_share_key_exchange", "Key Exchange", raw)
-        self.share_selected = add(f"{hello}_key_share_selected_group", "Selected Group", u16, of=names.GROUPS)
-        self.psk_modes_length = add("extension.psk_ke_modes_length", "PSK Key Exchange Modes Length", u8)
-        self.psk_mode = add("extension.psk_ke_mode", "PSK Key Exchange Mode", u8, of=names.PSK_MODES)
-        self.renegotiation_length = add(f"{hello}_reneg_info_len", "Renegotiation info extension length", u8)
-        self.renegotiation = add(f"{hello}_reneg_info", "Renegotiation info", raw)
-        self.status_type = add(f"{hello}_status_request_type", "Certificate Status Type", u8, of={1: "OCSP"})
-        self.status_ids = add(f"{hello}_status_request_responder_ids_len", "Responder ID list Length", u16)
-        self.status_extensions = add(f"{hello}_status_request_exts_len", "Request Extensions Length", u16)
-        self.record_size_limit = add("record_size_limit", "Record Size Limit", u16)
+        self.shares_length = add(f"{hello}_key_share_client_length", "Client Key Share Length", _U16)
+        self.share_group = add(f"{hello}_key_share_group", "Group", _U16, of=names.GROUPS)
+        self.share_length = add(f"{hello}_key_share_key_exchange_length", "Key Exchange Length", _U16)
+        self.share = add(f"{hello}_key_share_key_exchange", "Key Exchange", _RAW)
+        self.share_selected = add(f"{hello}_key_share_selected_group", "Selected Group", _U16, of=names.GROUPS)
+        self.psk_modes_length = add("extension.psk_ke_modes_length", "PSK Key Exchange Modes Length", _U8)
+        self.psk_mode = add("extension.psk_ke_mode", "PSK Key Exchange Mode", _U8, of=names.PSK_MODES)
+        self.renegotiation_length = add(f"{hello}_reneg_info_len", "Renegotiation info extension length", _U8)
+        self.renegotiation = add(f"{hello}_reneg_info", "Renegotiation info", _RAW)
+        self.status_type = add(f"{hello}_status_request_type", "Certificate Status Type", _U8, of={1: "OCSP"})
+        self.status_ids = add(f"{hello}_status_request_responder_ids_len", "Responder ID list Length", _U16)
+        self.status_extensions = add(f"{hello}_status_request_exts_len", "Request Extensions Length", _U16)
+        self.record_size_limit = add("record_size_limit", "Record Size Limit", _U16)
         self.heartbeat_mode = add(
             f"{extension}.heartbeat.mode",
             "Mode",
-            u8,
+            _U8,
             of={1: "Peer allowed to send requests", 2: "Peer not allowed to send requests"},
         )
-        self.cookie_length = add(f"{extension}s.cookie_len", "Cookie length", u16)
-        self.cookie = add(f"{extension}s.cookie", "Cookie", raw)
-        self.hello_cookie_length = add("handshake.cookie_length", "Cookie Length", u8)
-        self.hello_cookie = add("handshake.cookie", "Cookie", raw)
-        self.ticket_lifetime = add("handshake.session_ticket_lifetime_hint", "Session Ticket Lifetime Hint", u32)
-        self.ticket_length = add("handshake.session_ticket_length", "Session Ticket Length", u16)
-        self.ticket = add("handshake.session_ticket", "Session Ticket", raw)
-        self.certificates_length = add("handshake.certificates_length", "Certificates Length", u24)
-        self.certificates = add("handshake.certificates", "Certificates", part)
-        self.certificate_length = add("handshake.certificate_length", "Certificate Length", u24)
-        self.certificate = add("handshake.certificate", "Certificate", raw)
-        self.certificate_types_count = add("handshake.cert_types_count", "Certificate types count", u8)
-        self.certificate_types = add("handshake.cert_types", "Certificate types", part)
-        self.certificate_type = add("handshake.cert_type", "Certificate Type", u8)
-        self.ja3_full = add("handshake.ja3_full", "JA3 Fullstring", text, generated=True)
-        self.ja3 = add("handshake.ja3", "JA3", text, generated=True)
-        self.ja3s_full = add("handshake.ja3s_full", "JA3S Fullstring", text, generated=True)
-        self.ja3s = add("handshake.ja3s", "JA3S", text, generated=True)
-        self.ja4 = add("handshake.ja4", "JA4", text, generated=True)
-        self.ja4_raw = add("handshake.ja4_r", "JA4_r", text, generated=True)
+        self.cookie_length = add(f"{extension}s.cookie_len", "Cookie length", _U16)
+        self.cookie = add(f"{extension}s.cookie", "Cookie", _RAW)
+
+    def _add_messages(self, add: Callable[..., Field]) -> None:
+        """What messages other than the hellos have, and what is made of the hellos."""
+        self.hello_cookie_length = add("handshake.cookie_length", "Cookie Length", _U8)
+        self.hello_cookie = add("handshake.cookie", "Cookie", _RAW)
+        self.ticket_lifetime = add("handshake.session_ticket_lifetime_hint", "Session Ticket Lifetime Hint", _U32)
+        self.ticket_length = add("handshake.session_ticket_length", "Session Ticket Length", _U16)
+        self.ticket = add("handshake.session_ticket", "Session Ticket", _RAW)
+        self.certificates_length = add("handshake.certificates_length", "Certificates Length", _U24)
+        self.certificates = add("handshake.certificates", "Certificates", _PART)
+        self.certificate_length = add("handshake.certificate_length", "Certificate Length", _U24)
+        self.certificate = add("handshake.certificate", "Certificate", _RAW)
+        self.certificate_types_count = add("handshake.cert_types_count", "Certificate types count", _U8)
+        self.certificate_types = add("handshake.cert_types", "Certificate types", _PART)
+        self.certificate_type = add("handshake.cert_type", "Certificate Type", _U8)
+        self.ja3_full = add("handshake.ja3_full", "JA3 Fullstring", _TEXT, generated=True)
+        self.ja3 = add("handshake.ja3", "JA3", _TEXT, generated=True)
+        self.ja3s_full = add("handshake.ja3s_full", "JA3S Fullstring", _TEXT, generated=True)
+        self.ja3s = add("handshake.ja3s", "JA3S", _TEXT, generated=True)
+        self.ja4 = add("handshake.ja4", "JA4", _TEXT, generated=True)
+        self.ja4_raw = add("handshake.ja4_r", "JA4_r", _TEXT, generated=True)
 
     def _add(
         self,

@@ -83,12 +83,7 @@ class Session:
 
 def session_of(memory: Memory, number: int) -> Session:
     """What is remembered of a connection."""
-    known = memory.of("tls", dict[int, Session])
-    if number not in known:
-        if len(known) >= MAX_CONNECTIONS:
-            del known[next(iter(known))]
-        known[number] = Session()
-    return known[number]
+    return memory.of_each("tls", number, Session, MAX_CONNECTIONS)
 
 
 def _is_text(data: bytes) -> bool:
