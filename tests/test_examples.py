@@ -1,4 +1,4 @@
-"""Each program of `examples/`, run as people run it: `python examples/NAME.py`."""
+"""Each program of `examples/`, run as people run it: `python` and its name."""
 
 from __future__ import annotations
 

@@ -14,9 +14,7 @@ FILE_LINES = 500
 FUNCTION_LINES = 60
 """From `def` to its last line, with its docstring, without decorators."""
 
-EXCEPTIONS: Mapping[str, str] = {
-    "testing.py": "being taken apart",
-}
+EXCEPTIONS: Mapping[str, str] = {}
 """What may be longer, and why: a file that is a table, or a function with an essay that says what it would lose."""
 
 

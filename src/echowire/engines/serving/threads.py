@@ -14,6 +14,7 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable
 from types import CoroutineType, GeneratorType
 
 from echowire.core.services import Flow
@@ -82,6 +83,22 @@ class Threads(Engine):
         except OSError:
             pass  # it has ended, or was told before
 
+    def _serve_until_stopped(self, listener: Listener, serve_one: Callable[[], bool]) -> None:
+        """Call `serve_one` whenever something may wait at `listener`, until we are stopped and it says that none does;
+        then close the listener.
+        """
+        poll = select.poll()
+        poll.register(listener.socket, select.POLLIN)
+        poll.register(self._stopped_out, select.POLLIN)
+        stopped = self._stopped_out.fileno()
+        try:
+            while True:
+                ready = [fd for fd, _ in poll.poll()]
+                if not serve_one() and stopped in ready:
+                    return
+        finally:
+            listener.close()
+
     def _drain(self) -> None:
         """Let the connections finish; cut those that have not when time is up."""
         with self._changed:
@@ -95,18 +112,8 @@ class Threads(Engine):
     # Streams.
 
     def _accept(self, listener: Listener) -> None:
-        """Accept until stopped, a thread for each."""
-        poll = select.poll()
-        poll.register(listener.socket, select.POLLIN)
-        poll.register(self._stopped_out, select.POLLIN)
-        stopped = self._stopped_out.fileno()
-        try:
-            while True:
-                ready = [fd for fd, _ in poll.poll()]
-                if not self._accept_one(listener) and stopped in ready:
-                    return
-        finally:
-            listener.close()
+        """Accept until stopped, a thread for each; those whom the kernel has told that they are connected, too."""
+        self._serve_until_stopped(listener, lambda: self._accept_one(listener))
 
     def _accept_one(self, listener: Listener) -> bool:
         """Accept one and start its thread; False where none waits."""
@@ -240,17 +247,7 @@ class Threads(Engine):
     def _serve_datagrams(self, listener: Listener) -> None:
         """Answer datagrams until stopped; each that has come by then is still answered."""
         answerer = Answerer(listener, self.job.service, self.job.limits, self.tally)
-        poll = select.poll()
-        poll.register(listener.socket, select.POLLIN)
-        poll.register(self._stopped_out, select.POLLIN)
-        stopped = self._stopped_out.fileno()
-        try:
-            while True:
-                ready = [fd for fd, _ in poll.poll()]
-                if not self._answer(answerer) and stopped in ready:
-                    return
-        finally:
-            listener.close()
+        self._serve_until_stopped(listener, lambda: self._answer(answerer))
 
     def _answer(self, answerer: Answerer) -> bool:
         """Answer one arrival; False where none waits."""
