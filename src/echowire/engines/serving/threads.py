@@ -170,6 +170,8 @@ class Threads(Engine):
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "error")
             reason, ok = f"{error.strerror} ({name} {error.errno})", False
+        except Exception as error:
+            reason, ok = f"internal error: {type(error).__name__}: {error}", False
         finally:
             if self._is_cut_off and raised is None:
                 reason = "the server stopped"
