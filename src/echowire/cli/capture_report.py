@@ -164,6 +164,7 @@ def rehearse(fields: Sequence[str], *, display_filter: str, on_terminal: bool) -
     """Show a packet that never was to nobody: all that reports load when they first need it is there then."""
     import json  # noqa: F401 - which answers are written with
 
+    echowire.document_head("capture")  # which the summary begins with
     chosen = LiveCapture.rehearsal(display_filter=display_filter)
     ListLines("r").lines(chosen)
     FieldLines(fields or OWNER_FIELDS, LineFormat()).lines(chosen)
