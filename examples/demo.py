@@ -66,7 +66,7 @@ def main() -> int:
     done = server.summary
     print(
         f"\nServed {done.connections} connections and {done.datagrams_received} datagrams: "
-        f"received {echowire.format_size(done.received_bytes)}, sent {echowire.format_size(done.sent_bytes)}."
+        f"received {echowire.format_size(done.received_bytes or 0)}, sent {echowire.format_size(done.sent_bytes or 0)}."
     )
     print("Every byte came back." if all(verdicts) else "Some bytes did NOT come back as they were sent.")
     return 0 if all(verdicts) else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ are not watched: pytest and hypothesis open some."""
 
 NAMESPACE_PREFIX = f"ewt-{os.getpid()}-"
 """Begins the name of each network namespace that this run makes (`tests.netns`); another run may have its own."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background by a shell script: programs that tests start would ignore Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("echowire", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("echowire")

@@ -103,6 +103,30 @@ NOBODY = 65534
 """The user and the group of nobody."""
 
 
+RUN_AS_NOBODY = f"""
+import encodings.idna, os, pkgutil, sys
+import echowire
+from echowire.cli.main import run
+from importlib import import_module
+for module in pkgutil.walk_packages(echowire.__path__, "echowire."):
+    if module.name.partition(".")[2] not in ("__main__", "testing", "pytest_plugin"):
+        import_module(module.name)
+os.setgroups([])
+os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def run_as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`echowire arguments` as the user nobody, to its end; for root.
+
+    All of the program is loaded before, since nobody may not be able to enter the folder that it is in.
+    """
+    command = [sys.executable, "-c", RUN_AS_NOBODY, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL)
+
+
 def unprivileged(act: Callable[[], str]) -> str:
     """What `act` returns when a child of this process, as the user nobody and without capabilities, does it."""
     reader, writer = os.pipe()

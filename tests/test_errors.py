@@ -20,12 +20,14 @@ from echowire.errors import (
     FROM_THE_NETWORK,
     EchowireError,
     FilterError,
+    HandlerError,
     NameResolutionError,
     NoReplyError,
     OperationError,
     ProtocolError,
     UsageError,
 )
+from echowire.kernel.boundary import operation
 
 PROJECT = Path(__file__).parents[1]
 
@@ -35,6 +37,7 @@ TREE = [
     (NameResolutionError("nowhere.invalid", "nowhere.invalid: no address", -2), 2),
     (OperationError("bind", "127.0.0.1:80/tcp", errno.EACCES, "Permission denied"), 2),
     (OperationError("connect", "127.0.0.1:80/tcp", errno.ECONNREFUSED, "Connection refused"), 1),
+    (HandlerError("the handler raised ValueError: no"), 1),
     (ProtocolError("the echo came back wrong"), 1),
     (NoReplyError("nothing in 1 s"), 1),
 ]
@@ -63,6 +66,8 @@ def test_an_error_survives_pickle_and_copy(error: EchowireError, status: int) ->
         assert type(again) is type(error)
         assert str(again) == str(error)
         assert vars(again) == vars(error)
+        if isinstance(error, OSError) and isinstance(again, OSError):
+            assert (again.errno, again.strerror) == (error.errno, error.strerror)
         assert again.exit_status == status
 
 
@@ -111,6 +116,24 @@ def test_every_number_gives_one_line_and_the_status_of_who_refused(number: int) 
     assert f"({errno.errorcode[number]} {number})." in str(error)
     assert "\n" not in str(error)
     assert error.exit_status == (1 if number in FROM_THE_NETWORK else 2)
+
+
+def test_an_operation_error_is_an_os_error() -> None:
+    error = OperationError("bind", "127.0.0.1:80/tcp", errno.EACCES, "Permission denied", meaning="Ports below 1024")
+    with pytest.raises(OSError, match="Ports below 1024") as raised:
+        raise error
+    assert (raised.value.errno, raised.value.strerror, raised.value.args) == (
+        13,
+        "Permission denied",
+        (13, "Permission denied"),
+    )
+    assert error.number == error.errno
+
+
+def test_what_an_operation_within_another_said_is_kept() -> None:
+    with pytest.raises(OperationError) as raised, operation("connect", "a"), operation("bind", "b"):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    assert (raised.value.operation, raised.value.endpoint) == ("bind", "b")
 
 
 def test_core_never_meets_an_error_of_the_system() -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import math
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -20,6 +21,7 @@ from echowire.model import (
     Accepted,
     Closed,
     Endpoint,
+    EndpointLike,
     Event,
     Limits,
     Listening,
@@ -371,3 +373,57 @@ def test_a_document_is_not_used_up() -> None:
 def test_no_default_is_beyond_reason() -> None:
     limits = Limits()
     assert limits.datagrams_per_s and math.isfinite(limits.datagrams_per_s)
+
+
+@given(endpoints)
+@example(Endpoint("tcp", "unix", 7))
+@example(Endpoint("udp", "unixgram", 7))
+@example(Endpoint("unix", path="//srv/a/tcp"))
+@example(Endpoint("unix", path="a:1/udp"))
+@example(Endpoint("tls", "", 0))
+def test_what_str_says_is_read_back(endpoint: Endpoint) -> None:
+    assert Endpoint.parse(str(endpoint)) == endpoint
+    assert Endpoint.of(str(endpoint)) == endpoint
+    assert Endpoint.of(endpoint) is endpoint
+
+
+@given(hosts, ports)
+def test_an_address_as_sockets_have_it_is_an_endpoint(host: str, port: int) -> None:
+    assert Endpoint.of((host, port), transport="udp") == Endpoint("udp", host, port)
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        (("::1", 7, 0, 0), Endpoint("tcp", "::1", 7)),
+        (("fe80::1", 7, 0, 2), Endpoint("tcp", "fe80::1%2", 7)),
+        (("fe80::1%eth0", 7, 0, 2), Endpoint("tcp", "fe80::1%eth0", 7)),
+        (7, Endpoint("tcp", "127.0.0.1", 7)),
+        (0, Endpoint("tcp", "127.0.0.1", 0)),
+        (Path("/run/echo.sock"), Endpoint("unix", path="/run/echo.sock")),
+        ("h:7/udp", Endpoint("udp", "h", 7)),
+    ],
+)
+def test_what_else_is_an_endpoint(given: EndpointLike, endpoint: Endpoint) -> None:
+    assert Endpoint.of(given) == endpoint
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, True, 1.5, b"127.0.0.1:7", ["h", 7], ("h",), ("h", "7"), (1, 2), (b"h", 7), (), object(), "é" * 500 + "\n"],
+    ids=repr,
+)
+def test_what_is_no_endpoint_is_refused_in_one_line(given: object) -> None:
+    with pytest.raises(UsageError) as refused:
+        Endpoint.of(given)  # type: ignore[arg-type]
+    line = str(refused.value)
+    assert line.isprintable()
+    assert isinstance(given, str) or ("(host, port)" in line and len(line) < 250)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 10**20])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(UsageError, match="a port is a number from 0 to 65535"):
+        Endpoint.of(port)
+    with pytest.raises(UsageError, match="a port is a number from 0 to 65535"):
+        Endpoint.of(("h", port))

@@ -38,6 +38,7 @@ _HOME = {
     "Summary": "model",
     "EchowireError": "errors",
     "FilterError": "errors",
+    "HandlerError": "errors",
     "NameResolutionError": "errors",
     "NoReplyError": "errors",
     "OperationError": "errors",
@@ -144,6 +145,7 @@ if TYPE_CHECKING:
     from echowire.errors import (
         EchowireError,
         FilterError,
+        HandlerError,
         NameResolutionError,
         NoReplyError,
         OperationError,
@@ -208,6 +210,7 @@ __all__ = [
     "FieldLines",
     "FieldReference",
     "FilterError",
+    "HandlerError",
     "HttpObject",
     "Limits",
     "LineFormat",

@@ -5,14 +5,16 @@
     │   └── FilterError       a display filter that is wrong, and where                                  2
     ├── NameResolutionError   a host name that does not resolve                                           2
     ├── OperationError        the system or the network refused a call on an endpoint                 1 or 2
+    ├── HandlerError          a handler of a server raised; what, and where, is its cause               1
     ├── ProtocolError         the peer answered, and not as it must: TLS failed, an echo came back wrong  1
     └── NoReplyError          nothing came back in time                                                   1
 
 An `OperationError` is an `OSError` with a memory: which operation, on which endpoint, and, once it has been
 explained, what it means on this host and what to do about it. `echowire.kernel.boundary` makes one of the other; a few
 places do so themselves, where they know more than the number says. `core` never meets an `OSError`. What catches one
-above `kernel` and `engines` has an answer to it that is no error, as a table that this kernel lacks, or is the command,
-which says of its own files and streams in an error of this tree what could not be read or written.
+in `kernel` and `engines` lets an `OperationError` pass. What catches one above them has an answer to it that is no
+error, as a table that this kernel lacks, or is the command, which says of its own files and streams in an error of this
+tree what could not be read or written.
 """
 
 from __future__ import annotations
@@ -91,8 +93,8 @@ class NameResolutionError(EchowireError):
         return _line(self.message, self.meaning, self.remedy)
 
 
-class OperationError(EchowireError):
-    """A call that the system refused: `operation` on `endpoint` failed with `number`.
+class OperationError(EchowireError, OSError):
+    """A call that the system refused: `operation` on `endpoint` failed with `number`, which is `errno` too.
 
     `endpoint` is its text as a user reads it (`127.0.0.1:80/tcp`). `meaning` and `remedy` are sentences that
     `echowire.core.failures.explain` adds where it can tell more than the error number does.
@@ -108,13 +110,17 @@ class OperationError(EchowireError):
         meaning: str = "",
         remedy: str = "",
     ) -> None:
-        super().__init__(operation, endpoint, number, system_message)  # all that made it, so that it can be pickled
+        super().__init__(number, system_message)  # errno and strerror, as in every OSError
         self.operation = operation
         self.endpoint = endpoint
         self.number = number
         self.system_message = system_message
         self.meaning = meaning
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """All that made it, and what was added since: pickled and copied it is the same."""
+        return type(self), (self.operation, self.endpoint, self.number, self.system_message), self.__dict__.copy()
 
     @property
     def errno_name(self) -> str:
@@ -130,6 +136,12 @@ class OperationError(EchowireError):
         said = self.system_message[:1].lower() + self.system_message[1:]
         head = f"{self.operation} {self.endpoint}: {said} ({self.errno_name} {self.number})."
         return _line(head, self.meaning, self.remedy)
+
+
+class HandlerError(EchowireError):
+    """A handler raised: `__cause__` is what it raised, and where several processes serve, a note is its traceback."""
+
+    exit_status = 1
 
 
 class ProtocolError(EchowireError):

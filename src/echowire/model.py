@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
-from echowire.errors import UsageError
+from echowire.errors import HandlerError, UsageError
 
 DEFAULT_PORT = 12345
 """The default echo port of `serve` and `call`."""
@@ -46,16 +46,42 @@ class Endpoint:
 
     @classmethod
     def parse(cls, text: str, *, transport: Transport = "tcp", port: int | None = None) -> Endpoint:
-        """Read `host:port`, `[v6]:port`, `:port` or a URL (`tcp:// tls:// udp:// unix:/path unixgram:/path`).
+        """Read `host:port`, `[v6]:port`, `:port`, any of these as in `host:port/udp`, or a URL (`tcp:// tls:// udp://
+        unix:/path unixgram:/path`). It reads what `str` makes of an endpoint.
 
         `transport` and `port` hold where `text` names none. Raises `UsageError` with what is wrong.
         """
-        scheme, text = split_scheme(text)
+        # A path may end as it likes.
+        scheme, text = _split_prefix(text) if transport in _PATH_SCHEMES else split_scheme(text)
         transport = scheme or transport
         if transport in ("unix", "unixgram"):
             return cls(transport, path=_checked_path(text))
         host, port = _split_host(text, port)
         return cls(transport, host=host, port=port)
+
+    @classmethod
+    def of(cls, given: EndpointLike, *, transport: Transport = "tcp", port: int | None = None) -> Endpoint:
+        """The endpoint that is meant: itself, a text for `parse`, an address as sockets have it, `(host, port)`, the
+        path of a Unix socket, or a port of 127.0.0.1.
+
+        `transport` and `port` hold where it names none. Raises `UsageError` with what is taken.
+        """
+        if isinstance(given, Endpoint):
+            return given
+        if isinstance(given, str):
+            return cls.parse(given, transport=transport, port=port)
+        if isinstance(given, int) and not isinstance(given, bool):
+            return cls(transport, host="127.0.0.1", port=parse_port(str(given)))
+        if isinstance(given, tuple) and len(given) in (2, 4) and isinstance(given[0], str) and type(given[1]) is int:
+            zone = f"%{given[3]}" if len(given) == 4 and given[3] and "%" not in given[0] else ""
+            return cls.parse(host_and_port(given[0] + zone, given[1]), transport=transport)
+        to_path = getattr(given, "__fspath__", None)
+        if to_path is not None and isinstance(path := to_path(), str):
+            return cls("unixgram" if transport in ("udp", "unixgram") else "unix", path=_checked_path(path))
+        raise UsageError(
+            f"{_shown(given)} is no endpoint; give a text such as '127.0.0.1:{DEFAULT_PORT}' or 'unix:/run/echo.sock', "
+            "an Endpoint, (host, port), a Path, or a port"
+        )
 
     @property
     def is_stream(self) -> bool:
@@ -81,13 +107,44 @@ class Endpoint:
         return f"{self.transport}:{slashes}{self.address}"
 
     def __str__(self) -> str:
-        return f"{self.transport}:{self.path}" if self.is_unix else f"{self.address}/{self.transport}"
+        # A host may be called as a scheme is.
+        return self.url if self.is_unix or self.host in _PATH_SCHEMES else f"{self.address}/{self.transport}"
+
+
+class _Path(Protocol):
+    def __fspath__(self) -> str: ...
+
+
+EndpointLike: TypeAlias = Endpoint | str | tuple[str, int] | tuple[str, int, int, int] | int | _Path
+"""What is taken for an endpoint (`Endpoint.of`); the tuples are those of `socket.getsockname()`."""
+
+_PATH_SCHEMES = ("unix", "unixgram")
+_SUFFIXES: Mapping[str, Transport] = {"tcp": "tcp", "tls": "tls", "udp": "udp"}
+
+
+def _shown(given: object) -> str:
+    """What somebody gave, short and on one line."""
+    text = repr(given)
+    return ascii(text if len(text) <= 60 else text[:57] + "...")[1:-1]
 
 
 def split_scheme(text: str) -> tuple[Transport | None, str]:
-    """The scheme that `text` begins with, if any, and the rest. Raises `UsageError` for one that is not ours."""
+    """The scheme that `text` begins with, or the transport that it ends with (`host:port/udp`), if any, and the rest.
+
+    Raises `UsageError` for a scheme that is not ours.
+    """
+    scheme, rest = _split_prefix(text)
+    return (scheme, rest) if scheme is not None else _split_suffix(text)
+
+
+def _split_suffix(text: str) -> tuple[Transport | None, str]:
+    rest, slash, suffix = text.rpartition("/")
+    return (_SUFFIXES[suffix], rest) if slash and suffix in _SUFFIXES and "/" not in rest else (None, text)
+
+
+def _split_prefix(text: str) -> tuple[Transport | None, str]:
     scheme, colon, rest = text.partition(":")
-    if not colon or not (rest.startswith("//") or scheme in ("unix", "unixgram")):
+    if not colon or not (rest.startswith("//") or scheme in _PATH_SCHEMES):
         return None, text
     if scheme not in TRANSPORTS:
         raise UsageError(f"'{text}': unknown scheme '{scheme}'; one of {', '.join(TRANSPORTS)}")
@@ -201,8 +258,9 @@ class Summary:
     """What a server did, from start to stop. Byte counts are of streams and datagrams together."""
 
     connections: int = 0
-    received_bytes: int = 0
-    sent_bytes: int = 0
+    received_bytes: int | None = 0
+    """None where a handler serves: what passes through its socket is not counted."""
+    sent_bytes: int | None = 0
     datagrams_received: int = 0
     datagrams_sent: int = 0
     refused: int = 0
@@ -216,7 +274,10 @@ class Summary:
         """Add what another worker did."""
         for item in fields(self):
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            setattr(self, item.name, max(mine, theirs) if item.name == "longest_s" else mine + theirs)
+            if mine is None or theirs is None:
+                setattr(self, item.name, None)
+            else:
+                setattr(self, item.name, max(mine, theirs) if item.name == "longest_s" else mine + theirs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +297,7 @@ class Event:
 
     def document(self) -> dict[str, Any]:
         """The event as `--jsonl` prints it. An endpoint is its URL."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "error"}
         for name, value in values.items():
             if isinstance(value, Endpoint):
                 values[name] = value.url
@@ -265,16 +326,20 @@ class Accepted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed(Event):
-    """A connection ended: what it carried, how long it lasted, and why. `ok` is False where it was cut."""
+    """A connection ended: what it carried, how long it lasted, and why. `ok` is False where it was cut.
+
+    A handler's bytes are not counted, and None. Where it raised, `error` is a `HandlerError` with what it raised.
+    """
 
     connection: int
     endpoint: Endpoint
     peer: str
-    received_bytes: int
-    sent_bytes: int
+    received_bytes: int | None
+    sent_bytes: int | None
     seconds: float
     reason: str
     ok: bool
+    error: HandlerError | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ import socket
 import struct
 import subprocess
 import termios
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -297,11 +298,8 @@ def test_with_the_capability_alone_processes_are_looked_up(tmp_path: Path) -> No
     assert found[-1] == f"{peer.pid}\n"
 
 
-def test_started_through_sudo_it_gives_up_root(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    for above in tmp_path.parents[:2]:
-        above.chmod(0o755)
-    path = tmp_path / "a.pcapng"
+def test_started_through_sudo_it_gives_up_root(shared_folder: Path) -> None:
+    path = shared_folder / "a.pcapng"
     environment = os.environ | {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
     with a_port() as port, capturing("-w", str(path), f"udp port {port}", env=environment) as process:
         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -311,6 +309,87 @@ def test_started_through_sudo_it_gives_up_root(tmp_path: Path) -> None:
         ended(process)
     assert path.stat().st_uid == NOBODY
     assert payloads(path) == sent
+
+
+OUT_OF_REACH = """
+import os, sys
+
+class OutOfReach:
+    def find_spec(self, name, path=None, target=None):
+        if os.geteuid():
+            raise ModuleNotFoundError(f"{name} was imported after root had been given up", name=name)
+
+from echowire.cli import main
+sys.meta_path.insert(0, OutOfReach())
+sys.exit(main())
+"""
+"""The command, whose program files only root can read (a clone in /root): what it imports as another user fails."""
+
+
+FORMS: tuple[tuple[str, ...], ...] = (
+    ("-w", "a.pcapng"),
+    ("-w", "a.pcap", "-P"),
+    (),
+    ("-T", "fields", "-e", "frame.time", "-e", "udp.payload", "-e", "proc.name"),
+    ("--jsonl",),
+    ("--jsonl", "-e", "ip.src"),
+    ("-Y", 'udp.length > 8 && frame contains 00 && !(ip.dst == 10.0.0.0/8) && udp.payload matches "."'),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "on_terminal"),
+    [*((words, on_terminal) for words in FORMS for on_terminal in (False, True)), (("--ladder",), True)],
+)
+def test_nothing_is_imported_once_root_is_given_up(
+    words: Sequence[str], on_terminal: bool, shared_folder: Path
+) -> None:
+    environment = os.environ | {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY), "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    command = [COMMAND[0], "-c", OUT_OF_REACH, "capture", "-i", "lo", "-c", "60", *words]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 200, 0, 0))
+    output = theirs if on_terminal else subprocess.PIPE
+    with socket.create_server(("127.0.0.1", 0)) as listener, a_port() as port:
+        tcp_port = listener.getsockname()[1]
+        chosen = f"tcp port {tcp_port}" if "--ladder" in words else f"udp port {port} or tcp port {tcp_port}"
+        with subprocess.Popen(
+            [*command, chosen], cwd=shared_folder, env=environment, stdout=output, stderr=subprocess.PIPE
+        ) as process:
+            os.close(theirs)
+            assert process.stderr is not None
+            begun = process.stderr.readline()
+            assert begun.startswith(b"Capturing on lo"), begun
+            shown = threading.Thread(target=read_all, args=(ours,))
+            shown.start()
+            while process.poll() is None:
+                send(port, 3)
+                with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as accepted:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                    accepted.recv(100)
+            said = process.communicate(timeout=PATIENCE_S)[1]
+            shown.join()
+    os.close(ours)
+    assert process.returncode == 0, said.decode()
+    assert "--jsonl" in words or b"60 packets captured" in said, said.decode()
+
+
+@pytest.fixture
+def shared_folder(tmp_path: Path) -> Path:
+    """One that everybody may enter and write to."""
+    tmp_path.chmod(0o777)
+    for above in tmp_path.parents[:2]:
+        above.chmod(0o755)
+    return tmp_path
+
+
+def read_all(descriptor: int) -> bytes:
+    """What a terminal shows until the last one has closed it (EIO, pty(7))."""
+    drawn = bytearray()
+    with suppress(OSError):
+        while data := os.read(descriptor, 65536):
+            drawn += data
+    return bytes(drawn)
 
 
 def test_without_the_capability_it_says_what_to_do() -> None:

@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from tests.peers import needs, needs_root
-from tests.processes import COMMAND, PATIENCE_S, run, serving
+from tests.processes import COMMAND, PATIENCE_S, run, run_as_nobody, serving
 
 
 def connect(port: int, host: str = "127.0.0.1") -> socket.socket:
@@ -449,13 +449,7 @@ def test_an_unprivileged_user_is_told_about_low_ports() -> None:
     start = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if start < 2:
         pytest.skip("this host lets anyone bind any port")
-    done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *COMMAND, "serve", "tcp://127.0.0.1:1"],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        cwd="/",
-    )
+    done = run_as_nobody("serve", "tcp://127.0.0.1:1")
     assert done.returncode == 2
     assert "EACCES 13" in done.stderr and "CAP_NET_BIND_SERVICE" in done.stderr
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import trustme
 
 import echowire
 from echowire import Closed, Endpoint, Limits, Listening, OperationError, Serving, Stopped, UsageError
@@ -113,6 +115,54 @@ def test_what_cannot_start_leaves_nothing_open(options: dict[str, object]) -> No
     # The leak fixture looks for sockets and threads; the port must be free, too.
     with pytest.raises(UsageError):
         echowire.serve("127.0.0.1:0", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [None, b"127.0.0.1:0", 1.5, ("h",)])
+def test_what_is_no_endpoint_is_refused_in_one_line(given: object) -> None:
+    refused = "is no endpoint; give a text such as '127.0.0.1:12345'"
+    for verb in (echowire.serve, echowire.call, echowire.bench):
+        with pytest.raises(UsageError, match=refused):
+            verb(given)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"is no (target|endpoint); give a"):
+        echowire.ping(given)  # type: ignore[arg-type]
+
+
+def test_other_forms_of_an_endpoint(tmp_path: Path) -> None:
+    with echowire.serve(0, tmp_path / "s") as server:
+        assert [endpoint.transport for endpoint in server.endpoints] == ["tcp", "udp", "unix"]
+        host, port = server.endpoint.host, server.endpoint.port
+        for given in ((host, port), port, tmp_path / "s", str(server.endpoint), str(server.endpoints[1])):
+            with echowire.call(given) as peer:
+                assert peer.echo(b"each") == b"each"
+        assert echowire.bench((host, port), count=5).document()["counts"]["echoed"] == 5
+        assert echowire.ping((host, port), probe="tcp", count=1, interval_s=0).document()
+    with echowire.serve(("127.0.0.1", 0)) as server:
+        assert [endpoint.transport for endpoint in server.endpoints] == ["tcp", "udp"]
+
+
+@pytest.mark.parametrize("engine", ["readiness", "threads"])
+def test_a_context_of_one_s_own(engine: str) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with authority.cert_pem.tempfile() as trusted, echowire.serve(0, tls=context, engine=engine) as server:
+        assert [endpoint.transport for endpoint in server.endpoints] == ["tls"]
+        with echowire.call(server.endpoint, tls_authorities=trusted) as peer:
+            assert peer.echo(b"mine") == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tls": ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "workers": 2}, "give the certificate's and key's file"),
+        ({"tls": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}, "the SSLContext is a client's"),
+        ({"tls": "cert.pem"}, "tls is an ssl.SSLContext, or a pair"),
+        ({"tls": ("cert.pem",)}, "tls is an ssl.SSLContext, or a pair"),
+    ],
+)
+def test_what_tls_cannot_be_made_of(options: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        echowire.serve(0, **options)  # type: ignore[arg-type]
 
 
 def test_a_taken_port_is_explained() -> None:

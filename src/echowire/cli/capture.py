@@ -21,11 +21,13 @@ from echowire.cli.capture_report import (
     Report,
     interface_lines,
     interfaces_document,
+    rehearse,
     summary,
 )
 from echowire.cli.common import Environment, pass_environment, printable
 from echowire.cli.live_ladder import GrowingLadder, pins_tcp_port
 from echowire.cli.read import line_format
+from echowire.cli.signals import heard
 
 KILO = 1000
 """-a and -b filesize: count in these, as dumpcap's do."""
@@ -239,8 +241,19 @@ class Capturing:
             processes=self._wants_processes,
             retire_ms=WRITTEN_MS if self._only_writes else SHOWN_MS,
             give_up_root=True,
+            rehearse=self._rehearse,
             application=f"Echowire {echowire.__version__}",
         )
+
+    def _rehearse(self) -> None:
+        """Load what showing packets needs, as long as this program's own files can be read for certain."""
+        options = self._options
+        if self._prints or self._is_shown:
+            rehearse(
+                options["fields"],
+                display_filter=options["display_filter"] or "",
+                on_terminal=self._is_shown,
+            )
 
     def _report(self, live: LiveCapture) -> Report:
         env, options = self._env, self._options
@@ -291,7 +304,8 @@ class Capturing:
                 raise KeyboardInterrupt
             live.stop()
 
-        before = {one: signal.signal(one, caught) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        ending = heard((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        before = {number: signal.signal(number, caught) for number in ending}
         try:
             yield
         finally:

@@ -160,6 +160,26 @@ class LiveList(Report):
         )
 
 
+def rehearse(fields: Sequence[str], *, display_filter: str, on_terminal: bool) -> None:
+    """Show a packet that never was to nobody: all that reports load when they first need it is there then."""
+    import json  # noqa: F401 - which answers are written with
+
+    echowire.document_head("capture")  # which the summary begins with
+    chosen = LiveCapture.rehearsal(display_filter=display_filter)
+    ListLines("r").lines(chosen)
+    FieldLines(fields or OWNER_FIELDS, LineFormat()).lines(chosen)
+    field_objects(chosen, fields or OWNER_FIELDS)
+    if on_terminal:
+        from rich.cells import cell_len, set_cell_size
+
+        LiveRows("r").lines(chosen, 80, 1, lambda text, width: set_cell_size(text, width))
+        cell_len("→")  # what is not ASCII has tables of its own
+        ladder = echowire.LiveLadder()
+        ladder.feed(chosen.packets)
+        ladder.end()
+        ladder.lines(80, 1)
+
+
 def list_objects(chosen: Any, live: LiveCapture) -> Iterator[dict[str, Any]]:
     """The packet list as objects."""
     records, lines = chosen.packets.records, ListLines.columns(chosen)

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 class Environment:
     """The streams that a command reads and writes, as one object, so that it can be tested in process."""
 
-    __slots__ = ("stderr", "stdin", "stdout", "variables")
+    __slots__ = ("debug", "stderr", "stdin", "stdout", "variables")
 
     def __init__(self, stdin: BinaryIO, stdout: BinaryIO, stderr: TextIO, variables: dict[str, str]) -> None:
         self.stdin, self.stdout, self.stderr, self.variables = stdin, stdout, stderr, variables
+        self.debug = False
+        """Whether to show where in the program an error arose."""
 
     @classmethod
     def of_process(cls) -> Environment:

@@ -57,7 +57,7 @@ def echowire(debug: bool) -> None:
 def run(arguments: list[str], environment: Environment | None = None) -> int:
     """Run the command and return its exit status; an error is one line on standard error."""
     env = environment or Environment.of_process()
-    debug = "--debug" in arguments
+    env.debug = debug = "--debug" in arguments
     # Accepted anywhere: one adds it to the end of the command that just failed.
     arguments = [argument for argument in arguments if argument != "--debug"]
     return outcome(env, debug, lambda: _invoke(env, arguments))

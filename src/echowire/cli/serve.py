@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import echowire
-from echowire import EchowireError, Event, Limits, UsageError, format_duration, format_size
+from echowire import EchowireError, Event, HandlerError, Limits, UsageError, format_duration, format_size
 from echowire.cli.common import (
     DURATION,
     PORT,
@@ -26,6 +26,7 @@ from echowire.cli.common import (
     printable,
 )
 from echowire.cli.endpoint_options import served_endpoints, server_tls
+from echowire.cli.signals import heard
 
 AT_ONCE_S = 1.0
 """How long a second signal lets what is left end in order."""
@@ -109,7 +110,8 @@ class Serving:
         options = self._options
         echowire.raise_open_file_limit()
         # Signals wait until there is a server that can be told.
-        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        ending = heard((signal.SIGINT, signal.SIGTERM))
+        previous = {number: signal.signal(number, self._on_signal) for number in ending}
         try:
             self._server = server = echowire.serve(
                 *_endpoints(options),
@@ -179,10 +181,13 @@ class Serving:
             env.answer_json(event.document())
         if isinstance(event, echowire.Notice):
             env.say(f"echowire: {printable(event.message)}")
-        elif isinstance(event, echowire.Closed) and (self._options["verbose"] or "raised" in event.reason):
-            sizes = f"received {format_size(event.received_bytes)}, sent {format_size(event.sent_bytes)}"
+        elif isinstance(event, echowire.Closed) and (self._options["verbose"] or event.error):
+            carried = _carried(event.received_bytes, event.sent_bytes)
+            lasted = format_duration(event.seconds)
             peer, reason = printable(event.peer), printable(event.reason)
-            env.say(f"closed {peer}: {reason}; {sizes} in {format_duration(event.seconds)}")
+            env.say(f"closed {peer}: {reason}; {f'{carried} in {lasted}' if carried else f'it lasted {lasted}'}")
+            if event.error is not None and env.debug:
+                env.say(_trace(event.error))
         elif self._options["verbose"] and isinstance(event, echowire.Accepted):
             env.say(f"accepted {printable(event.peer)} on {event.endpoint}")
         elif self._options["verbose"] and isinstance(event, echowire.Refused):
@@ -272,10 +277,23 @@ def _listening_lines(endpoints: tuple[echowire.Endpoint, ...]) -> list[str]:
     return lines
 
 
+def _carried(received: int | None, sent: int | None) -> str:
+    """What was carried; nothing where it is not known."""
+    return "" if received is None or sent is None else f"received {format_size(received)}, sent {format_size(sent)}"
+
+
+def _trace(error: HandlerError) -> str:
+    """Where in the handler it arose."""
+    import traceback  # which is slow to start
+
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "\n".join(map(printable, lines))
+
+
 def _summary_line(done: echowire.Summary) -> str:
     parts = [
         f"{done.connections} connection{'' if done.connections == 1 else 's'}",
-        f"received {format_size(done.received_bytes)}, sent {format_size(done.sent_bytes)}",
+        *filter(None, [_carried(done.received_bytes, done.sent_bytes)]),
         f"datagrams received {done.datagrams_received}, sent {done.datagrams_sent}",
         f"refused {done.refused}",
     ]

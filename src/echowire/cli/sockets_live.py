@@ -9,6 +9,7 @@ from threading import Event
 
 from echowire import SocketChange, SocketEvent, SocketEvents, SocketInquiry, SocketTracker
 from echowire.cli.environment import printable
+from echowire.cli.signals import heard
 from echowire.errors import UsageError
 
 TYPE_CHECKING = False
@@ -197,7 +198,7 @@ def events(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
     """Print what happens, until Ctrl-C or so many events."""
     if not {"tcp", "udp"} & set(inquiry.kinds):
         raise UsageError("--events tells of TCP and UDP sockets; name one of them, or neither")
-    for number in ENDING:
+    for number in heard(ENDING):
         signal.signal(number, signal.default_int_handler)
     told, status = 0, 0
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # not while it is half set up

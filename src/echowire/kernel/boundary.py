@@ -33,5 +33,7 @@ def operation(name: str, endpoint: object) -> Iterator[None]:
         yield
     except gaierror as error:
         raise NameResolutionError(str(endpoint), f"{name} {endpoint}: {error.strerror}", error.errno) from error
+    except OperationError:
+        raise  # it knows already what was attempted
     except OSError as error:
         raise operation_error(name, endpoint, error) from error

@@ -42,7 +42,7 @@ from echowire.engines.load.plan import Plan, plan_of
 from echowire.errors import EchowireError, NameResolutionError, OperationError
 from echowire.kernel.boundary import operation
 from echowire.kernel.tables.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_pids
-from echowire.model import DEFAULT_PORT, Endpoint
+from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike
 from echowire.verbs.explained import explained
 
 START_DELAY_S = 0.05
@@ -59,7 +59,7 @@ class Measurement(Report):
 
 
 def bench(
-    endpoint: str | Endpoint = f"127.0.0.1:{DEFAULT_PORT}",
+    endpoint: EndpointLike = f"127.0.0.1:{DEFAULT_PORT}",
     *,
     load: Load | None = None,
     fail_if: Sequence[str] = (),
@@ -67,7 +67,7 @@ def bench(
     on_interval: Callable[[Interval], object] | None = None,
     **options: Unpack[LoadOptions],
 ) -> Measurement:
-    """Load `endpoint` and return the report; it blocks for as long as the measurement takes.
+    """Load `endpoint`, given as to `call`, and return the report; it blocks for as long as the measurement takes.
 
     What is asked for is said by keyword, each a field of `Load`, or by a `load` of which the keywords change some:
     `connections`, `size`, `seconds`, `count`, `rate`, `direction` and the others. Without any it is one connection
@@ -81,7 +81,7 @@ def bench(
     What the peer does is in the report. Raises for what cannot be begun: `UsageError`, `OperationError`,
     `NoReplyError`, `NameResolutionError`, and `ProtocolError` of TLS.
     """
-    target = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint, port=DEFAULT_PORT)
+    target = Endpoint.of(endpoint, port=DEFAULT_PORT)
     asked = replace(load or Load(), **options).at(target)
     conditions = [parse_condition(text) for text in fail_if]
     if against is not None:

@@ -24,7 +24,7 @@ from echowire.kernel.connections.channel import CHUNK_BYTES, Channel, Transferre
 from echowire.kernel.connections.connect import CONNECT_TIMEOUT_S, Attempt, ConnectFailure, Connection, connect
 from echowire.kernel.connections.resolve import Source
 from echowire.kernel.connections.tls_channel import TlsChannel, client_context
-from echowire.model import DEFAULT_PORT, Endpoint, Family, Transport
+from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike, Family, Transport
 from echowire.verbs.explained import explained, explaining
 
 SURPLUS_BYTES = 1024 * 1024
@@ -242,7 +242,7 @@ class Peer:
 
 
 def call(
-    endpoint: str | Endpoint = f"127.0.0.1:{DEFAULT_PORT}",
+    endpoint: EndpointLike = f"127.0.0.1:{DEFAULT_PORT}",
     *,
     timeout: float | None = CONNECT_TIMEOUT_S,
     family: Family | None = None,
@@ -253,7 +253,8 @@ def call(
     tls_name: str | None = None,
     on_attempts: Callable[[tuple[Attempt, ...]], object] | None = None,
 ) -> Peer:
-    """Connect to `endpoint`: `host:port` (TCP) or a URL (`tcp:// tls:// udp:// unix:/path unixgram:/path`).
+    """Connect to `endpoint`: `host:port` (TCP), a URL (`tcp:// tls:// udp:// unix:/path unixgram:/path`), or what else
+    `Endpoint.of` takes: an `Endpoint`, `(host, port)`, the `Path` of a Unix socket, a port of 127.0.0.1.
 
     An empty host is this host. A name's addresses are tried as RFC 8305 says, IPv4 or IPv6 alone with `family`.
     `timeout` is in seconds, for all of it (and later for each wait of the `Peer`); None leaves it to the kernel,
@@ -263,7 +264,7 @@ def call(
 
     Raises `OperationError`, `NoReplyError`, `NameResolutionError`, `ProtocolError` of TLS, `UsageError`.
     """
-    at = endpoint if isinstance(endpoint, Endpoint) else Endpoint.parse(endpoint, port=DEFAULT_PORT)
+    at = Endpoint.of(endpoint, port=DEFAULT_PORT)
     tls = client_context(authorities=tls_authorities, insecure=tls_insecure) if at.transport == "tls" else None
     with explaining(at):
         made = connect(

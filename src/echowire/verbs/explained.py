@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from echowire.core.failures.facts import IcmpReport
 from echowire.errors import NameResolutionError, OperationError, UsageError
-from echowire.model import TRANSPORTS, Endpoint, is_address
+from echowire.model import Endpoint, is_address, split_scheme
 
 Explainable = TypeVar("Explainable", bound=OperationError | NameResolutionError)
 
@@ -55,9 +55,6 @@ def _subject(error: OperationError, target: Endpoint | None) -> Endpoint | None:
 def _read(text: str) -> Endpoint | None:
     """The endpoint that `str` of an `Endpoint` gave, None where it was something else."""
     try:
-        if text.startswith(("unix:", "unixgram:")):
-            return Endpoint.parse(text)
-        address, _, transport = text.rpartition("/")
-        return Endpoint.parse(address, transport=transport) if transport in TRANSPORTS else None
+        return Endpoint.parse(text) if split_scheme(text)[0] is not None else None
     except UsageError:
         return None

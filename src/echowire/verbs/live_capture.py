@@ -23,6 +23,7 @@ from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotati
 from echowire.core.captures.pcap import PcapWriter
 from echowire.core.captures.pcapng_writer import PcapngWriter
 from echowire.core.captures.records import MAX_PACKET_BYTES, Interface, Option, Records, Section
+from echowire.core.packets.beforehand import load_all
 from echowire.core.packets.chosen import Chosen
 from echowire.core.packets.dissect import Dissector
 from echowire.errors import OperationError, UsageError
@@ -35,6 +36,14 @@ from echowire.verbs.packet_owners import PacketOwners
 
 if TYPE_CHECKING:
     from echowire.core.filters.packet_filter import PacketFilter
+
+REHEARSED = bytes.fromhex(
+    "000000000001 000000000002 0800"  # Ethernet
+    "4500002d 00014000 40067cc8 7f000001 7f000001"  # IPv4 on loopback
+    "c0000050 00000001 00000001 50180200 91d80000"  # TCP to port 80
+    "474554202f"  # GET /
+)
+"""The packet of `LiveCapture.rehearsal`."""
 
 FileKind = Literal["pcapng", "pcap"]
 
@@ -53,6 +62,7 @@ class CapturingOptions(TypedDict, total=False):
     retire_ms: int
     processes: bool
     give_up_root: bool
+    rehearse: Callable[[], object] | None
     application: str
 
 
@@ -75,6 +85,9 @@ class Capturing:
     """Find whose each packet is, for files and for the fields `proc.pid` and their like."""
     give_up_root: bool = False
     """Once all is open, be the user who called sudo, if somebody did."""
+    rehearse: Callable[[], object] | None = None
+    """Called before root is given up: it is to load what will be needed, as this program's own files may then be out of
+    reach."""
     application: str = "Echowire"
     """What files say that they were made by."""
 
@@ -119,10 +132,22 @@ class LiveCapture:
         self.sections = (_section(asked.application),)
         try:
             if asked.give_up_root and (uid := privileges.sudo_user()) is not None:
+                load_all()
+                if asked.rehearse:
+                    asked.rehearse()
                 privileges.become(uid)
         except BaseException:
             self.close()
             raise
+
+    @staticmethod
+    def rehearsal(*names: str, display_filter: str = "") -> Chosen:
+        """A packet that never was, decoded as those of `chunks` are: all that this needs is loaded then."""
+        packet_filter = _compiled(display_filter)
+        chosen = Chosen(Dissector(names or None).dissect(Records.of([REHEARSED], [0])))
+        if packet_filter:
+            packet_filter.mask(Dissector(packet_filter.fields).dissect(Records.of([REHEARSED], [0])))
+        return chosen
 
     def __enter__(self) -> Self:
         return self

@@ -20,7 +20,7 @@ from echowire.core.probing.echo_data import DATA_MAX
 from echowire.core.probing.options import port_of
 from echowire.core.probing.path import Path, PathReport
 from echowire.core.probing.path_options import PathOptions, PathProbe, PathProbing
-from echowire.core.probing.targets import expand_targets
+from echowire.core.probing.targets import TargetLike, expand_targets, target_text
 from echowire.core.schemas import document_head
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.flows import FlowsProber
@@ -47,7 +47,7 @@ MTU_TRIES = 3
 
 
 def path(
-    target: str,
+    target: TargetLike,
     *,
     probing: PathProbing | None = None,
     on_begin: Callable[[Path, Mapping[str, Any]], object] | None = None,
@@ -65,6 +65,7 @@ def path(
     """
     asked = replace(probing or PathProbing(), **options)
     data = asked.data_bytes
+    target = target_text(target)
     at = _one_target(target, asked.probe, asked.to_port, asked.family)
     start = time.monotonic_ns()
     hops = (asked.first_hop, asked.max_hops)
@@ -130,7 +131,7 @@ class PathMtu:
 
 
 def path_mtu(
-    target: str,
+    target: TargetLike,
     *,
     probe: Literal["icmp", "udp"] = "icmp",
     port: int | None = None,
@@ -149,6 +150,7 @@ def path_mtu(
         raise UsageError("the size of packets is found by ICMP or UDP echoes")
     if tries < 1 or wait_s <= 0:
         raise UsageError("tries and wait must be above 0")
+    target = target_text(target)
     at = _one_target(target, probe, port_of(probe, port), family)
     options = probe_options(source, None, None, "probe")
     start = time.monotonic_ns()

@@ -22,7 +22,14 @@ from typing import Any, Unpack
 from echowire.core.probing.answers import Answer
 from echowire.core.probing.options import Fragments, ProbeKind, Probing, ProbingOptions
 from echowire.core.probing.statistics import PingReport, TargetStatistics
-from echowire.core.probing.targets import MOST_TARGETS, TargetName, count_targets, expand_targets
+from echowire.core.probing.targets import (
+    MOST_TARGETS,
+    TargetLike,
+    TargetName,
+    count_targets,
+    expand_targets,
+    target_text,
+)
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.icmp import IcmpProber
 from echowire.engines.probing.prober import Prober
@@ -52,7 +59,7 @@ class Pinged(PingReport):
 
 
 def ping(
-    *targets: str,
+    *targets: TargetLike,
     probing: Probing | None = None,
     stamp_key: str | os.PathLike[str] | None = None,
     most_targets: int = CONFIRMED_TARGETS,
@@ -65,19 +72,20 @@ def ping(
     """Probe every target and return what came of it.
 
     A target is a name, an address, or a range of addresses such as `10.0.0.0/24`, all of which are probed; with
-    `probe` other than `icmp` it may be `host:port`. How they are probed is said by keyword, each a field of
-    `Probing`, or by a `probing` of which the keywords change some: `probe`, `port`, `count`, `interval_s`, `wait_s`
-    and the others. `stamp_key` is a file whose bytes are the key of STAMP's authenticated mode. `fail_if` are
-    conditions such as `loss>1% or p99>50ms`, true of any target, that make the report not `ok`. `on_begin` is told of
-    the targets, `on_answer` of each answer as it comes, and `on_idle` is called a few times a second, in the calling
-    thread.
+    `probe` other than `icmp` it may be `host:port`, an `Endpoint` or `(host, port)`. How they are probed is said by
+    keyword, each a field of `Probing`, or by a `probing` of which the keywords change some: `probe`, `port`, `count`,
+    `interval_s`, `wait_s` and the others. `stamp_key` is a file whose bytes are the key of STAMP's authenticated mode.
+    `fail_if` are conditions such as `loss>1% or p99>50ms`, true of any target, that make the report not `ok`.
+    `on_begin` is told of the targets, `on_answer` of each answer as it comes, and `on_idle` is called a few times a
+    second, in the calling thread.
 
     What the targets and the path do is in the report, a name that is unknown as well. Raises `UsageError`, and
     `OperationError` where this host lets no probe be sent at all.
     """
     conditions = _conditions(fail_if)
     asked = replace(probing or Probing(), **options)
-    probed, statistics = find_targets(_names_of(targets, asked, most_targets), asked.to_port, asked.family)
+    texts = [target_text(target) for target in targets]
+    probed, statistics = find_targets(_names_of(texts, asked, most_targets), asked.to_port, asked.family)
     report = _teller(statistics, on_answer)
     flight = Flight(len(statistics), round(asked.wait_s * 1e9), report)
     leaving = probe_options(asked.source, asked.first_ttl, asked.tos, asked.fragments)
@@ -98,7 +106,7 @@ def ping(
         target.sent = sent
     return Pinged(
         statistics,
-        {"targets": list(targets), **asked.document()},
+        {"targets": texts, **asked.document()},
         effective,
         started_ns,
         (time.monotonic_ns() - start) / 1e9,
@@ -205,9 +213,14 @@ def random_bits(count: int) -> int:
 
 @contextmanager
 def interruptible(run: Run) -> Iterator[Callable[[], bool]]:
-    """Have Ctrl-C end `run` in order, a second one at once; gives a function that says whether it did."""
+    """Have Ctrl-C end `run` in order, a second one at once; gives a function that says whether it did.
+
+    Only where Python's own handler is in place: another one is its owner's, and what is ignored stays so.
+    """
     pressed = False
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
         yield lambda: False
         return
 
@@ -215,13 +228,13 @@ def interruptible(run: Run) -> Iterator[Callable[[], bool]]:
         nonlocal pressed
         pressed = True
         run.stop()
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    previous = signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _conditions(texts: Sequence[str]) -> Callable[[Sequence[TargetStatistics]], dict[str, bool | None]]:

@@ -4,28 +4,36 @@
         print(server.endpoint)
 
 `serve` returns when every socket is bound and listening: a client may connect at once.
+
+What a handler raises is told once, to whoever asks for it: `on_event` gets it as `Closed.error`; without that, `wait`
+and leaving the `with` block raise it as `HandlerError`, whose cause it is. A server ends with its program: where nobody
+stopped it or waits for it, a `RuntimeWarning` says so, and names the line that began to serve.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import ssl
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypeAlias, TypedDict, Unpack
 
 from echowire.core.probing.stamp import ErrorEstimate
 from echowire.core.probing.stamp_reflector import Reflector
 from echowire.core.services import ECHO, Flow, Service, service_named
 from echowire.engines.serving.base import Engine, Handler, Job
 from echowire.engines.serving.choose import choose
-from echowire.errors import UsageError
+from echowire.engines.serving.handlers import check_handler
+from echowire.errors import HandlerError, UsageError
 from echowire.kernel.clock import clock_error
 from echowire.kernel.connections.inherit import adopt, inherited_descriptors
 from echowire.kernel.connections.listen import Listener, close_all, open_listeners
@@ -34,7 +42,9 @@ from echowire.kernel.key_file import read_key
 from echowire.model import (
     BEYOND_LOOPBACK_IDLE_S,
     DEFAULT_PORT,
+    Closed,
     Endpoint,
+    EndpointLike,
     Event,
     Family,
     Limits,
@@ -50,11 +60,24 @@ from echowire.verbs.workers import Order, WorkerGroup
 EXIT_DRAIN_S = 0.5
 """How long leaving a `with` block waits for connections to end: those just closed by their clients need a moment."""
 
+MOST_ERRORS = 16
+"""Of what handlers raised is kept until somebody asks: all are counted, and the first tell what is wrong."""
+
+AT_EXIT_S = 5.0
+"""How long the end of the program waits for a server's at most: a worker may have just begun to start."""
+
+TlsFiles: TypeAlias = tuple[str | os.PathLike[str], str | os.PathLike[str]]
+"""A certificate's and a key's PEM file; they may be one."""
+
 OnEvent = Callable[[Event], None]
 
 
 class Running(Protocol):
     """What serves: one engine in a thread, or a group of worker processes."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it serves no more."""
 
     def stop(self, drain_s: float) -> None:
         """Begin to stop."""
@@ -66,15 +89,18 @@ class Running(Protocol):
 class Server:
     """A server that runs. Stop it by `stop` and `wait`, or by leaving its `with` block."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], engine: str, why: str, running: Running, done: Summary) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], engine: str, why: str, running: Running, heard: _Heard) -> None:
         self.endpoints = tuple(endpoints)
         """What is bound, with the real port where 0 was asked for."""
         self.engine = engine
         self.why = why
         """Why this engine: what `auto` found against the faster ones."""
-        self.summary = done
+        self.summary = heard.done
         """What was done; complete when the server has ended."""
         self._running = running
+        self._heard = heard
+        self._is_looked_after = False
+        """Whether somebody has stopped it or waited for it."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -86,18 +112,74 @@ class Server:
 
         May be called from any thread and from a signal handler, and again to end sooner.
         """
+        self._is_looked_after = True
         self._running.stop(drain_s)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the server has ended, for at most `timeout` seconds; whether it has."""
-        return self._running.wait(timeout)
+        """Wait until the server has ended, for at most `timeout` seconds; whether it has.
+
+        Once it has, this raises what ended it otherwise than in order, and `HandlerError` where a handler raised.
+        """
+        self._is_looked_after = True
+        has_ended = self._running.wait(timeout)
+        if has_ended:
+            self.raise_errors()
+        return has_ended
+
+    def raise_errors(self) -> None:
+        """Raise `HandlerError` if a handler has raised and nobody was told of it yet."""
+        if (error := self._heard.take()) is not None:
+            raise error
 
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object = None, error: BaseException | None = None, at: object = None) -> None:
         self.stop(EXIT_DRAIN_S)
-        self.wait()
+        if error is None:
+            self.wait()
+            return
+        # What went wrong in the block goes on; what the handler raised is likely why, and is told beside it.
+        self._running.wait(None)
+        self.note_errors(error)
+
+    def note_errors(self, error: BaseException) -> None:
+        """Tell of what `raise_errors` would raise in a note of another error, which is likely to have come of it."""
+        if (raised := self._heard.take()) is not None:
+            import traceback  # which is slow to start, and hardly ever needed
+
+            error.add_note("".join(traceback.format_exception(raised)))
+
+
+class _Heard:
+    """What is kept of a server's events: its summary, and what its handlers raised."""
+
+    def __init__(self, on_event: OnEvent | None) -> None:
+        self.done = Summary()
+        self._on_event = on_event
+        self._errors: list[HandlerError] = []
+        self._count = 0
+
+    def report(self, event: Event) -> None:
+        """Take one event, in the server's own threads."""
+        if isinstance(event, Stopped) and event.worker is None:
+            self.done.add(event.summary)
+        if self._on_event is not None:
+            self._on_event(event)
+        elif isinstance(event, Closed) and event.error is not None:
+            self._count += 1
+            if len(self._errors) < MOST_ERRORS:
+                self._errors.append(event.error)
+
+    def take(self) -> HandlerError | None:
+        """The first error since the last call, with a note of how many there were."""
+        errors, count, self._errors, self._count = self._errors, self._count, [], 0
+        if count > 1:
+            others = {str(error) for error in errors[1:]} - {str(errors[0])}
+            errors[0].add_note(
+                "\n".join([f"It was one of {count} connections in which a handler raised.", *sorted(others)])
+            )
+        return errors[0] if errors else None
 
 
 class ServingOptions(TypedDict, total=False):
@@ -108,7 +190,7 @@ class ServingOptions(TypedDict, total=False):
     engine: str
     workers: int
     limits: Limits | Mapping[str, Any] | None
-    tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None
+    tls: ssl.SSLContext | TlsFiles | None
     family: Family | None
     stamp_key: str | os.PathLike[str] | None
     stamp_stateless: bool
@@ -127,8 +209,8 @@ class Serving:
     """Processes that share the port."""
     limits: Limits | Mapping[str, Any] | None = None
     """A mapping has those that differ from the defaults, which are stricter beyond loopback."""
-    tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None
-    """A certificate's and a key's PEM file."""
+    tls: ssl.SSLContext | TlsFiles | None = None
+    """A server's context, or a certificate's and a key's PEM file, which `workers` above 1 need."""
     family: Family | None = None
     stamp_key: str | os.PathLike[str] | None = None
     """A file whose bytes are the key of the service `stamp`'s authenticated mode."""
@@ -140,10 +222,23 @@ class Serving:
             raise UsageError(f"{self.workers} workers cannot serve; give 1 or more")
         if self.workers > 1 and not isinstance(self.handler, str | None):
             raise UsageError("workers are other processes: name the handler as 'module:function'")
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        given = self.tls
+        if isinstance(given, ssl.SSLContext):
+            if self.workers > 1:
+                raise UsageError(
+                    "workers are other processes: give the certificate's and key's file, not an SSLContext"
+                )
+            if given.protocol == ssl.PROTOCOL_TLS_CLIENT:
+                raise UsageError("the SSLContext is a client's; make one with ssl.PROTOCOL_TLS_SERVER")
+        elif given is not None and not (isinstance(given, tuple) and len(given) == 2):
+            raise UsageError("tls is an ssl.SSLContext, or a pair: the certificate's PEM file, and the key's")
 
 
 def serve(
-    *endpoints: str | Endpoint,
+    *endpoints: EndpointLike,
     serving: Serving | None = None,
     inherited: Mapping[str, str] | None = None,
     on_event: OnEvent | None = None,
@@ -152,17 +247,21 @@ def serve(
 ) -> Server:
     """Serve `endpoints` (`127.0.0.1:12345`, TCP and UDP, if none are given) and return the running server.
 
-    An endpoint without a scheme is TCP and UDP on one port; with `tls` it is TLS, with `handler` TCP alone. What is
-    served, and how, is said by keyword, each a field of `Serving`, or by a `serving` of which the keywords change
-    some: `service`, `handler`, `engine`, `workers`, `limits`, `tls` and the others. `inherited` is the environment in
-    which LISTEN_FDS may hand over sockets. `on_event` is called in the server's own threads. Without `background`
-    nothing is served until `wait` is called, and then in the thread that calls it: a process of one thread is a
-    little faster. Raises `UsageError`, `OperationError` and `NameResolutionError`; nothing is left open then.
+    Each is what `Endpoint.of` takes: a text, an `Endpoint`, `(host, port)`, the `Path` of a Unix socket, a port of
+    127.0.0.1. One that names no transport is TCP and UDP on one port; with `tls` it is TLS, with `handler` TCP alone.
+    What is served, and how, is said by keyword, each a field of `Serving`, or by a `serving` of which the keywords
+    change some: `service`, `handler`, `engine`, `workers`, `limits`, `tls` and the others. `inherited` is the
+    environment in which LISTEN_FDS may hand over sockets. `on_event` is called in the server's own threads. Without
+    `background` nothing is served until `wait` is called, and then in the thread that calls it: a process of one
+    thread is a little faster. Raises `UsageError`, `OperationError` and `NameResolutionError`; nothing is left open
+    then.
     """
     asked = replace(serving or Serving(), **options)
     service = service_of(asked.service, asked.stamp_key, stateless=asked.stamp_stateless)
     handler = load_handler(asked.handler) if isinstance(asked.handler, str) else asked.handler
-    context = server_context(*asked.tls) if asked.tls else None
+    if handler is not None:
+        check_handler(handler)
+    context = server_context(*asked.tls) if isinstance(asked.tls, tuple) else asked.tls
     listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
     try:
         if not listeners:
@@ -173,22 +272,61 @@ def serve(
                     listeners += open_listeners([group], family=asked.family, tls=context, reuse_port=asked.workers > 1)
         job = _job(listeners, service, handler, asked.limits)
         kind, why = choose(asked.engine, job)
-        done = Summary()
-        report = _reporter(on_event, done)
+        heard = _Heard(on_event)
         for listener in listeners:
             at = listener.endpoint
-            report(Listening(time_ns=time.time_ns(), endpoint=at, engine=kind.name, service=job.service_name))
+            heard.report(Listening(time_ns=time.time_ns(), endpoint=at, engine=kind.name, service=job.service_name))
         bound = [listener.endpoint for listener in listeners]
         running: Running
         if asked.workers > 1:
             order = _order(asked, kind.name, job.limits)
-            running = WorkerGroup(order, listeners, asked.family, asked.workers, report)
+            running = WorkerGroup(order, listeners, asked.family, asked.workers, heard.report)
         else:
-            running = _OneEngine(kind(job, report), background=background)
+            running = _OneEngine(kind(job, heard.report), background=background)
     except BaseException:
         close_all(listeners)
         raise
-    return Server(bound, kind.name, why, running, done)
+    server = Server(bound, kind.name, why, running, heard)
+    if background:
+        caller = sys._getframe(1)
+        _remember(_Begun(server, os.getpid(), caller.f_code.co_filename, caller.f_lineno))
+    return server
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A server that serves in the background, the process that it is in, and the line that began it."""
+
+    server: Server
+    pid: int
+    file: str
+    line: int
+
+
+_begun: list[_Begun] = []
+_begun_lock = threading.Lock()
+
+
+def _remember(begun: _Begun) -> None:
+    with _begun_lock:
+        _begun[:] = [earlier for earlier in _begun if not earlier.server._running.has_ended]
+        _begun.append(begun)
+
+
+@atexit.register
+def _end_forgotten() -> None:
+    """At the end of the program: end what still serves, and tell of what nobody looked after."""
+    for begun in _begun:
+        server = begun.server
+        if begun.pid != os.getpid() or server._running.has_ended:  # a forked child has its parent's list, and no thread
+            continue
+        if not server._is_looked_after:
+            where = ", ".join(map(str, server.endpoints))
+            message = f"the server on {where} ends with the program, which neither stopped it nor waits for it"
+            warnings.warn_explicit(message, RuntimeWarning, begun.file, begun.line)
+            server.stop()
+        with suppress(Exception):  # nobody is left to tell
+            server._running.wait(AT_EXIT_S)
 
 
 def _job(
@@ -212,7 +350,7 @@ def _order(asked: Serving, engine: str, limits: Limits) -> Order:
         service=asked.service,
         handler=asked.handler if isinstance(asked.handler, str) else None,
         limits=limits,
-        tls=(os.fspath(asked.tls[0]), os.fspath(asked.tls[1])) if asked.tls else None,
+        tls=(os.fspath(asked.tls[0]), os.fspath(asked.tls[1])) if isinstance(asked.tls, tuple) else None,
         stamp_key=os.fspath(asked.stamp_key) if asked.stamp_key is not None else None,
         stamp_stateless=asked.stamp_stateless,
     )
@@ -225,9 +363,13 @@ class _OneEngine:
         self._engine = engine
         self._error: BaseException | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="echowire serve") if background else None
+        self._thread = threading.Thread(target=self._run, name="echowire serve", daemon=True) if background else None
         if self._thread is not None:
             self._thread.start()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
 
     def stop(self, drain_s: float) -> None:
         self._engine.stop(drain_s)
@@ -250,20 +392,10 @@ class _OneEngine:
             self._ended.set()
 
 
-def _reporter(on_event: OnEvent | None, done: Summary) -> OnEvent:
-    def report(event: Event) -> None:
-        if isinstance(event, Stopped) and event.worker is None:
-            done.add(event.summary)
-        if on_event is not None:
-            on_event(event)
-
-    return report
-
-
 def endpoint_groups(
-    endpoints: Sequence[str | Endpoint], *, tls: bool = False, streams_only: bool = False, service: Service = ECHO
+    endpoints: Sequence[EndpointLike], *, tls: bool = False, streams_only: bool = False, service: Service = ECHO
 ) -> list[list[Endpoint]]:
-    """What each argument stands for: an endpoint with a scheme for itself, another for TCP and UDP on one port.
+    """What each argument stands for: one that names its transport for itself, another for TCP and UDP on one port.
 
     STAMP has a port of its own, and no TCP.
     """
@@ -272,11 +404,11 @@ def endpoint_groups(
     port = service.port if reflects else DEFAULT_PORT
     groups: list[list[Endpoint]] = []
     for given in endpoints or (f"127.0.0.1:{port}",):
-        if isinstance(given, Endpoint):
-            groups.append([given])
-            continue
-        endpoint = Endpoint.parse(given, transport=first, port=port)
-        both = split_scheme(given)[0] is None and not (tls or streams_only or reflects)
+        endpoint = Endpoint.of(given, transport=first, port=port)
+        is_bare = not isinstance(given, Endpoint) and not endpoint.is_unix
+        if isinstance(given, str):
+            is_bare = split_scheme(given)[0] is None
+        both = is_bare and not (tls or streams_only or reflects)
         groups.append([endpoint, replace(endpoint, transport="udp")] if both else [endpoint])
     return groups
 

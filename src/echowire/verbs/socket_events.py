@@ -22,7 +22,7 @@ from echowire.errors import OperationError
 from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.tables import processes
 from echowire.kernel.tables.netlink import NetlinkSocket
-from echowire.kernel.tables.tracefs import TraceInstance, tracing_root
+from echowire.kernel.tables.tracefs import TraceInstance
 from echowire.verbs.sockets import SocketInquiry
 
 TYPE_CHECKING = False
@@ -40,6 +40,10 @@ LOOK_S = 1.0
 
 REMEMBERED = 100_000
 """Connections whose beginning is kept for when they end."""
+
+NAMESAKES = 8
+"""Connections of the same two ends, one after the other, whose beginnings are kept: the end of one may be told after
+the next has begun, and the kernel's own sockets have no end that is told."""
 
 TRACED = (
     "sock/inet_sock_set_state",
@@ -87,12 +91,13 @@ class SocketEvent:
 
 
 class _Known:
-    """What is kept of a connection while it lives."""
+    """What is kept of a connection until its end is told."""
 
-    __slots__ = ("began", "caller", "ends", "reset", "state")
+    __slots__ = ("began", "caller", "ended", "ends", "reset", "state")
 
     def __init__(self, began: int) -> None:
         self.began = began
+        self.ended = 0
         self.ends: dict[str, Any] = {}
         self.reset: str | None = None
         self.caller: int | None = None
@@ -111,7 +116,7 @@ class SocketEvents:
         self.notes: list[str] = []
         self._splitter = Splitter()
         self._by_socket: dict[int, _Known] = {}
-        self._by_ends: dict[tuple[Any, ...], _Known] = {}
+        self._by_ends: dict[tuple[Any, ...], list[_Known]] = {}
         families = {2: 4, 10: 6}
         groups = [
             number
@@ -136,16 +141,12 @@ class SocketEvents:
             raise
 
     def _start_trace(self) -> TraceInstance | None:
-        root = tracing_root()
-        if root is None:
-            self.notes.append(
-                "what opens is seen once a second, resets and drops not at all; root, with tracefs, sees each of them"
-            )
-            return None
         try:
-            trace = TraceInstance(root, TRACED, FILTERS)
+            trace = TraceInstance(TRACED, FILTERS)
         except OSError as error:
-            self.notes.append(f"the kernel's tracer cannot be used: {error.strerror}")
+            refused = error.errno in (errno.EPERM, errno.EACCES)
+            why = "root sees each of them" if refused else f"the kernel's tracer cannot be used: {error.strerror}"
+            self.notes.append(f"what opens is seen once a second, resets and drops not at all; {why}")
             return None
         if trace.lacking:
             self.notes.append(f"this kernel does not trace {', '.join(trace.lacking)}")
@@ -173,8 +174,14 @@ class SocketEvents:
         for file in (self._netlink.fileno(), *(self._trace.filenos() if self._trace else ())):
             poller.register(file, select.POLLIN)
         while True:
-            poller.poll(max(0, self._next_look - time.monotonic()) * 1000 if self._tracker else None)
+            poller.poll(self._patience_ms())
             yield from self.take()
+
+    def _patience_ms(self) -> float | None:
+        """How long to wait for something to come."""
+        if self._trace and self._trace.has_more:
+            return 0.0
+        return max(0.0, self._next_look - time.monotonic()) * 1000 if self._tracker else None
 
     def take(self) -> Iterator[SocketEvent]:
         """The events that are there, without waiting."""
@@ -249,15 +256,24 @@ class SocketEvents:
                 self._by_socket.pop(key, None)
             return
         known.ends, known.state = kept, fields.STATES[new]
-        self._by_ends[_key(kept)] = known
-        if len(self._by_ends) > REMEMBERED:
-            self._by_ends.pop(next(iter(self._by_ends)))
+        if sport:  # it is chosen after the first change
+            self._remember(known)
         if new == fields.CLOSE:
+            known.ended = now
             self._by_socket.pop(key, None)
         values = {**kept, "was": None if is_new else fields.STATES[old], "state": fields.STATES[new]}
         if known.caller and is_new:
             values |= {"pid": known.caller, "comm": processes.name_of(known.caller)}
         yield SocketEvent("opened" if is_new else "state", now, values)
+
+    def _remember(self, known: _Known) -> None:
+        """Keep it for when the end of a socket with its two ends is told."""
+        namesakes = self._by_ends.setdefault(_key(known.ends), [])
+        if known not in namesakes:
+            namesakes.append(known)
+            del namesakes[:-NAMESAKES]
+        if len(self._by_ends) > REMEMBERED:
+            self._by_ends.pop(next(iter(self._by_ends)))
 
     def _chosen_message(
         self, family: int, state: int, sport: int, dport: int, source: bytes, target: bytes
@@ -272,7 +288,7 @@ class SocketEvents:
         if kept is None:
             return None
         found = {name: (self.inquiry.reader.column(kept, name) or [None])[0] for name in PLACES}
-        return found | {"local_port": sport or None}  # it is chosen after the first change
+        return found | {"local_port": sport or None}
 
     def _packet(self, now: int, name: str, layout: EventFormat, event: bytes) -> SocketEvent | None:
         """A reset that was sent or came, or a segment that was sent again."""
@@ -281,7 +297,7 @@ class SocketEvents:
             reason = layout.name(event, "reason") if "reason" in layout.fields else None
             ends = known.ends if known and known.ends else self._reset_ends(layout, event)
             # The reset of a socket that was closed with unread data comes after the socket's last state.
-            known = known or (self._by_ends.get(_key(ends)) if ends else None)
+            known = known or (self._by_ends.get(_key(ends), [None])[-1] if ends else None)
             if known:
                 known.reset = f"sent: {reason}"
             return None if ends is None else SocketEvent("reset", now, {**ends, "direction": "sent", "reason": reason})
@@ -337,12 +353,24 @@ def _key(values: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(values.get(name) for name in PLACES)
 
 
-def ends_with(known: dict[tuple[Any, ...], _Known], ends: list[SocketEvent]) -> Iterator[SocketEvent]:
+def ends_with(known: dict[tuple[Any, ...], list[_Known]], ends: list[SocketEvent]) -> Iterator[SocketEvent]:
     """The ends, with what is known of their beginning: how long each lasted, and by which reset it ended."""
     for end in ends:
         if end.kind == "closed":
-            one = known.pop(_key(end.values), None)
-            began = one.began if one else 0
-            end.values["lifetime_ns"] = end.time_ns - began if began else None
-            end.values["reset"] = one.reset if one else None
+            connection = _taken(known, _key(end.values))
+            began = connection.began if connection else 0
+            end.values["lifetime_ns"] = (connection.ended or end.time_ns) - began if connection and began else None
+            end.values["reset"] = connection.reset if connection else None
         yield end
+
+
+def _taken(known: dict[tuple[Any, ...], list[_Known]], key: tuple[Any, ...]) -> _Known | None:
+    """The connection of these two ends whose end this is: the first that is over; it is kept no longer."""
+    namesakes = known.get(key)
+    if not namesakes:
+        return None
+    connection = next((one for one in namesakes if one.ended), namesakes[0])
+    namesakes.remove(connection)
+    if not namesakes:
+        del known[key]
+    return connection

@@ -17,7 +17,7 @@ from echowire.engines.serving.base import Job
 from echowire.engines.serving.choose import ENGINES
 from echowire.kernel.connections.listen import Listener
 from echowire.kernel.connections.tls import server_context
-from echowire.model import Endpoint, Event, Limits
+from echowire.model import Closed, Endpoint, Event, Limits
 from echowire.verbs.serve import load_handler, service_of
 
 
@@ -32,7 +32,12 @@ def main() -> None:
     lock = threading.Lock()
 
     def report(event: Event) -> None:
-        line = json.dumps(event.document())
+        document = event.document()
+        if isinstance(event, Closed) and event.error is not None:
+            import traceback  # which is slow to start, and hardly ever needed
+
+            document["traceback"] = "".join(traceback.format_exception(event.error.__cause__))
+        line = json.dumps(document)
         with lock:
             try:
                 events.write(line + "\n")

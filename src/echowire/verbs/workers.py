@@ -18,9 +18,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from echowire.errors import EchowireError
+from echowire.errors import EchowireError, HandlerError
 from echowire.kernel.connections.listen import Listener, close_all, open_listeners
-from echowire.model import Event, Family, Limits, Notice, Stopped, Summary, event_from_document
+from echowire.model import Closed, Event, Family, Limits, Notice, Stopped, Summary, event_from_document
 
 AT_BIRTH_S = 1.0
 """A worker that dies sooner than this would only die again, and is not replaced."""
@@ -88,6 +88,11 @@ class WorkerGroup:
                 worker.process.stdin.write(json.dumps({"stop": drain_s}) + "\n")
                 worker.process.stdin.flush()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether every worker has ended."""
+        return self._ended.is_set()
+
     def wait(self, timeout: float | None) -> bool:
         """Wait until every worker has ended."""
         ended = self._ended.wait(timeout)
@@ -122,7 +127,7 @@ class WorkerGroup:
         with suppress(BrokenPipeError):  # it died at birth; the thread finds out
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
-        thread = threading.Thread(target=self._listen, args=(number,), name=f"echowire worker {number}")
+        thread = threading.Thread(target=self._listen, args=(number,), name=f"echowire worker {number}", daemon=True)
         with self._lock:
             self._workers[number] = _Worker(number, process, time.monotonic(), thread)
         thread.start()
@@ -134,7 +139,7 @@ class WorkerGroup:
         assert process.stdin is not None and process.stdout is not None
         for line in process.stdout:
             with suppress(ValueError, KeyError, TypeError):  # a handler printed: it is not an event
-                event = event_from_document(json.loads(line))
+                event = _event_of(json.loads(line))
                 with self._lock:
                     if isinstance(event, Stopped):
                         self._total.add(event.summary)
@@ -167,6 +172,17 @@ class WorkerGroup:
 
     def _tell(self, message: str) -> None:
         self._report(Notice(time_ns=time.time_ns(), message=message))
+
+
+def _event_of(document: dict[str, Any]) -> Event:
+    """A worker's event; what its handler raised comes with the traceback as text."""
+    text = document.pop("traceback", None)
+    event = event_from_document(document)
+    if isinstance(event, Closed) and text is not None:
+        error = HandlerError(event.reason)
+        error.add_note(text)
+        event = replace(event, error=error)
+    return event
 
 
 def _is_own(listener: Listener) -> bool:

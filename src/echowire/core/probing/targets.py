@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from echowire.errors import UsageError
-from echowire.model import parse_port
+from echowire.model import Endpoint, parse_port
+
+TargetLike: TypeAlias = str | Endpoint | tuple[str, int]
+"""What is taken for a target."""
 
 MOST_TARGETS = 65_536
 """Targets of one run: what an IPv4 /16 has. Each takes about 1 kB, and a round of them a minute at 1,000 a second."""
@@ -19,6 +23,18 @@ class TargetName:
 
     host: str
     port: int | None = None
+
+
+def target_text(given: TargetLike) -> str:
+    """A target as text; an endpoint, or an address as sockets have it, is `host:port`. Raises `UsageError`."""
+    if isinstance(given, str):
+        return given
+    if given is None or isinstance(given, int) or (endpoint := Endpoint.of(given)).is_unix:
+        raise UsageError(
+            f"{given!r} is no target; give a name, an address, a range such as 10.0.0.0/24, host:port, an Endpoint, or "
+            "(host, port)"
+        )
+    return endpoint.address
 
 
 def count_targets(texts: Iterable[str]) -> int:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from echowire.engines.serving.base import Job, Report
+from echowire.errors import HandlerError
 from echowire.kernel.connections.listen import Listener
 from echowire.model import Accepted, Closed, Notice, Refused, Stopped, Summary
 
@@ -25,7 +26,8 @@ class Tally:
     """The counts of one engine, and the only one who makes its events. Safe to call from any thread."""
 
     def __init__(self, job: Job, report: Report) -> None:
-        self.summary = Summary()
+        self._counts_bytes = job.handler is None
+        self.summary = Summary() if self._counts_bytes else Summary(received_bytes=None, sent_bytes=None)
         self.active = 0
         self._limit = job.limits.connections
         self._report = report
@@ -46,14 +48,22 @@ class Tally:
         self._report(Accepted(time_ns=time.time_ns(), connection=number, endpoint=listener.endpoint, peer=peer))
         return Ticket(number, listener, peer, time.monotonic())
 
-    def release(self, ticket: Ticket, received: int, sent: int, reason: str, *, ok: bool = True) -> None:
-        """Count a connection out, with what it carried."""
+    def release(
+        self,
+        ticket: Ticket,
+        received: int,
+        sent: int,
+        reason: str,
+        *,
+        ok: bool = True,
+        error: HandlerError | None = None,
+    ) -> None:
+        """Count a connection out, with what it carried, which is not known where a handler served it."""
         seconds = time.monotonic() - ticket.since
         with self._lock:
             self.active -= 1
             summary = self.summary
-            summary.received_bytes += received
-            summary.sent_bytes += sent
+            self._add_bytes(received, sent)
             summary.failed += not ok
             summary.longest_s = max(summary.longest_s, seconds)
         self._report(
@@ -62,22 +72,28 @@ class Tally:
                 connection=ticket.number,
                 endpoint=ticket.listener.endpoint,
                 peer=ticket.peer,
-                received_bytes=received,
-                sent_bytes=sent,
+                received_bytes=received if self._counts_bytes else None,
+                sent_bytes=sent if self._counts_bytes else None,
                 seconds=seconds,
                 reason=reason,
                 ok=ok,
+                error=error,
             )
         )
+
+    def _add_bytes(self, received: int, sent: int) -> None:
+        summary = self.summary
+        if summary.received_bytes is not None and summary.sent_bytes is not None:
+            summary.received_bytes += received
+            summary.sent_bytes += sent
 
     def datagrams(self, received: int, received_bytes: int, sent: int, sent_bytes: int) -> None:
         """Count a batch of datagrams."""
         with self._lock:
             summary = self.summary
             summary.datagrams_received += received
-            summary.received_bytes += received_bytes
             summary.datagrams_sent += sent
-            summary.sent_bytes += sent_bytes
+            self._add_bytes(received_bytes, sent_bytes)
 
     def refuse(self, listener: Listener, peer: str, reason: str, *, count: int = 1, quietly: bool = False) -> None:
         """Count `count` refusals; `quietly` where this peer's were reported before."""

@@ -15,13 +15,15 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from types import CoroutineType, GeneratorType
 
 from echowire.core.services import Flow
-from echowire.engines.serving.base import Engine, Job, Report
+from echowire.engines.serving.base import Engine, Handler, Job, Report
 from echowire.engines.serving.connection import LINGER_S, SOURCE_CHUNK_BYTES
 from echowire.engines.serving.datagram import GIVE_UP_S, RETRY_S, Answer, Answerer
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.engines.serving.tls import HANDSHAKE_S, tls_reason
+from echowire.errors import HandlerError
 from echowire.kernel.connections.accept import GONE, NO_ROOM, pause_notice, peer_text
 from echowire.kernel.connections.accept import RETRY_S as ACCEPT_RETRY_S
 from echowire.kernel.connections.datagrams import DatagramSocket
@@ -146,16 +148,19 @@ class Threads(Engine):
         """One connection, from the handshake to the close."""
         conversation = Conversation(sock)
         reason, ok = "end of input", True
+        raised: HandlerError | None = None
         try:
             self._set_idle_time(sock)
             if ticket.listener.tls is not None:
                 sock = conversation.sock = self._shake_hands(ticket, sock)
             if self.job.handler is not None:
-                self.job.handler(sock)
+                self._handle(self.job.handler, sock)
                 reason = "the handler returned"
                 _linger(sock)
             else:
                 reason = self._converse(conversation)
+        except HandlerError as error:
+            reason, ok, raised = str(error), False, error
         except ssl.SSLError as error:
             reason, ok = f"TLS failed: {tls_reason(error)}", False
         except (BlockingIOError, TimeoutError):
@@ -166,15 +171,40 @@ class Threads(Engine):
             name = errno.errorcode.get(error.errno or 0, "error")
             reason, ok = f"{error.strerror} ({name} {error.errno})", False
         except Exception as error:
-            reason, ok = f"the handler raised {type(error).__name__}: {error}", False
+            reason, ok = f"internal error: {type(error).__name__}: {error}", False
         finally:
-            if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            if self._is_cut_off and raised is None:
                 reason = "the server stopped"
-            self._close(ticket, conversation, reason, ok=ok)
+            self._close(ticket, conversation, reason, ok=ok, error=raised)
 
-    def _close(self, ticket: Ticket, done: Conversation, reason: str, *, ok: bool) -> None:
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether the server has stopped, and the time that connections had to end is over."""
+        return self._stop_at is not None and time.monotonic() >= self._stop_at
+
+    def _handle(self, handler: Handler, sock: socket.socket) -> None:
+        """Have a handler serve the connection. Raises `HandlerError` with what it raised, unless that only says that
+        the connection has ended: by the peer, by the idle time, or because the server stops.
+        """
+        try:
+            answer = handler(sock)
+            if isinstance(answer, CoroutineType | GeneratorType):
+                answer.close()
+                raise TypeError(f"it returned a {type(answer).__name__} and has done nothing; give a blocking function")
+        except (ssl.SSLError, ConnectionResetError, BrokenPipeError):
+            raise
+        except BaseException as error:  # whatever it is, it ends in this thread
+            if isinstance(error, BlockingIOError | TimeoutError) and self.job.limits.idle_s is not None:
+                raise
+            if isinstance(error, OSError) and self._is_cut_off:
+                raise
+            raise HandlerError(f"the handler raised {type(error).__name__}: {error}") from error
+
+    def _close(
+        self, ticket: Ticket, done: Conversation, reason: str, *, ok: bool, error: HandlerError | None = None
+    ) -> None:
         self._open[ticket].close()
-        self.tally.release(ticket, done.received, done.sent, reason, ok=ok)
+        self.tally.release(ticket, done.received, done.sent, reason, ok=ok, error=error)
         with self._changed:
             del self._open[ticket]
             self._changed.notify_all()

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from echowire.core.failures.facts import IcmpReport
 from echowire.core.units import format_duration
-from echowire.errors import NoReplyError, UsageError
+from echowire.errors import NoReplyError, OperationError, UsageError
 from echowire.kernel.boundary import operation
 from echowire.kernel.connections import icmp_errors
 from echowire.kernel.connections.channel import Channel, DatagramChannel, StreamChannel, endpoint_of, seconds_left
@@ -353,6 +353,9 @@ def _connect_unix(endpoint: Endpoint, timeout_s: float | None, source: Source | 
         seconds = time.perf_counter() - began
         _limit_sending(sock, 0)
         sock.setblocking(False)
+    except OperationError:
+        sock.close()
+        raise
     except OSError as error:
         sock.close()
         number = error.errno or errno.EIO

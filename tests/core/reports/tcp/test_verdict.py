@@ -179,6 +179,8 @@ def test_a_single_loss_is_named(hosts: Hosts) -> None:
 
 
 def test_a_path_that_falls_silent_is_named(hosts: Hosts) -> None:
+    hosts.server.nft("")  # skips here and now where it cannot
+
     def serve(connection: socket.socket) -> None:
         connection.recv(100)
         hosts.server.nft("add rule inet test input drop\nadd rule inet test output drop")
