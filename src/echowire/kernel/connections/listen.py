@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from echowire.errors import OperationError, UsageError
 from echowire.kernel.boundary import operation
@@ -58,6 +59,16 @@ class Listener:
             return False
         name = self.socket.getsockname()[0]
         return not is_loopback(name)
+
+    def is_own(self, address: Any) -> bool:
+        """Whether a datagram from `address`, as recvfrom gives it, claims to come from this very socket."""
+        name = self.socket.getsockname()
+        if self.endpoint.is_unix:
+            return bool(address == name)
+        host, port = address[:2]
+        if port != name[1]:
+            return False
+        return _plain(host) == _plain(name[0]) or (self.wildcard and is_loopback(host))
 
     def close(self) -> None:
         """Close the socket, and remove the Unix socket's file if it is still the one we made."""
@@ -255,6 +266,11 @@ def _is_stale(path: str, endpoint: Endpoint, kind: int) -> bool:
             ):  # a full backlog; the other type of socket
                 raise
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _plain(host: str) -> str:
+    """An IPv4-mapped address as IPv4."""
+    return host.removeprefix("::ffff:")
 
 
 def _kind_of_file(mode: int) -> str:
