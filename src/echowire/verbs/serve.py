@@ -112,21 +112,21 @@ def serve(
     inherited: Mapping[str, str] | None = None,
     stamp_key: str | os.PathLike[str] | None = None,
     stamp_stateless: bool = False,
+    amplify: bool = False,
     on_event: OnEvent | None = None,
     background: bool = True,
 ) -> Server:
     """Serve `endpoints` (`127.0.0.1:12345`, TCP and UDP, if none are given) and return the running server.
 
-    An endpoint without a scheme is TCP and UDP on one port; with `tls` it is TLS, with `handler` TCP alone.
-    `handler` is a blocking function of a connected socket, or `module:function`, which `workers` above 1 need.
-    `limits` may be a mapping of those that differ from the defaults, which are stricter beyond loopback.
-    `tls` is a certificate's and a key's PEM file. `inherited` is the environment in which LISTEN_FDS may hand
-    over sockets. `stamp_key` is a file whose bytes are the key of the service `stamp`'s authenticated mode;
-    `stamp_stateless` has it keep no count of sessions. `on_event` is called in the server's own threads. Without
-    `background` nothing is served until `wait` is called, and then in the thread that calls it: a process of one
-    thread is a little faster. Raises `UsageError`, `OperationError` and `NameResolutionError`; nothing is left
-    open then.
-    """
+    An endpoint without a scheme is TCP and UDP on one port; with `tls` it is TLS, with `handler` TCP alone. `handler`
+    is a blocking function of a connected socket, or `module:function`, which `workers` above 1 need. `limits` may be a
+    mapping of those that differ from the defaults, which are stricter beyond loopback. `tls` is a certificate's and a
+    key's PEM file. `inherited` is the environment in which LISTEN_FDS may hand over sockets. `stamp_key` is a file
+    whose bytes are the key of the service `stamp`'s authenticated mode; `stamp_stateless` has it keep no count of
+    sessions. `amplify` lets a datagram from beyond loopback have an answer that is larger than it is, which makes an
+    amplifier of the server (`Limits.amplify`). `on_event` is called in the server's own threads. Without `background`
+    nothing is served until `wait` is called, and then in the thread that calls it: a process of one thread is a little
+    faster. Raises `UsageError`, `OperationError` and `NameResolutionError`; nothing is left open then."""
     if workers < 1:
         raise UsageError(f"{workers} workers cannot serve; give 1 or more")
     bare_service = service_of(service, stamp_key, stateless=stamp_stateless)
@@ -149,6 +149,8 @@ def serve(
         if not isinstance(limits, Limits):
             exposed = any(listener.reachable for listener in listeners)
             limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
+        if amplify:
+            limits = replace(limits, amplify=True)
         job = Job(listeners, bare_service, function, limits)
         kind, why = choose(engine, job)
         done = Summary()

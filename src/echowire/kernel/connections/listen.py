@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import ssl
@@ -20,6 +19,7 @@ from typing import Any
 
 from echowire.errors import OperationError, UsageError
 from echowire.kernel.boundary import operation
+from echowire.kernel.connections.name_lock import locked_name
 from echowire.kernel.connections.resolve import look_up
 from echowire.model import Endpoint, Family, is_loopback
 
@@ -220,9 +220,8 @@ def _listen(sock: socket.socket, endpoint: Endpoint) -> None:
 def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None:
     """Bind to a path, replacing a socket file on which nobody listens, and listen. Returns the file's device and inode.
 
-    Two servers that start at once could each take the other's fresh file for a stale one; an flock(2) on the
-    directory makes look, remove, bind and listen one step, and leaves nothing behind. A stream socket that is bound and
-    does not listen yet refuses connections as a stale one does.
+    Two servers that start at once could each take the other's fresh file for a stale one: see `name_lock.py`. A stream
+    socket that is bound and does not listen yet refuses connections as a stale one does.
     """
     path = endpoint.path
     if path.startswith("@"):
@@ -230,19 +229,14 @@ def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None
             sock.bind("\0" + path[1:])
         _listen(sock, endpoint)
         return None
-    with operation("bind", endpoint):
-        directory = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with locked_name(Path(path)):
         with operation("bind", endpoint):
-            fcntl.flock(directory, fcntl.LOCK_EX)
             if _is_stale(path, endpoint, sock.type):
                 Path(path).unlink()
             sock.bind(path)
             found = Path(path).lstat()
         _listen(sock, endpoint)
         return found.st_dev, found.st_ino
-    finally:
-        os.close(directory)
 
 
 def _is_stale(path: str, endpoint: Endpoint, kind: int) -> bool:
