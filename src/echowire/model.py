@@ -248,6 +248,15 @@ class Limits:
     """Datagrams a second answered to one peer beyond loopback, with a burst of one second's worth: enough for a
     tester, too few for an attack by reflection to be worth it. Loopback peers are not limited."""
 
+    datagram_bytes_per_s: float | None = 16.0 * 1024 * 1024
+    """Bytes of answers a second to one peer beyond loopback, with a burst of one second's worth: what the default of
+    `datagrams_per_s` comes to with datagrams that fill an Ethernet frame. It bounds those of 64 KiB, of which as many
+    would be 650 MB a second."""
+
+    amplify: bool = False
+    """Whether an answer beyond loopback may be larger than its question. Where it may, who forges the source address
+    of a datagram of one byte has another host sent as much as 512."""
+
 
 BEYOND_LOOPBACK_IDLE_S = 300.0
 """Idle time allowed, unless it is given, when a server can be reached from other machines."""

@@ -12,11 +12,13 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trustme
 
+from echowire.verbs.workers import STOPPED_S
 from tests.peers import needs, needs_root
 from tests.processes import COMMAND, PATIENCE_S, run, run_as_nobody, serving
 
@@ -333,6 +335,65 @@ def test_a_worker_that_is_killed_is_replaced() -> None:
                 peer.sendall(b"%d" % number)
                 assert peer.recv(10) == b"%d" % number
         server.stop()
+
+
+def test_a_worker_that_is_stopped_is_replaced() -> None:
+    with serving("tcp://127.0.0.1:0", "--workers", "2", sockets=1) as server:
+        workers = workers_of(server.process.pid, 2)
+        watched = os.pidfd_open(workers[0])
+        os.kill(workers[0], signal.SIGSTOP)
+        assert "is stopped by a signal" in server.wait_for("notice")["message"]
+        assert "another takes its place" in server.wait_for("notice", 2)["message"]
+        with suppress(ProcessLookupError):
+            os.kill(workers[0], signal.SIGCONT)  # it comes too late, and brings nobody back
+        assert select.select([watched], [], [], PATIENCE_S)[0], "the stopped worker lives on"
+        os.close(watched)
+        now = workers_of(server.process.pid, 2)
+        assert workers[0] not in now and workers[1] in now
+        for number in range(40):
+            with connect(server.port) as peer:
+                peer.settimeout(PATIENCE_S)
+                peer.sendall(b"%d" % number)
+                assert peer.recv(10) == b"%d" % number
+        assert states_of_children(server.process.pid) <= {"S", "R"}, "a zombie"
+        server.stop()
+
+
+def test_a_worker_that_goes_on_at_once_is_left() -> None:
+    """As after Ctrl-Z and `fg`, which stop and continue the whole group."""
+    with serving("tcp://127.0.0.1:0", "--workers", "2", sockets=1) as server:
+        workers = workers_of(server.process.pid, 2)
+        for worker in workers * 3:
+            os.kill(worker, signal.SIGSTOP)
+            os.kill(worker, signal.SIGCONT)
+        threading.Event().wait(2 * STOPPED_S)
+        assert workers_of(server.process.pid, 2) == workers
+        assert server.stop()["refused"] == 0
+        assert not server.of_kind("notice")
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_stopped_worker_does_not_keep_the_server(signals: int) -> None:
+    with serving("tcp://127.0.0.1:0", "--workers", "2", sockets=1) as server:
+        workers = workers_of(server.process.pid, 2)
+        watched = [os.pidfd_open(pid) for pid in (server.process.pid, *workers)]
+        os.kill(workers[0], signal.SIGSTOP)
+        for _ in range(signals):
+            server.process.send_signal(signal.SIGINT)
+        # Not by the last resort of a second signal, which takes a second and fails.
+        assert server.process.wait(PATIENCE_S) == 0
+        try:
+            for descriptor in watched:
+                assert select.select([descriptor], [], [], PATIENCE_S)[0], "a worker outlives its parent"
+        finally:
+            for descriptor in watched:
+                os.close(descriptor)
+
+
+def states_of_children(pid: int) -> set[str]:
+    """The states (proc(5)) of the processes that `pid` has started, by whichever of its threads."""
+    children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
+    return {Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in children}
 
 
 def test_kill_9_takes_the_workers_along() -> None:

@@ -63,6 +63,12 @@ AT_ONCE_S = 1.0
     help="Datagrams a second answered to a peer beyond loopback. [default: 10000; 0: no limit]",
 )
 @click.option(
+    "--datagram-bytes",
+    type=SIZE,
+    help="Bytes a second of answers to a peer beyond loopback. [default: 16M; 0: no limit]",
+)
+@click.option("--amplify", is_flag=True, help="Let datagrams beyond loopback have answers larger than they are.")
+@click.option(
     "--drain",
     type=DURATION,
     default="5s",
@@ -81,6 +87,10 @@ def command(env: Environment, /, **options: Any) -> int:
     Without ENDPOINT: 127.0.0.1:12345, TCP and UDP. An endpoint is HOST PORT, host:port, [v6]:port, :port (every
     interface, IPv4 and IPv6), or a URL: tcp:// udp:// tls:// unix:/path unixgram:/path. One without a scheme is
     TCP and UDP. Ctrl-C or SIGTERM ends it in order, a second one at once.
+
+    Beyond loopback a datagram is never answered by a larger one, or whoever forges its source would have others sent
+    more than was paid for: chargen, qotd and daytime send as much of their text as the question was long, and time, of
+    four bytes, answers no shorter one. --amplify answers as RFC 864 to 868 have it.
 
     \b
     echowire serve                                       an echo for this host
@@ -120,6 +130,7 @@ class Serving:
                 engine=options["engine"],
                 workers=options["workers"],
                 limits=_limits(options),
+                amplify=options["amplify"],
                 tls=_tls(options),
                 stamp_key=options["key"],
                 stamp_stateless=options["stateless"],
@@ -247,6 +258,7 @@ def _limits(options: dict[str, Any]) -> dict[str, Any]:
         ("idle_s", "idle"),
         ("queue_bytes", "max_queue"),
         ("datagrams_per_s", "datagram_rate"),
+        ("datagram_bytes_per_s", "datagram_bytes"),
     ):
         if options[option] is not None:
             given[name] = options[option] or None

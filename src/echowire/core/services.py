@@ -30,9 +30,10 @@ class Flow(Enum):
 class Service:
     """One service: its name, its well-known port and RFC, and what it sends.
 
-    `pattern` is what a SOURCE repeats for ever. `message(now)` is what ONCE sends. `datagram(data, now)` is the
-    answer to one datagram, `None` for no answer. `reflector()` makes what answers those of one socket instead, which
-    needs to know of each when it came, and from whom.
+    `pattern` is what a SOURCE repeats for ever. `message(now)` is what ONCE sends. `datagram(data, now)` is the answer
+    to one datagram, `None` for no answer; `is_text` says that a part of it is of use, too, where a whole one would be
+    larger than its question and may not be. `reflector()` makes what answers those of one socket instead, which needs
+    to know of each when it came, and from whom.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Service:
     pattern: bytes = b""
     message: Callable[[float], bytes] = lambda now: b""
     reflector: Callable[[], Reflector] | None = None
+    is_text: bool = False
 
     def answer(self, data: bytes) -> bytes:
         """What a connection sends back for `data`."""
@@ -110,9 +112,9 @@ def _time_868(now: float) -> bytes:
 
 ECHO = Service("echo", 7, 862, Flow.ECHO, lambda data, now: data)
 DISCARD = Service("discard", 9, 863, Flow.SINK, lambda data, now: None)
-CHARGEN = Service("chargen", 19, 864, Flow.SOURCE, _chargen_datagram, pattern=CHARGEN_PATTERN)
-QOTD = Service("qotd", 17, 865, Flow.ONCE, lambda data, now: _quote(now), message=_quote)
-DAYTIME = Service("daytime", 13, 867, Flow.ONCE, lambda data, now: _daytime(now), message=_daytime)
+CHARGEN = Service("chargen", 19, 864, Flow.SOURCE, _chargen_datagram, pattern=CHARGEN_PATTERN, is_text=True)
+QOTD = Service("qotd", 17, 865, Flow.ONCE, lambda data, now: _quote(now), message=_quote, is_text=True)
+DAYTIME = Service("daytime", 13, 867, Flow.ONCE, lambda data, now: _daytime(now), message=_daytime, is_text=True)
 TIME = Service("time", 37, 868, Flow.ONCE, lambda data, now: _time_868(now), message=_time_868)
 
 STAMP = Service("stamp", STAMP_PORT, 8762, Flow.REFLECT, lambda data, now: None, reflector=Reflector)

@@ -194,6 +194,7 @@ class ServingOptions(TypedDict, total=False):
     family: Family | None
     stamp_key: str | os.PathLike[str] | None
     stamp_stateless: bool
+    amplify: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +217,9 @@ class Serving:
     """A file whose bytes are the key of the service `stamp`'s authenticated mode."""
     stamp_stateless: bool = False
     """Have the service `stamp` keep no count of sessions."""
+    amplify: bool = False
+    """Let a datagram from beyond loopback have an answer that is larger than it is, which makes an amplifier of the
+    server (`Limits.amplify`)."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -270,7 +274,7 @@ def serve(
             ):
                 with explaining(group[0]):
                     listeners += open_listeners([group], family=asked.family, tls=context, reuse_port=asked.workers > 1)
-        job = _job(listeners, service, handler, asked.limits)
+        job = _job(listeners, service, handler, asked)
         kind, why = choose(asked.engine, job)
         heard = _Heard(on_event)
         for listener in listeners:
@@ -329,17 +333,18 @@ def _end_forgotten() -> None:
             server._running.wait(AT_EXIT_S)
 
 
-def _job(
-    listeners: list[Listener], service: Service, handler: Handler | None, limits: Limits | Mapping[str, Any] | None
-) -> Job:
+def _job(listeners: list[Listener], service: Service, handler: Handler | None, asked: Serving) -> Job:
     """What an engine is to do. Raises `UsageError` where the endpoints are not what is served on."""
     if handler is not None and not all(listener.endpoint.is_stream for listener in listeners):
         raise UsageError("a handler serves connections, and datagrams have none; give TCP, TLS or Unix endpoints")
     if service.flow is Flow.REFLECT and not all(listener.endpoint.transport == "udp" for listener in listeners):
         raise UsageError("STAMP is spoken over UDP; give a UDP endpoint, as in udp://:862")
+    limits = asked.limits
     if not isinstance(limits, Limits):
         exposed = any(listener.reachable for listener in listeners)
         limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
+    if asked.amplify:
+        limits = replace(limits, amplify=True)
     return Job(listeners, service, handler, limits)
 
 

@@ -3,6 +3,13 @@
 A worker is `verbs/worker.py` in a fresh interpreter: nothing is forked, so threads and locks of a host program are
 safe. It is handed its listening sockets as descriptors and its order as JSON on standard input, writes its events
 as JSON lines, and ends when told to or when its standard input does: a parent that dies takes its workers along.
+
+A worker that is stopped (SIGSTOP, SIGTSTP) goes on having its sockets, and the kernel goes on giving it its share of
+the connections, which nobody then serves. The kernel tells a parent of it, at once and exactly (waitid(2), WSTOPPED),
+where a heartbeat would have to guess from silence, and take a busy host's worker for a stopped one. It does not tell of
+a worker that a debugger holds, which is as well. Ctrl-Z stops the whole group, and with it the parent; `fg` continues
+all of them, so what counts is who is still stopped a moment later. That one is ended and replaced: nothing else takes
+its sockets away from it, since the parent keeps none of them.
 """
 
 from __future__ import annotations
@@ -21,6 +28,9 @@ from typing import Any
 from echowire.errors import EchowireError, HandlerError
 from echowire.kernel.connections.listen import Listener, close_all, open_listeners
 from echowire.model import Closed, Event, Family, Limits, Notice, Stopped, Summary, event_from_document
+
+STOPPED_S = 0.5
+"""How long a worker may be stopped before it is ended."""
 
 AT_BIRTH_S = 1.0
 """A worker that dies sooner than this would only die again, and is not replaced."""
@@ -45,6 +55,8 @@ class _Worker:
     process: subprocess.Popen[str]
     since: float
     thread: threading.Thread
+    stops: threading.Thread
+    was_stopped: bool = False
 
 
 class WorkerGroup:
@@ -63,7 +75,7 @@ class WorkerGroup:
         self._report = report
         self._total = Summary()
         self._lock = threading.RLock()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._workers: dict[int, _Worker] = {}
         self._ended = threading.Event()
         self._died = ""
@@ -80,8 +92,8 @@ class WorkerGroup:
             raise
 
     def stop(self, drain_s: float) -> None:
-        """Tell every worker to stop."""
-        self._stopping = True
+        """Tell every worker to stop; one that is stopped by a signal cannot hear it, and is ended."""
+        self._stopping.set()
         for worker in list(self._workers.values()):
             with suppress(OSError, ValueError):  # it has ended already
                 assert worker.process.stdin is not None
@@ -127,9 +139,12 @@ class WorkerGroup:
         with suppress(BrokenPipeError):  # it died at birth; the thread finds out
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
-        thread = threading.Thread(target=self._listen, args=(number,), name=f"echowire worker {number}", daemon=True)
+        name = f"echowire worker {number}"
+        thread = threading.Thread(target=self._listen, args=(number,), name=name, daemon=True)
+        stops = threading.Thread(target=self._watch_for_stops, args=(number,), name=f"{name} stops", daemon=True)
         with self._lock:
-            self._workers[number] = _Worker(number, process, time.monotonic(), thread)
+            self._workers[number] = _Worker(number, process, time.monotonic(), thread, stops)
+        stops.start()
         thread.start()
 
     def _listen(self, number: int) -> None:
@@ -144,6 +159,7 @@ class WorkerGroup:
                     if isinstance(event, Stopped):
                         self._total.add(event.summary)
                     self._report(replace(event, worker=number))
+        worker.stops.join()
         status = process.wait()
         process.stdout.close()
         with suppress(OSError):
@@ -151,12 +167,26 @@ class WorkerGroup:
         with self._lock:
             self._replace(worker, status)
 
+    def _watch_for_stops(self, number: int) -> None:
+        """End a worker that is stopped, and return when it has ended. Its end is left for `_listen` to see."""
+        worker = self._workers[number]
+        process = worker.process
+        while _wait_until_stopped(process.pid):
+            self._stopping.wait(STOPPED_S)
+            if _has_continued(process.pid):
+                continue
+            worker.was_stopped = True
+            if not self._stopping.is_set():
+                with self._lock:
+                    self._tell(f"worker {number} is stopped by a signal and serves nobody; it is ended")
+            process.kill()
+
     def _replace(self, worker: _Worker, status: int) -> None:
         del self._workers[worker.number]
-        if not self._stopping:
+        if not self._stopping.is_set():
             how = f"was ended by signal {-status}" if status < 0 else f"exited with status {status}"
             message = f"worker {worker.number} {how}; its connections are lost and its counts with them"
-            young = time.monotonic() - worker.since < AT_BIRTH_S
+            young = time.monotonic() - worker.since < AT_BIRTH_S and not worker.was_stopped
             self._tell(f"{message}; {'it is not replaced, it had just begun' if young else 'another takes its place'}")
             if not young:
                 try:
@@ -164,7 +194,7 @@ class WorkerGroup:
                 except (EchowireError, OSError) as error:
                     self._tell(f"worker {worker.number} could not be replaced: {error}")
         if not self._workers:
-            if not self._stopping:
+            if not self._stopping.is_set():
                 self._died = "every worker has died; see the notices before this"
             close_all(self._shared)
             self._report(Stopped(time_ns=time.time_ns(), summary=self._total))
@@ -183,6 +213,28 @@ def _event_of(document: dict[str, Any]) -> Event:
         error.add_note(text)
         event = replace(event, error=error)
     return event
+
+
+def _wait_until_stopped(pid: int) -> bool:
+    """Wait until a child is stopped, or has ended: then False, and it is not yet reaped."""
+    if not hasattr(os, "waitid"):
+        return False
+    try:
+        state = os.waitid(os.P_PID, pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+        if state is None or state.si_code != os.CLD_STOPPED:
+            return False
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)  # or it would be told again at once
+        return True
+    except ChildProcessError:
+        return False
+
+
+def _has_continued(pid: int) -> bool:
+    """Whether a child that was stopped goes on, or has ended."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WCONTINUED | os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
 
 
 def _is_own(listener: Listener) -> bool:

@@ -76,3 +76,25 @@ def test_a_flood_of_forged_addresses_does_not_grow_it(listener: Listener) -> Non
     for number in range(module.PEERS_REMEMBERED + 1000):
         guard.allow((f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 40_000), 1, 0.0)
     assert len(guard._peers) == module.PEERS_REMEMBERED
+
+
+def test_bytes_are_counted_too(listener: Listener) -> None:
+    guard = DatagramGuard(listener, replace(Limits(), datagrams_per_s=None, datagram_bytes_per_s=1000))
+    peer = ("192.0.2.1", 40_000)
+    # One answer may be larger than what is left: what is owed is waited for.
+    assert guard.allow(peer, 1, 0.0).answered == 1
+    guard.charge(peer, 3000)
+    assert guard.allow(peer, 1, 1.5) == (0, "more than 1000 bytes of answers a second", False)
+    assert guard.allow(peer, 1, 2.0) == (0, "more than 1000 bytes of answers a second", True)
+    assert guard.allow(peer, 1, 2.1).answered == 1
+    # What was not used is no more than a second's worth.
+    assert guard.allow(peer, 1, 3600.0).answered == 1
+    guard.charge(peer, 1000)
+    assert guard.allow(peer, 1, 3600.0).answered == 0
+    guard.charge(("192.0.2.9", 1), 1000)  # of whom nothing is known, nothing is
+
+
+def test_a_larger_answer_is_told_of_once(listener: Listener) -> None:
+    guard = DatagramGuard(listener, Limits())
+    assert [guard.tell(("192.0.2.1", 40_000), 0.0) for _ in range(3)] == [False, True, True]
+    assert guard.allow(("192.0.2.1", 40_000), 1, 0.0).answered == 1

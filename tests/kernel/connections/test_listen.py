@@ -6,14 +6,22 @@ import errno
 import os
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from echowire.errors import NameResolutionError, OperationError, UsageError
+from echowire.kernel.connections import name_lock
 from echowire.kernel.connections.listen import Listener, close_all, open_listeners
 from echowire.model import Endpoint
+from tests.processes import PATIENCE_S
 
 
 def parse(*urls: str) -> list[Endpoint]:
@@ -96,6 +104,49 @@ def test_several_may_share_a_port_when_asked() -> None:
         open_listeners([parse("tls://127.0.0.1:0")])
 
 
+@pytest.fixture
+def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that every user may write in, as /tmp is."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o1777)
+        yield folder
+
+
+LOCKER = """
+import fcntl, os, pwd, sys
+if len(sys.argv) > 2:
+    os.setgroups([])
+    os.setuid(pwd.getpwnam(sys.argv[2]).pw_uid)
+descriptor = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.flock(descriptor, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def holding_a_lock(path: Path, user: str | None) -> Iterator[None]:
+    """Another process, of another user if one is given, that holds a lock on `path`."""
+    command = [sys.executable, "-c", LOCKER, str(path), *([user] if user else [])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+            yield
+        finally:
+            holder.terminate()
+
+
+def opened_within(group: list[Endpoint]) -> list[Listener]:
+    """What `open_listeners` opens. In a thread, since a lock that is held for ever would be waited for ever."""
+    opened: list[Listener] = []
+    thread = threading.Thread(target=lambda: opened.extend(open_listeners([group])), daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive(), "it waits for the lock"
+    return opened
+
+
 @pytest.mark.parametrize("scheme", ["unix", "unixgram"])
 class TestUnix:
     def test_its_file_comes_and_goes(self, scheme: str, tmp_path: Path) -> None:
@@ -135,6 +186,48 @@ class TestUnix:
             assert (len(opened), failed) == (1, [errno.EADDRINUSE] * 3)
             opened.clear()
             failed.clear()
+
+    @pytest.mark.parametrize("user", [None, "nobody"])
+    def test_who_locks_the_folder_delays_nobody(self, scheme: str, user: str | None, open_folder: Path) -> None:
+        """Anybody who may read a folder may hold a lock on it. The stale file is replaced, once, all the same."""
+        if user and os.geteuid():
+            pytest.skip("only root can be another user")
+        path = open_folder / "s"
+        with holding_a_lock(open_folder, user):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
+                stale.bind(str(path))
+            [listener] = opened_within(parse(f"{scheme}:{path}"))
+            listener.close()
+            self.test_of_those_who_start_at_once_one_has_it(scheme, open_folder)
+        assert not list(open_folder.iterdir())
+
+    @pytest.mark.parametrize("what", ["file", "pipe", "symbolic link", "folder"])
+    def test_who_puts_something_where_the_lock_is_delays_nobody(
+        self, scheme: str, what: str, open_folder: Path, tmp_path: Path
+    ) -> None:
+        path, place = open_folder / "s", open_folder / ".s.lock"
+        make: dict[str, Callable[[], object]] = {
+            "file": place.touch,
+            "pipe": partial(os.mkfifo, place),
+            "symbolic link": partial(place.symlink_to, tmp_path / "target"),
+            "folder": place.mkdir,
+        }
+        make[what]()
+        if what == "file":
+            place.chmod(0o666)
+        with holding_a_lock(place, None) if what == "file" else nullcontext():
+            [listener] = opened_within(parse(f"{scheme}:{path}"))
+        listener.close()
+        assert list(open_folder.iterdir()) == [place] and not (tmp_path / "target").exists()
+
+    def test_one_of_ours_that_was_stopped_with_the_lock_is_not_waited_for_long(
+        self, scheme: str, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(name_lock, "WAIT_S", 0.1)
+        (open_folder / ".s.lock").touch(0o600)
+        with holding_a_lock(open_folder / ".s.lock", None):
+            [listener] = opened_within(parse(f"{scheme}:{open_folder}/s"))
+            listener.close()
 
     @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
     def test_one_in_use_is_not(self, scheme: str, kind: int, tmp_path: Path) -> None:

@@ -153,6 +153,12 @@ def pack_sender(
     return base + extensions
 
 
+def quoted_timestamp(data: bytes, key: bytes | None) -> int:
+    """What stands in a packet that `read_sender` takes where a reflector quotes its sender's timestamp."""
+    start = 28 if key is None else 64
+    return int.from_bytes(data[start : start + 8], "big")
+
+
 def read_sender(data: bytes, key: bytes | None = None) -> SenderPacket | None:
     """A sender's base packet; None where it is too short, its clock's error is nonsense, or its digest is wrong."""
     if len(data) < (TWAMP_BYTES if key is None else SIGNED_BYTES) or not is_signed(data, key):

@@ -16,9 +16,11 @@ from echowire.core.probing.stamp import (
     SIGNED_BYTES,
     ErrorEstimate,
     ReflectedPacket,
+    ns_of_ntp,
     ntp_of,
     pack_error,
     pack_reflected,
+    quoted_timestamp,
     read_sender,
     reflect_extensions,
 )
@@ -29,6 +31,10 @@ anew, as if the reflector had been restarted; a flood of forged identifiers can 
 
 UNKNOWN = ErrorEstimate(False, 16.0)
 """Of a clock that nothing is known of; sixteen seconds are RFC 5905's MAXDISP."""
+
+ANSWER_AGE_NS = 60_000_000_000
+"""How old a time may be, 60 s, that an answer to our answer quotes. In a sender's packet zeros stand there, or, of a
+TWAMP-Light sender, padding: one in 70 million of random padding would be taken for such a time."""
 
 ESTIMATE_GOOD_NS = 64_000_000_000
 """How long an estimate is taken for true, 64 s: as often as NTP asks its servers."""
@@ -62,7 +68,7 @@ class Reflector:
     def answer(self, data: bytes, peer: object, ttl: int, received_ns: int, now_ns: int) -> bytes | None:
         """The answer to `data`, which came from `peer` at `received_ns`; None for none. Times are since 1970."""
         asked = read_sender(data, self._key)
-        if asked is None:
+        if asked is None or self._is_reflected(data, now_ns):
             return None
         count = self._sessions.get((peer, asked.session), 0) + 1 if self._stateful else 0
         # Every packet that is counted is answered, so that one number is what was received and what was sent.
@@ -81,6 +87,15 @@ class Reflector:
         packet = ReflectedPacket(sequence, ntp_of(now_ns), self._error, asked.session, ntp_of(received_ns), *sent)
         # A TWAMP-Light sender's packet may be up to three bytes shorter than STAMP's.
         return (pack_reflected(packet, self._key) + extensions)[: len(data)]
+
+    def _is_reflected(self, data: bytes, now_ns: int) -> bool:
+        """Whether `data` is not a question but a reflector's answer to an answer of ours: it quotes when that was sent.
+
+        A reflector takes any packet that is long enough (a sender's and a reflector's have the same fields, and no
+        type), so that two of them, or one and an echo server, would talk for ever. What comes back to where it began
+        quotes a time that this host wrote.
+        """
+        return 0 <= now_ns - ns_of_ntp(quoted_timestamp(data, self._key), now_ns) <= ANSWER_AGE_NS
 
     def _remember(self, session: object, count: int) -> None:
         self._sessions[session] = count

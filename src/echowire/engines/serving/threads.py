@@ -7,6 +7,7 @@ tutorials leave out: limits, time, descriptors that run out, and an end in order
 from __future__ import annotations
 
 import errno
+import math
 import os
 import select
 import socket
@@ -14,15 +15,16 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import CoroutineType, GeneratorType
 
 from echowire.core.services import Flow
 from echowire.engines.serving.base import Engine, Handler, Job, Report
 from echowire.engines.serving.connection import LINGER_S, SOURCE_CHUNK_BYTES
-from echowire.engines.serving.datagram import GIVE_UP_S, RETRY_S, Answer, Answerer
+from echowire.engines.serving.datagram import BATCH, CLOSING_BATCHES, GIVE_UP_S, RETRY_S, Answerer
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.engines.serving.tls import HANDSHAKE_S, tls_reason
+from echowire.engines.serving.trials import Answer
 from echowire.errors import HandlerError
 from echowire.kernel.connections.accept import GONE, NO_ROOM, pause_notice, peer_text
 from echowire.kernel.connections.accept import RETRY_S as ACCEPT_RETRY_S
@@ -247,9 +249,30 @@ class Threads(Engine):
     # Datagrams.
 
     def _serve_datagrams(self, listener: Listener) -> None:
-        """Answer datagrams until stopped; each that has come by then is still answered."""
-        answerer = Answerer(listener, self.job.service, self.job.limits, self.tally)
-        self._serve_until_stopped(listener, lambda: self._answer(answerer))
+        """Answer datagrams until stopped; those that have come by then are still answered."""
+        poll = select.poll()
+        answerer = Answerer(
+            listener, self.job.service, self.job.limits, self.tally, opened=poll.register, closing=poll.unregister
+        )
+        poll.register(listener.socket, select.POLLIN)
+        poll.register(self._stopped_out, select.POLLIN)
+        stopped = self._stopped_out.fileno()
+        trials = answerer.trials
+        left = BATCH * CLOSING_BATCHES
+        try:
+            while True:
+                wait = trials.wait_s()
+                ready = [fd for fd, _ in poll.poll(None if wait is None else math.ceil(wait * 1000))]
+                if wait is not None:
+                    _send_all(answerer.port, trials.settle())
+                is_answered = self._answer(answerer)
+                if stopped in ready:
+                    left -= 1
+                    if not is_answered or not left:
+                        return
+        finally:
+            _send_all(answerer.port, trials.close())
+            listener.close()
 
     def _answer(self, answerer: Answerer) -> bool:
         """Answer one arrival; False where none waits."""
@@ -302,6 +325,12 @@ def _send_patiently(port: DatagramSocket, answer: Answer) -> int:
             # A Unix peer's full queue is not something one can wait for on a socket not connected to it.
             select.select([], [], [], RETRY_S)
     return 0
+
+
+def _send_all(port: DatagramSocket, answers: Iterable[Answer]) -> None:
+    """Send what trials kept back, and have counted."""
+    for answer in answers:
+        _send_patiently(port, answer)
 
 
 def _linger(sock: socket.socket) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from echowire.core.failures.facts import IcmpReport
 
@@ -27,6 +28,9 @@ ORIGIN_VERSIONS: dict[int, Literal[4, 6]] = {2: 4, 3: 6}
 
 TOO_BIG = {(4, 3, 4), (6, 2, 0)}
 """Version, type and code of the two reports that carry an MTU (RFC 1191 section 4, RFC 4443 section 3.2)."""
+
+PORT_UNREACHABLE = {(4, 3, 3), (6, 1, 4)}
+"""Version, type and code (RFC 792, RFC 4443 section 3.1)."""
 
 QUEUE_BYTES = 2048
 """Room for the packet that was refused, of which the kernel keeps what the ICMP error quoted, and for the report."""
@@ -75,6 +79,19 @@ def take(sock: socket.socket) -> IcmpReport | None:
             if timeout:
                 sock.settimeout(timeout)
     return None
+
+
+def take_refusals(sock: socket.socket, most: int) -> Iterator[tuple[Any, bool]]:
+    """Take up to `most` entries out of the queue of a non-blocking datagram socket: to whom was sent what came back as
+    an ICMP error, and whether it was `port unreachable`: that host is there, and has nobody for it."""
+    for _ in range(most):
+        try:
+            _, control, _, address = sock.recvmsg(0, QUEUE_BYTES, socket.MSG_ERRQUEUE)
+        except OSError:
+            return
+        reports = [report_of(data) for level, kind, data in control if (level, kind) in _QUEUES]
+        for report in filter(None, reports):
+            yield address, (report.version, report.type, report.code) in PORT_UNREACHABLE
 
 
 def report_of(data: bytes) -> IcmpReport | None:

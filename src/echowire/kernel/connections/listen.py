@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import ssl
@@ -16,9 +15,11 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from echowire.errors import OperationError, UsageError
 from echowire.kernel.boundary import operation
+from echowire.kernel.connections.name_lock import locked_name
 from echowire.kernel.connections.resolve import look_up
 from echowire.model import Endpoint, Family, is_loopback
 
@@ -58,6 +59,16 @@ class Listener:
             return False
         name = self.socket.getsockname()[0]
         return not is_loopback(name)
+
+    def is_own(self, address: Any) -> bool:
+        """Whether a datagram from `address`, as recvfrom gives it, claims to come from this very socket."""
+        name = self.socket.getsockname()
+        if self.endpoint.is_unix:
+            return bool(address == name)
+        host, port = address[:2]
+        if port != name[1]:
+            return False
+        return _plain(host) == _plain(name[0]) or (self.wildcard and is_loopback(host))
 
     def close(self) -> None:
         """Close the socket, and remove the Unix socket's file if it is still the one we made."""
@@ -209,9 +220,8 @@ def _listen(sock: socket.socket, endpoint: Endpoint) -> None:
 def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None:
     """Bind to a path, replacing a socket file on which nobody listens, and listen. Returns the file's device and inode.
 
-    Two servers that start at once could each take the other's fresh file for a stale one; an flock(2) on the
-    directory makes look, remove, bind and listen one step, and leaves nothing behind. A stream socket that is bound and
-    does not listen yet refuses connections as a stale one does.
+    Two servers that start at once could each take the other's fresh file for a stale one: see `name_lock.py`. A stream
+    socket that is bound and does not listen yet refuses connections as a stale one does.
     """
     path = endpoint.path
     if path.startswith("@"):
@@ -219,19 +229,14 @@ def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None
             sock.bind("\0" + path[1:])
         _listen(sock, endpoint)
         return None
-    with operation("bind", endpoint):
-        directory = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with locked_name(Path(path)):
         with operation("bind", endpoint):
-            fcntl.flock(directory, fcntl.LOCK_EX)
             if _is_stale(path, endpoint, sock.type):
                 Path(path).unlink()
             sock.bind(path)
             found = Path(path).lstat()
         _listen(sock, endpoint)
         return found.st_dev, found.st_ino
-    finally:
-        os.close(directory)
 
 
 def _is_stale(path: str, endpoint: Endpoint, kind: int) -> bool:
@@ -255,6 +260,11 @@ def _is_stale(path: str, endpoint: Endpoint, kind: int) -> bool:
             ):  # a full backlog; the other type of socket
                 raise
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _plain(host: str) -> str:
+    """An IPv4-mapped address as IPv4."""
+    return host.removeprefix("::ffff:")
 
 
 def _kind_of_file(mode: int) -> str:
