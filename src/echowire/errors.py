@@ -41,6 +41,11 @@ class EchowireError(Exception):
 
     exit_status = 2
 
+    @property
+    def made_of(self) -> tuple[object, ...]:
+        """The arguments that make another one like it."""
+        return self.args
+
 
 class UsageError(EchowireError):
     """What was asked for cannot be done as it was asked."""
@@ -120,7 +125,12 @@ class OperationError(EchowireError, OSError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """All that made it, and what was added since: pickled and copied it is the same."""
-        return type(self), (self.operation, self.endpoint, self.number, self.system_message), self.__dict__.copy()
+        return type(self), self.made_of, self.__dict__.copy()
+
+    @property
+    def made_of(self) -> tuple[object, ...]:
+        """The arguments that make another one like it; `args` are those of every `OSError`."""
+        return self.operation, self.endpoint, self.number, self.system_message
 
     @property
     def errno_name(self) -> str:

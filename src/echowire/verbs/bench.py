@@ -300,10 +300,10 @@ class _Run:
 
     def _explain_failures(self, target: Endpoint) -> dict[str, int]:
         """What went wrong, alike ones counted together; each kind is explained once, while its cause can be seen."""
-        counted = Counter((type(error), error.args) for error in self._failures)
+        counted = Counter((type(error), error.made_of) for error in self._failures)
         said = {}
         for error in self._failures:
-            number = counted.pop((type(error), error.args), 0)
+            number = counted.pop((type(error), error.made_of), 0)
             if number:
                 if isinstance(error, OperationError | NameResolutionError):
                     explained(error, target)

@@ -212,7 +212,7 @@ def plan_from_json(document: dict[str, Any]) -> Plan:
 
 def error_document(error: EchowireError) -> dict[str, Any]:
     """What `error_from_document` needs to make it again."""
-    return {"kind": type(error).__name__, "arguments": list(error.args)}
+    return {"kind": type(error).__name__, "arguments": list(error.made_of)}
 
 
 def main() -> None:

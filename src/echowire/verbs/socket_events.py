@@ -1,7 +1,8 @@
 """What happens to sockets, as it happens: opened, state, closed with the last counters, reset, drop, retransmit.
 
-The end of a socket is told by sock_diag to anybody who asks, with its counters. How it began and what became of it
-between is told by the kernel's tracer to root, in an instance of our own; to others by looking each second.
+The end of a socket is told by sock_diag to anybody who asks, with its counters. How a TCP connection began and what
+became of it between is told by the kernel's tracer to root, in an instance of our own; to others, and of all other
+kinds, by looking each second.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ REMEMBERED = 100_000
 NAMESAKES = 8
 """Connections of the same two ends, one after the other, whose beginnings are kept: the end of one may be told after
 the next has begun, and the kernel's own sockets have no end that is told."""
+
+TRACED_KINDS = frozenset({"tcp"})
+"""Of whose beginnings and changes the tracer tells; all others are looked at once a second, with it too."""
 
 TRACED = (
     "sock/inet_sock_set_state",
@@ -133,7 +137,7 @@ class SocketEvents:
         try:
             self._netlink.grow(RECEIVE_BUFFER_BYTES)
             self._trace = self._start_trace() if trace else None
-            if self._trace is None:
+            if self._trace is None or set(inquiry.kinds) - TRACED_KINDS:
                 self._tracker = SocketTracker(inquiry.reader)
                 self._tracker.update(inquiry.blocks(), self._next_look)
         except BaseException:
@@ -333,7 +337,10 @@ class SocketEvents:
         with suppress(OperationError):
             now = time.time_ns()
             for change in tracker.update(self.inquiry.blocks(), time.monotonic()):
-                if change.kind == "same" or (change.kind == "closed" and change.row["netid"] in TELLS_ITS_END):
+                netid = change.row["netid"]
+                if change.kind == "same" or (change.kind == "closed" and netid in TELLS_ITS_END):
+                    continue
+                if self._trace and netid in TRACED_KINDS:
                     continue
                 if change.kind == "opened" and change.row["state"] == "TIME-WAIT":
                     continue  # it was over before it was seen, and its end was told
