@@ -17,10 +17,9 @@ The public names, and the room that each lives in:
     EchowireError …                     errors.py           what can go wrong, as a tree
     parse_duration, parse_size, …       core/units.py       quantities as people write them
 
-Names are loaded when first used (PEP 562): `echowire --version` costs little more than the interpreter.
+Names are loaded when first used (PEP 562): `echowire --version` costs little more than the interpreter. Nothing at all
+is imported here, not even `__future__`: under `python -m echowire` the working directory is still first in the path.
 """
-
-from __future__ import annotations
 
 __version__ = "0.1.0"
 
