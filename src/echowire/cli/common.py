@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar, cast
 import click
 
 import echowire
-from echowire import UsageError, parse_duration, parse_rate, parse_size
-from echowire.cli.environment import Environment, printable
+from echowire import UsageError, parse_duration, parse_rate, parse_size, printable
+from echowire.cli.environment import Environment
 
 __all__ = [
     "DURATION",

@@ -111,7 +111,8 @@ def _conclude_path(env: Environment, options: Mapping[str, Any], found: PathRepo
     elif options["jsonl"]:
         env.answer_json({"event": "summary", **found.document(), "error": None})
     else:
-        env.answer("\n".join(aligned([HOP_COLUMNS, *hop_rows(found)], (1, len(HOP_COLUMNS) - 1))))
+        for line in aligned([HOP_COLUMNS, *hop_rows(found)], (1, len(HOP_COLUMNS) - 1)):
+            env.answer(line)
         if not found.reached:
             env.answer(f"{printable(found.target)} was not reached")
 

@@ -88,9 +88,11 @@ class Report:
             env.answer_json({"event": "summary", **pinged.document(), "error": None})
         elif len(pinged.targets) == 1:
             plain = env.variables.get("TERM") == "dumb"
-            env.answer("\n".join(_summary(pinged, plain=plain)))
+            for line in _summary(pinged, plain=plain):
+                env.answer(line)
         else:
-            env.answer("\n".join(_table(pinged)))
+            for line in _table(pinged):
+                env.answer(line)
         for text, holds in pinged.conditions.items():
             if holds is not False:
                 env.say(f"echowire: --fail-if {printable(text)}: {'it holds' if holds else 'it cannot be known'}")

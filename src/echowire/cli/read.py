@@ -107,7 +107,7 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         capture = capture.filter(options["display_filter"])
     if options["count"]:
         capture = capture.head(options["count"])
-    form = line_format(options["settings"])
+    form = line_format(options["settings"], is_terminal=env.stdout.isatty())
     if options["write"]:
         return _written(env, capture, options)
     if options["export"]:
@@ -183,8 +183,8 @@ def _exported(env: Environment, capture: echowire.Capture, options: dict[str, An
     return conclude(env, reading)
 
 
-def line_format(settings: tuple[str, ...]) -> LineFormat:
-    """What the settings of -E say. Raises `UsageError`."""
+def line_format(settings: tuple[str, ...], *, is_terminal: bool) -> LineFormat:
+    """What the settings of -E say; a terminal is given escaped text whatever they say. Raises `UsageError`."""
     found: dict[str, Any] = {}
     for setting in settings:
         name, _, value = setting.partition("=")
@@ -201,4 +201,4 @@ def line_format(settings: tuple[str, ...]) -> LineFormat:
                 f"-E {setting}: one of header=y|n, separator=TEXT, occurrence=f|l|a, aggregator=TEXT, quote=d|s|n, "
                 "escape=y|n, bom=y|n"
             )
-    return LineFormat(**found)
+    return LineFormat(**found | ({"escape": True} if is_terminal else {}))

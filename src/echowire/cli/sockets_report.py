@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from echowire import SocketInquiry, SocketLines, SocketShow
-from echowire.cli.environment import printable
+from echowire import SocketInquiry, SocketLines, SocketShow, json_text, printable
 from echowire.errors import UsageError
 
 TYPE_CHECKING = False
@@ -149,7 +148,7 @@ def listing(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, k
     if not options["no_header"]:
         env.answer(maker.heading())
     for block in inquiry.blocks(ahead=True):
-        env.answer("\n".join(maker.lines(block)), flush=False)
+        env.answer_lines("\n".join(maker.lines(block)), flush=False)
     env.flush()
     tell(env, options, inquiry, maker.hidden)
     return 0
@@ -190,21 +189,19 @@ def tell(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, hidd
 
 def as_json(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> int:
     """Every socket with all of its columns; written as they come, so that a million need no memory."""
-    from json import dumps
-
     rows = (row for block in inquiry.blocks() for row in inquiry.reader.dicts(block))
     if options["jsonl"]:
         for row in rows:
-            env.answer(dumps(row, ensure_ascii=False), flush=False)
+            env.answer_lines(json_text(row), flush=False)
         env.flush()
         return 0
     head = {"schema": SCHEMA, "version": VERSION, "time_ns": inquiry.time_ns}
-    env.answer(dumps(head)[:-1] + ', "sockets": [', flush=False)
+    env.answer_lines(json_text(head)[:-1] + ', "sockets": [', flush=False)
     before = ""
     for row in rows:
-        env.answer(before + dumps(row, ensure_ascii=False), flush=False)
+        env.answer_lines(before + json_text(row), flush=False)
         before = ","
-    env.answer(f'], "notes": {dumps(inquiry.notes)}, "hidden_processes": {inquiry.hidden}}}')
+    env.answer_lines(f'], "notes": {json_text(inquiry.notes)}, "hidden_processes": {inquiry.hidden}}}')
     return 0
 
 
@@ -273,7 +270,7 @@ def kill(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, kind
     if not options["no_header"] and count:
         env.answer(maker.heading(), flush=False)
     for block in blocks:
-        env.answer("\n".join(maker.lines(block)), flush=False)
+        env.answer_lines("\n".join(maker.lines(block)), flush=False)
     env.flush()
     if not count:
         return 0
