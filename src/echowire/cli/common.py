@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar, cast
 
 import click
@@ -18,6 +21,7 @@ __all__ = [
     "SIZE",
     "Environment",
     "Quantity",
+    "ended_by_signals",
     "family_of",
     "join_host_port",
     "pass_environment",
@@ -62,6 +66,25 @@ def refused(*names: str, why: str) -> Callable[[Callable[..., Any]], Callable[..
             raise click.UsageError(why, context)
 
     return click.option(*names, is_flag=True, hidden=True, expose_value=False, callback=refuse)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end the program as Ctrl-C does: what is half done is taken away first."""
+
+    def ended(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    mine = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        mine = []
+    for one in mine:
+        signal.signal(one, ended)
+    try:
+        yield
+    finally:
+        for one in mine:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def join_host_port(host: str, port: str) -> str:

@@ -9,7 +9,7 @@ import click
 import echowire
 from echowire import LineFormat, UsageError
 from echowire.cli import read_exports, read_reports
-from echowire.cli.common import Environment, pass_environment, printable
+from echowire.cli.common import Environment, ended_by_signals, pass_environment, printable
 from echowire.cli.heap import keep_what_is_freed
 from echowire.cli.read_progress import conclude, progress
 from echowire.cli.read_view import TIMES, view
@@ -108,12 +108,13 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     if options["count"]:
         capture = capture.head(options["count"])
     form = line_format(options["settings"], is_terminal=env.stdout.isatty())
-    if options["write"]:
-        return _written(env, capture, options)
-    if options["export"]:
-        return _exported(env, capture, options, form)
-    if options["export_objects"] or options["export_streams"]:
-        return read_exports.run(env, capture, options)
+    with ended_by_signals():
+        if options["write"]:
+            return _written(env, capture, options)
+        if options["export"]:
+            return _exported(env, capture, options, form)
+        if options["export_objects"] or options["export_streams"]:
+            return read_exports.run(env, capture, options)
     if options["reports"]:
         return read_reports.run(env, capture, options, form)
     if options["form"] == "text":
