@@ -65,7 +65,7 @@ ROWS: tuple[str, ...] = (
     "core.failures.facts",
     "core.failures.causes",
     "core.failures",
-    "kernel",  # boundary, clock, key_file, privileges
+    "kernel",  # boundary, clock, interpreter, key_file, output_files, privileges
     "kernel.bpf",
     "kernel.connections",
     "kernel.tables",
