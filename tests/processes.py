@@ -72,12 +72,13 @@ def serving(
     *arguments: str,
     sockets: int = 2,
     prefix: Sequence[str] = (),
+    command: Sequence[str] = COMMAND,
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
 ) -> Iterator[ServeProcess]:
     """`prefix echowire serve --jsonl arguments`, once it listens on `sockets` sockets; killed at the end if it runs."""
     process = subprocess.Popen(
-        [*prefix, *COMMAND, "serve", "--jsonl", *arguments],
+        [*prefix, *command, "serve", "--jsonl", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

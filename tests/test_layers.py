@@ -65,7 +65,7 @@ ROWS: tuple[str, ...] = (
     "core.failures.facts",
     "core.failures.causes",
     "core.failures",
-    "kernel",  # boundary, clock, key_file, privileges
+    "kernel",  # boundary, clock, interpreter, key_file, output_files, privileges
     "kernel.bpf",
     "kernel.connections",
     "kernel.tables",
@@ -150,6 +150,7 @@ THIRD_PARTY: Mapping[str, frozenset[str]] = {
     },
     "polars": frozenset({"core.filters", "core.views"}),
     "psutil": frozenset({"kernel.tables"}),
+    "re2": frozenset({"core.filters"}),
     "backports": frozenset({"kernel.captures"}),
     "lz4": frozenset({"kernel.captures"}),
     "uvloop": frozenset({"engines.serving"}),
@@ -172,6 +173,10 @@ BROUGHT_BY_THE_CALLER: Mapping[tuple[str, str], str] = {
     ("echowire.pytest_plugin", "pytest"): "only pytest loads it",
 }
 """Third-party imports that need no declaration, and why."""
+
+
+DISTRIBUTIONS: Mapping[str, str] = {"re2": "google_re2"}
+"""Packages that are declared under another name than that by which they are imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +337,7 @@ def foreign_imports(imports: Iterable[Import], declared: Iterable[str]) -> list[
             continue
         if row_of(one.importer) not in THIRD_PARTY.get(top, frozenset()):
             wrong.append(f"{one}, which its row may not")
-        elif top not in declared:
+        elif DISTRIBUTIONS.get(top, top) not in declared:
             wrong.append(f"{one}, which pyproject.toml does not declare")
     return wrong
 

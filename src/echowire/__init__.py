@@ -17,11 +17,11 @@ The public names, and the room that each lives in:
     EchowireError …                     errors.py           what can go wrong, as a tree
     SCHEMAS, document_head              core/schemas.py     the JSON documents, with their versions
     parse_duration, parse_size, …       core/units.py       quantities as people write them
+    printable, json_text                core/text.py        text from elsewhere, for a terminal and as JSON
 
-Names are loaded when first used (PEP 562): `echowire --version` costs little more than the interpreter.
+Names are loaded when first used (PEP 562): `echowire --version` costs little more than the interpreter. Nothing at all
+is imported here, not even `__future__`: under `python -m echowire` the working directory is still first in the path.
 """
-
-from __future__ import annotations
 
 __version__ = "0.1.0"
 
@@ -56,6 +56,8 @@ _HOME = {
     "parse_size": "core.units",
     "format_duration": "core.units",
     "format_size": "core.units",
+    "json_text": "core.text",
+    "printable": "core.text",
     "Server": "verbs.serve",
     "Serving": "verbs.serve",
     "raise_open_file_limit": "verbs.file_limit",
@@ -137,6 +139,7 @@ if TYPE_CHECKING:
     from echowire.core.sockets.changes import SocketChange, SocketTracker
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
+    from echowire.core.text import json_text, printable
     from echowire.core.units import format_duration, format_size, parse_duration, parse_rate, parse_size
     from echowire.core.views.field_lines import FieldLines, LineFormat, field_texts
     from echowire.core.views.list_lines import ListLines
@@ -272,6 +275,7 @@ __all__ = [
     "generate_payloads",
     "has_range",
     "interfaces",
+    "json_text",
     "parse_duration",
     "parse_port",
     "parse_rate",
@@ -279,6 +283,7 @@ __all__ = [
     "path",
     "path_mtu",
     "ping",
+    "printable",
     "raise_open_file_limit",
     "read",
     "read_target_file",

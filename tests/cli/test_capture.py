@@ -305,6 +305,7 @@ def test_started_through_sudo_it_gives_up_root(shared_folder: Path) -> None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}\n" in status
         assert "CapEff:\t0000000000000000\n" in status
+        assert "CapBnd:\t0000000000000000\n" in status and "NoNewPrivs:\t1\n" in status
         sent = send(port, 10)
         ended(process)
     assert path.stat().st_uid == NOBODY

@@ -30,6 +30,7 @@ from echowire.cli.common import (
     refuse_two_forms,
 )
 from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+from echowire.cli.shown_stream import ShownStream
 
 DEFAULT_SIZE = 64
 """Bytes of a generated payload: what ping's packet has with its header."""
@@ -74,7 +75,8 @@ def command(env: Environment, /, **options: Any) -> int:
     ENDPOINT is HOST PORT, host:port, [v6]:port, a port of this host, or a URL: tcp:// tls:// udp:// unix:/path
     unixgram:/path; without one, 127.0.0.1:12345. On a terminal it asks for messages and shows what comes back.
     Otherwise it is netcat: what is piped in is sent, then the half-close, and what comes back is written, until
-    the peer closes; for UDP, until nothing has come for a second after the end of the input.
+    the peer closes; for UDP, until nothing has come for a second after the end of the input. Bytes that would steer a
+    terminal are shown on one as \\x1b; to a pipe or a file everything goes as it is.
 
     \b
     echowire call                                   type, and see the echo
@@ -218,16 +220,20 @@ class Calling:
 
     def _relay(self, peer: Peer) -> int:
         options = self._options
+        shown = ShownStream(self._env) if self._env.stdout.isatty() else None
+        sink: Any = None if options["as_json"] or options["jsonl"] else shown or self._env.stdout
         done = echowire.relay(
             peer,
             self._env.stdin,
-            None if options["as_json"] or options["jsonl"] else self._env.stdout,
+            sink,
             half_close=options["half_close"],
             idle_s=options["timeout"] or None,
             reply_wait_s=options["wait"],
             quit_after_s=options["quit_after"],
             verify=options["verify"],
         )
+        if shown is not None:
+            shown.finish()
         self._report.relayed(done)
         if done.ended == "interrupted" and not options["verify"]:
             return INTERRUPTED

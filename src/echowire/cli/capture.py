@@ -260,7 +260,9 @@ class Capturing:
         if options["jsonl"] and self._prints:
             return JsonLines(env, live, options["fields"])
         if options["form"] == "fields":
-            return PlainFields(env, live, options["fields"], line_format(options["settings"]))
+            return PlainFields(
+                env, live, options["fields"], line_format(options["settings"], is_terminal=env.stdout.isatty())
+            )
         if self._draws_ladder:
             return GrowingLadder(env, live)
         if self._is_shown:

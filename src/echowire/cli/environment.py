@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from echowire import json_text, printable
 from echowire.errors import EchowireError, FilterError, OperationError
 
 TYPE_CHECKING = False
@@ -34,9 +35,14 @@ class Environment:
     def answer(self, text: str, *, flush: bool = True) -> None:
         """Write a line of the answer to standard output, at once: a reader behind a pipe may wait for it.
 
-        Without `flush` it may stay in the buffer, for answers of many lines; the last one flushes.
+        What a terminal should not be given stands in it as C writes it, wherever it came from. Without `flush` it may
+        stay in the buffer, for answers of many lines; the last one flushes.
         """
-        self.write(text.encode("utf-8", "surrogateescape") + b"\n")
+        self.answer_lines(printable(text), flush=flush)
+
+    def answer_lines(self, text: str, *, flush: bool = True) -> None:
+        """Write lines of the answer, or JSON: text that whoever made it has made printable."""
+        self.write(text.encode("utf-8", "replace") + b"\n")
         if flush:
             self.flush()
 
@@ -52,13 +58,11 @@ class Environment:
 
     def answer_json(self, document: Any, *, indent: int | None = None) -> None:
         """Write `document` as JSON; with `indent` for people, else on one line. NaN is refused, not written."""
-        import json
-
-        self.answer(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent))
+        self.answer_lines(json_text(document, indent=indent))
 
     def say(self, text: str) -> None:
-        """Write a line of progress or warning to standard error."""
-        self.stderr.write(text + "\n")
+        """Write a line of progress or warning to standard error, printable like an answer."""
+        self.stderr.write(printable(text) + "\n")
         self.stderr.flush()
 
     @property
@@ -84,11 +88,6 @@ class _standard_output:  # noqa: N801 - used as a function; contextlib is not lo
             raise OperationError("write", "standard output", error.errno or 0, error.strerror or "failed") from error
 
 
-def printable(text: str) -> str:
-    """`text` on one line, with control characters escaped: what a peer sent must not steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def outcome(env: Environment, debug: bool, command: Callable[[], int]) -> int:
     """The exit status of `command`; an error is one line on standard error, and no traceback unless it is asked for."""
     try:
@@ -100,7 +99,8 @@ def outcome(env: Environment, debug: bool, command: Callable[[], int]) -> int:
             traceback.print_exc(file=env.stderr)
         env.say(f"echowire: {printable(str(error))}")
         if isinstance(error, FilterError) and error.text:
-            env.say(error.pointed)
+            for line in error.pointed.split("\n"):
+                env.say(line)
         return error.exit_status
     except BrokenPipeError:
         # Whoever read the answer has left (`| head`). Nothing more can be written, not even by the interpreter at exit.

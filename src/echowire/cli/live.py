@@ -64,7 +64,8 @@ def ping_table(targets: Sequence[Any]) -> Callable[[int], Table]:
             style = "red" if target.answers and not target.is_up else "yellow" if target.loss else ""
             known = target.received + target.lost + target.corrupted
             name, _, *rest = target_row(target)
-            table.add_row(name, str(known), *rest, sparkline(target.recent[-SPARKS:]), style=style)
+            cells = map(Text, (name, str(known), *rest))  # no markup: a name may have brackets
+            table.add_row(*cells, sparkline(target.recent[-SPARKS:]), style=style)
         if len(targets) > room:
             table.add_row(f"… and {len(targets) - room} more")
         return table
@@ -78,7 +79,7 @@ def path_table(path: Any) -> Callable[[int], Table]:
     def build(room: int) -> Table:
         table = _empty(HOP_COLUMNS)
         for row in hop_rows(path)[:room]:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         return table
 
     return build

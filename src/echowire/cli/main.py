@@ -7,8 +7,8 @@ from importlib import import_module
 
 import click
 
-from echowire import __version__
-from echowire.cli.environment import Environment, outcome, printable
+from echowire import __version__, printable
+from echowire.cli.environment import Environment, outcome
 
 VERBS = ("serve", "call", "bench", "read", "fields", "capture", "sockets", "ping")
 """Each is `echowire.cli.<verb>:command`."""
@@ -71,7 +71,8 @@ def _invoke(env: Environment, arguments: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        env.say(error.format_message())
+        for line in error.format_message().split("\n"):
+            env.say(line)
         return 2
     except click.ClickException as error:
         where = f" (see '{error.ctx.command_path} --help')" if isinstance(error, click.UsageError) and error.ctx else ""

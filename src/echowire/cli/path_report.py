@@ -49,7 +49,8 @@ class PathRun(RunReport):
         if not self.for_people:
             self.conclude_json(path.document())
             return
-        self.env.answer("\n".join(aligned([HOP_COLUMNS, *hop_rows(path)], (1, len(HOP_COLUMNS) - 1))))
+        for line in aligned([HOP_COLUMNS, *hop_rows(path)], (1, len(HOP_COLUMNS) - 1)):
+            self.env.answer(line)
         if not path.reached:
             self.env.answer(f"{printable(path.target)} was not reached")
 

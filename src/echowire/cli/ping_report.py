@@ -73,9 +73,11 @@ class Report(RunReport):
             self.conclude_json(pinged.document())
         elif len(pinged.targets) == 1:
             plain = env.variables.get("TERM") == "dumb"
-            env.answer("\n".join(_summary(pinged, plain=plain)))
+            for line in _summary(pinged, plain=plain):
+                env.answer(line)
         else:
-            env.answer("\n".join(_table(pinged)))
+            for line in _table(pinged):
+                env.answer(line)
         self.say_conditions(pinged.conditions)
 
     def _line(self, answer: Any) -> str:

@@ -9,7 +9,7 @@ import click
 import echowire
 from echowire import LineFormat, UsageError
 from echowire.cli import read_exports, read_reports
-from echowire.cli.common import Environment, pass_environment, printable
+from echowire.cli.common import Environment, ended_by_signals, pass_environment, printable
 from echowire.cli.heap import keep_what_is_freed
 from echowire.cli.read_progress import conclude, progress
 from echowire.cli.read_view import TIMES, view
@@ -107,13 +107,14 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         capture = capture.filter(options["display_filter"])
     if options["count"]:
         capture = capture.head(options["count"])
-    form = line_format(options["settings"])
-    if options["write"]:
-        return _written(env, capture, options)
-    if options["export"]:
-        return _exported(env, capture, options, form)
-    if options["export_objects"] or options["export_streams"]:
-        return read_exports.run(env, capture, options)
+    form = line_format(options["settings"], is_terminal=env.stdout.isatty())
+    with ended_by_signals():
+        if options["write"]:
+            return _written(env, capture, options)
+        if options["export"]:
+            return _exported(env, capture, options, form)
+        if options["export_objects"] or options["export_streams"]:
+            return read_exports.run(env, capture, options)
     if options["reports"]:
         return read_reports.run(env, capture, options, form)
     if options["form"] == "text":
@@ -183,8 +184,8 @@ def _exported(env: Environment, capture: echowire.Capture, options: dict[str, An
     return conclude(env, reading)
 
 
-def line_format(settings: tuple[str, ...]) -> LineFormat:
-    """What the settings of -E say. Raises `UsageError`."""
+def line_format(settings: tuple[str, ...], *, is_terminal: bool) -> LineFormat:
+    """What the settings of -E say; a terminal is given escaped text whatever they say. Raises `UsageError`."""
     found: dict[str, Any] = {}
     for setting in settings:
         name, _, value = setting.partition("=")
@@ -201,4 +202,4 @@ def line_format(settings: tuple[str, ...]) -> LineFormat:
                 f"-E {setting}: one of header=y|n, separator=TEXT, occurrence=f|l|a, aggregator=TEXT, quote=d|s|n, "
                 "escape=y|n, bom=y|n"
             )
-    return LineFormat(**found)
+    return LineFormat(**found | ({"escape": True} if is_terminal else {}))

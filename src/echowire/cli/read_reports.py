@@ -8,6 +8,7 @@ import echowire
 from echowire import LineFormat, UsageError
 from echowire.cli.common import Environment
 from echowire.cli.read_progress import conclude, progress
+from echowire.cli.shown_stream import shown_text
 
 
 def run(env: Environment, capture: echowire.Capture, options: dict[str, Any], form: LineFormat) -> int:
@@ -33,6 +34,7 @@ def run(env: Environment, capture: echowire.Capture, options: dict[str, Any], fo
         width = get_terminal_size().columns
         for report in reports:
             for line in report.text(width):
-                env.answer(line, flush=False)
+                # What was followed has tabs and line ends of its own, and perhaps what tshark would give a terminal.
+                env.answer_lines(shown_text(line) if env.stdout.isatty() else line, flush=False)
         env.flush()
     return conclude(env, reading)

@@ -7,8 +7,7 @@ import time
 from datetime import datetime
 from threading import Event
 
-from echowire import SocketChange, SocketEvent, SocketEvents, SocketInquiry, SocketTracker
-from echowire.cli.environment import printable
+from echowire import SocketChange, SocketEvent, SocketEvents, SocketInquiry, SocketTracker, printable
 from echowire.cli.signals import heard
 from echowire.errors import UsageError
 

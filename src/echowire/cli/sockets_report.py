@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import echowire
-from echowire import SocketInquiry, SocketLines, SocketShow
-from echowire.cli.environment import printable
+from echowire import SocketInquiry, SocketLines, SocketShow, json_text, printable
 from echowire.errors import UsageError
 
 TYPE_CHECKING = False
@@ -148,7 +147,7 @@ def listing(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, k
     if not options["no_header"]:
         env.answer(maker.heading())
     for block in inquiry.blocks(ahead=True):
-        env.answer("\n".join(maker.lines(block)), flush=False)
+        env.answer_lines("\n".join(maker.lines(block)), flush=False)
     env.flush()
     tell(env, options, inquiry, maker.hidden)
     return 0
@@ -189,23 +188,21 @@ def tell(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, hidd
 
 def as_json(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> int:
     """Every socket with all of its columns; written as they come, so that a million need no memory."""
-    from json import dumps
-
     rows = (row for block in inquiry.blocks() for row in inquiry.reader.dicts(block))
     if options["jsonl"]:
         for row in rows:
-            env.answer(dumps(row, ensure_ascii=False), flush=False)
+            env.answer_lines(json_text(row), flush=False)
         env.flush()
         return 0
     first = next(rows, None)  # with it, the time is known
     head = {**echowire.document_head("sockets"), "time_ns": inquiry.time_ns}
-    env.answer(dumps(head)[:-1] + ', "sockets": [', flush=False)
+    env.answer_lines(json_text(head)[:-1] + ', "sockets": [', flush=False)
     if first is not None:
-        env.answer(dumps(first, ensure_ascii=False), flush=False)
+        env.answer_lines(json_text(first), flush=False)
     for row in rows:
-        env.answer("," + dumps(row, ensure_ascii=False), flush=False)
+        env.answer_lines("," + json_text(row), flush=False)
     hidden = None if inquiry.names.holders is None else inquiry.hidden
-    env.answer(f'], "notes": {dumps(inquiry.notes)}, "hidden_processes": {dumps(hidden)}}}')
+    env.answer_lines(f'], "notes": {json_text(inquiry.notes)}, "hidden_processes": {json_text(hidden)}}}')
     return 0
 
 
@@ -278,7 +275,7 @@ def kill(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, kind
     if not options["no_header"] and count:
         env.answer(maker.heading(), flush=False)
     for block in blocks:
-        env.answer("\n".join(maker.lines(block)), flush=False)
+        env.answer_lines("\n".join(maker.lines(block)), flush=False)
     env.flush()
     if not count:
         return 0

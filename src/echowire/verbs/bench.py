@@ -10,11 +10,9 @@ waits for what they say each second, so that neither a live line nor the program
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -41,6 +39,7 @@ from echowire.core.units import micro
 from echowire.engines.load.plan import Plan, plan_of
 from echowire.errors import EchowireError, NameResolutionError, OperationError
 from echowire.kernel.boundary import operation
+from echowire.kernel.interpreter import fresh_interpreter
 from echowire.kernel.tables.cpu import HostCpu, process_cpu_s, read_host_cpu, serving_pids
 from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike
 from echowire.verbs.explained import explained
@@ -176,11 +175,10 @@ class _Run:
     def _begin(self, number: int, order: dict[str, Any]) -> _Worker:
         with operation("start a load process for", self._plan.endpoint):  # as many as `ulimit -u` allows
             process = subprocess.Popen(
-                [sys.executable, "-c", "from echowire.verbs.bench_worker import main; main()"],
+                fresh_interpreter("echowire.verbs.bench_worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 process_group=0,  # a terminal's Ctrl-C is this process's to hear
             )
         thread = threading.Thread(target=self._listen, args=(number, process), name=f"echowire bench {number}")

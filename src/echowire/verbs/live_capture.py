@@ -191,7 +191,12 @@ class LiveCapture:
         """Write all packets to a file, `-` being standard output, or to files in turn. Called before they come."""
         if kind == "pcap" and len({one.link_type for one in self.interfaces}) > 1:
             raise UsageError("a pcap file has packets of one link type only; write a pcapng file")
-        self._sink = _Sink(self, path, kind, rotation)
+        try:
+            self._sink = _Sink(self, path, kind, rotation)
+        except OperationError as error:
+            if error.number == errno.ENXIO:
+                error.meaning = "It ended before anybody read the pipe"
+            raise
 
     @property
     def owners(self) -> tuple[int, int] | None:
@@ -323,7 +328,13 @@ class _Sink:
             return live._statistics(now_ns) if kind == "pcapng" else b""
 
         self.output = CaptureOutput(
-            path, begin, end, rotation=rotation, last_file=live.limits.files, now_ns=time.time_ns()
+            path,
+            begin,
+            end,
+            rotation=rotation,
+            last_file=live.limits.files,
+            is_stopping=lambda: live._session.is_stopping,
+            now_ns=time.time_ns(),
         )
         self._open = True
 

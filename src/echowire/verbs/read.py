@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeVar, cast, overload
 
 from echowire.core.captures.records import Problem
 from echowire.core.packets.chosen import Chosen
@@ -176,14 +176,20 @@ class Reading(Iterator[Chosen]):
     def export(self, path: str | Path, *, occurrences: Occurrence = "first") -> int:
         """Write the packets' fields to a table; see `Capture.export`."""
         from echowire.core.views import frame as packet_frame
-        from echowire.kernel.captures.writer import OutputFile
+        from echowire.kernel.captures.writer import ExportStream, OutputFile
 
         kind = EXPORTS.get(Path(path).suffix.lower())
         if kind is None:
             raise UsageError(f"{path}: a table is exported to a name that ends in {', '.join(EXPORTS)}")
         chunks = self._begun()
         with OutputFile(path, self._source) as file, operation("write", file.name):
-            packet_frame.export(chunks, self.fields, occurrences, kind, file.stream)
+            stream = ExportStream(file)
+            try:
+                packet_frame.export(chunks, self.fields, occurrences, kind, cast("IO[bytes]", stream))
+            except Exception:
+                if stream.error is not None:  # what the system said; of Polars' own errors not all tell it
+                    raise stream.error from None
+                raise
         return self.packets
 
 

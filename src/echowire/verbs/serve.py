@@ -431,13 +431,13 @@ def service_of(name: str, stamp_key: str | os.PathLike[str] | None, *, stateless
 
 
 def load_handler(name: str) -> Handler:
-    """The function that `module:function` names, looked for in the current folder too."""
+    """The function that `module:function` names, looked for in the working directory too, after all other places."""
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:
         raise UsageError(f"'{name}' is no handler; write module:function")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except ModuleNotFoundError as error:

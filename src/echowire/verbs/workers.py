@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from typing import Any
 
 from echowire.errors import EchowireError, HandlerError
 from echowire.kernel.connections.listen import Listener, close_all, open_listeners
+from echowire.kernel.interpreter import fresh_interpreter
 from echowire.model import Closed, Event, Family, Limits, Notice, Stopped, Summary, event_from_document
 
 STOPPED_S = 0.5
@@ -120,12 +120,11 @@ class WorkerGroup:
         descriptors = [listener.socket.fileno() for listener in listeners]
         try:
             process = subprocess.Popen(
-                [sys.executable, "-c", "from echowire.verbs.worker import main; main()"],
+                fresh_interpreter("echowire.verbs.worker"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=descriptors,
                 text=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
         finally:
             # The worker's copies are the only ones: when it dies, the kernel closes them and whoever waits on them

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import numpy as np
 import pytest
 from fuzz.capture_files import pcap, pcapng
@@ -171,6 +174,34 @@ def test_a_buffer_that_is_taken_over_gives_what_its_bytes_give(form: str, size: 
             found += [records.data[a : a + n].tobytes() for a, n in zip(records.start, records.cap_len, strict=True)]
     assert reader.finish() is None
     assert found == [bytes([length % 251]) * length for length in lengths]
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000, 10_000_000])
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_a_profiler_may_hold_the_frames_of_a_reader(form: str, size: int) -> None:
+    packets = [bytes([number % 251]) * 1400 for number in range(2000)]
+    writer = PcapWriter() if form == "pcap" else PcapngWriter()
+    data = bytes(writer.write(Records.of(packets, range(len(packets)))))
+    held: list[dict[str, object]] = []
+
+    def profile(frame: FrameType, event: str, arg: object) -> None:
+        if event == "return":
+            held.append(dict(frame.f_locals))  # as they are for whoever has the frame itself
+
+    reader, found = CaptureReader(), []
+    before = sys.getprofile()
+    for at in range(0, len(data), size):
+        buffer = bytearray(FRONT) + data[at : at + size]
+        sys.setprofile(profile)
+        try:
+            records = reader.take_over(buffer) if size > 100_000 else reader.feed(buffer[FRONT:])
+        finally:
+            sys.setprofile(before)
+        if records is not None:
+            found += [records.packet(row) for row in range(len(records))]
+    assert reader.finish() is None
+    assert found == packets
+    assert any(isinstance(value, np.ndarray) for names in held for value in names.values())
 
 
 @pytest.mark.parametrize(

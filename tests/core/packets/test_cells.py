@@ -17,7 +17,6 @@ from echowire.core.packets.cells import (
     cells,
     colon_cells,
     decimal_cells,
-    escaped,
     hex_cells,
     ipv4_cells,
     ipv6_cells,
@@ -29,6 +28,7 @@ from echowire.core.packets.cells import (
 )
 from echowire.core.packets.columns import Type, column_of, objects
 from echowire.core.packets.layers import Field, Values
+from echowire.core.text import printable
 
 
 def texts(matrix: Cells) -> list[str]:
@@ -107,7 +107,7 @@ def test_a_time_before_1970_is_negative() -> None:
 def test_each_type_as_text(kind: Type, value: Any, text: str) -> None:
     field = Field("x.y", "Y", kind)
     assert strings(field, column_of(kind, [value])).tolist() == [text]
-    assert escaped(text_of(field, column_of(kind, [value])[0])) == text
+    assert printable(text_of(field, column_of(kind, [value])[0])) == text
 
 
 def test_lines_leave_a_cell_empty_where_a_row_has_no_value() -> None:

@@ -382,6 +382,19 @@ def copy_ranges(out: Bytes, to: Rows, data: Bytes, start: Rows, size: Rows) -> N
         target[at : at + b - a] = source[a:b]
 
 
+def _extended(buffer: bytearray, data: bytes | bytearray | memoryview) -> bytearray:
+    """`buffer` with `data` behind it: the same one, unless somebody else still holds a view of it.
+
+    A scan's views end with its frames, and frames live on where another thread holds them, as profilers do. A buffer
+    with views cannot grow, and is copied then.
+    """
+    try:
+        buffer += data
+    except BufferError:
+        buffer = bytearray(b"".join((buffer, data)))
+    return buffer
+
+
 class RecordReader:
     """What the readers of all formats share: bytes in by `feed`, `Records` out, and `problem` once it goes no further.
 
@@ -403,7 +416,7 @@ class RecordReader:
         """Take the file's next bytes, however many. Gives the packets that they complete, or None."""
         if self.problem is not None:
             return None
-        self._buffer += chunk
+        self._buffer = _extended(self._buffer, chunk)
         return self._scan() if len(self._buffer) >= self._need else None
 
     def take_over(self, buffer: bytearray) -> Records | None:
@@ -436,7 +449,6 @@ class RecordReader:
         chunk, rest = self._buffer, self._buffer[size:]
         self._buffer, self._need = rest if self.problem is None else bytearray(), need
         self._offset += size
-        chunk += bytes(PAD)
-        data = np.frombuffer(chunk, np.uint8)
+        data = np.frombuffer(_extended(chunk, bytes(PAD)), np.uint8)
         data.flags.writeable = False
         return data

@@ -194,8 +194,11 @@ def _matches(left: pl.Expr, pattern: str) -> pl.Expr:
 
     def found(values: pl.Series) -> pl.Series:
         each = values.to_list()
-        texts = (one.encode() if isinstance(one, str) else one for one in each)
-        return pl.Series([one is not None and search(one) is not None for one in texts], dtype=pl.Boolean)
+        matched = {  # of packets many have the same text
+            value: value is not None and search(value.encode() if isinstance(value, str) else value) is not None
+            for value in set(each)
+        }
+        return pl.Series([matched[value] for value in each], dtype=pl.Boolean)
 
     return left.map_batches(found, return_dtype=pl.Boolean)
 

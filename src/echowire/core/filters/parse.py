@@ -23,7 +23,7 @@ from typing import Literal, NoReturn
 from echowire.core.filters.functions import FUNCTIONS
 from echowire.core.filters.literals import LiteralError, constant, kind_of
 from echowire.core.filters.ranges import RangeError, layer_ranges, slice_ranges
-from echowire.core.filters.regex import compiled
+from echowire.core.filters.regex import BeyondLinearError, compiled
 from echowire.core.filters.syntax import Token, tokens
 from echowire.core.filters.tree import (
     Among,
@@ -251,6 +251,8 @@ class _Parser:
         pattern = right.what.token.value
         try:
             compiled(pattern)
+        except BeyondLinearError as error:
+            self._fail(right.token, f"'matches' takes no longer than its text is long, and so {error}")
         except ValueError as error:
             self._fail(right.token, f"this is no regular expression: {error}")
         return Compare(relation, operand, Constant("text", pattern, pattern), every)

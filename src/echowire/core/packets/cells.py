@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from echowire.core.captures.records import Rows
 from echowire.core.packets.columns import INTS, OBJECTS, UINTS, Column, Type, objects
 from echowire.core.packets.layers import Field, Values
+from echowire.core.text import printable
 
 Cells = NDArray[np.uint8]
 """Text, a row each, in which zero bytes do not count: uint8[n, width]."""
@@ -223,22 +224,12 @@ def cells(field: Field, values: Column) -> Cells:
     return _fixed([f"{one:.15g}".encode() for one in values.tolist()])
 
 
-def escaped(text: str) -> str:
-    """Text on one line of a table: control characters as C writes them."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else _ESCAPES.get(c) or f"\\x{ord(c):02x}" for c in text)
-
-
-_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
-
-
 def strings(field: Field, values: Column, *, escape: bool = True) -> Column:
     """The text of a column, one Python string a value; `escape` False leaves control characters as they are."""
     if field.type is Type.BYTES:
         return objects([one.hex() for one in values])
     if field.type in OBJECTS:
-        return objects([escaped(one) for one in values]) if escape else values
+        return objects([printable(one) for one in values]) if escape else values
     matrix = cells(field, values)
     return objects([row.tobytes().replace(b"\0", b"").decode() for row in matrix])
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from echowire.core.captures.records import Records, Rows
 from echowire.core.captures.ticks import NO_TIME
-from echowire.core.packets.cells import NS_PER_S, escaped, seconds_text, strings
+from echowire.core.packets.cells import NS_PER_S, seconds_text, strings
 from echowire.core.packets.columns import Column, Type, objects
 from echowire.core.packets.layers import Field, Layer, Picked
+from echowire.core.text import printable
 
 ADDRESS_WIDTH = 12
 """Characters that the address columns have at least, as tshark's have."""
@@ -184,5 +185,5 @@ def packet_list(layers: Sequence[Layer]) -> Lines:
         destination=_text_column(root, "destination"),
         protocol=_text_column(root, "protocol"),
         length=root.records.length,
-        info=objects([one if one.isprintable() else escaped(one) for one in info.tolist()]),
+        info=objects([printable(one) for one in info.tolist()]),
     )

@@ -72,7 +72,8 @@ def _comment(sender: Owner | None, receiver: Owner | None) -> bytes:
 @lru_cache(4096)
 def sides(comment: str) -> OwnerPair | None:
     """Sender and receiver that a comment names; None of any other comment."""
-    found = _COMMENT.fullmatch(comment)
+    # One that is longer is none of ours, and may be made to be looked at for ever.
+    found = _COMMENT.fullmatch(comment) if len(comment) <= MAX_NOTE_BYTES else None
     if not found:
         return None
     name, pid, of, peer, peer_pid, peer_of = found.groups()

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from echowire.core.captures.records import Rows
-from echowire.core.packets.cells import escaped
 from echowire.core.packets.dissect import Packets, first_of_each
 from echowire.core.packets.layers import Layer
 from echowire.core.packets.streams import stream_numbers
 from echowire.core.packets.tcp.header import ACK, FIN, RST, SYN
 from echowire.core.reports.base import Sieve
+from echowire.core.text import printable
 
 SEVERITIES = {"error": "Errors", "warn": "Warns", "note": "Notes", "chat": "Chats"}
 """The severest first, as they are listed."""
@@ -185,7 +185,7 @@ def _lines(packets: Packets, names: Sequence[str]) -> Iterator[tuple[int, str]]:
             if at == 0 or row in words:
                 words.setdefault(row, []).append(str(value))
     for row, mine in words.items():
-        yield row, escaped(" ".join(mine)) + "\\r\\n"
+        yield row, printable(" ".join(mine)) + "\\r\\n"
 
 
 def _name(layer: Layer) -> str:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from echowire.core.packets.cells import escaped
 from echowire.core.packets.dissect import Packets, first_of_each
 from echowire.core.reports.base import Span
+from echowire.core.text import printable
 
 MAX_NODES = 40
 """Columns, as many as tshark has; packets of further nodes are counted and not drawn."""
@@ -78,7 +78,7 @@ class Flow:
                 label = names + (f" - Len: {length}" if length else "")
                 comment = f"Seq = {sequence}" + (f" Ack = {acknowledged}" if flags & 0x10 else "")
             else:
-                label = escaped(str(columns["info"][row]))
+                label = printable(str(columns["info"][row]))
                 comment = f"{columns['protocol'][row]}: {label}"
             ends = (source, destination, ports[0].get(row), ports[1].get(row))
             self.steps.append(Step(first + row, int(times[row]), *ends, label, comment))

@@ -106,11 +106,27 @@ def _column(reader: Reader, block: Block, test: Comparison) -> tuple[Sequence[An
 
 
 def _text_matcher(wanted: str) -> Callable[[str], bool]:
+    """A word, or a pattern in which `*` is any text.
+
+    What stands between two stars is looked for once, as far left as it goes: where that fails, no other place helps.
+    A regular expression would try them all, and with a few stars not end.
+    """
     if "*" not in wanted:
         return wanted.__eq__
-    import re
+    first, *middle, last = wanted.split("*")
 
-    return lambda found: bool(re.fullmatch(".*".join(map(re.escape, wanted.split("*"))), found, re.DOTALL))
+    def matches(text: str) -> bool:
+        if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
+            return False
+        at, end = len(first), len(text) - len(last)
+        for part in middle:
+            at = text.find(part, at, end)
+            if at < 0:
+                return False
+            at += len(part)
+        return True
+
+    return matches
 
 
 def _hosts(reader: Reader, block: Block, side: str, hosts: Sequence[Host]) -> tuple[Any, Callable[[Any], bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from echowire.core.sockets.fields import HOLDER
+from echowire.core.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ class Person:
 
     def __init__(self, pid: int, name: str, user: str, unit: str) -> None:
         self.pid, self.name, self.user, self.unit = pid, name, user, unit
-        shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
-        self.words = f'("{shown}",pid={pid},fd=', f",user={user}{f',unit={unit}' if unit else ''})"
+        self.words = f'("{printable(name)}",pid={pid},fd=', f",user={user}{f',unit={unit}' if unit else ''})"
 
 
 class Holder:

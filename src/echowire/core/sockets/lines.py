@@ -15,6 +15,7 @@ from echowire.core.sockets import fields
 from echowire.core.sockets import sock_diag as diag
 from echowire.core.sockets.sock_diag import swapped
 from echowire.core.sockets.tcp_text import info_text, mptcp_text, ulp_text
+from echowire.core.text import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class SocketLines:
     def _unix_ends(self, block: Block) -> list[Ends]:
         columns = (self._column(block, name) for name in ("path", "inode", "peer_inode"))
         return [
-            ((f"{_printable(path) if path else '*'} ", inode), ("* ", peer or 0))
+            ((f"{printable(path) if path else '*'} ", inode), ("* ", peer or 0))
             for path, inode, peer in zip(*columns, strict=True)
         ]
 
@@ -249,7 +250,7 @@ class SocketLines:
         if self.show.is_numeric:
             return str(port)
         name = self.show.owner(port) if port and self.show.owner else None
-        return f"{_printable(name)}/{port}" if name else str(port) if port else "kernel"
+        return f"{printable(name)}/{port}" if name else str(port) if port else "kernel"
 
     def _vsock_ends(self, block: Block) -> list[Ends]:
         columns = (self._column(block, name) for name in ("local_address", "local_port", "peer_address", "peer_port"))
@@ -434,11 +435,6 @@ class _Made(dict):  # type: ignore[type-arg]
         if len(self) < KEPT_TEXTS:
             self[key] = text
         return text
-
-
-def _printable(path: str) -> str:
-    """A socket's path on one line, its control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in path)
 
 
 def _first_word(groups: Sequence[int] | None) -> int:

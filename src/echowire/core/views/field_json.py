@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -14,6 +13,7 @@ from echowire.core.captures.ticks import NO_TIME
 from echowire.core.packets.cells import strings
 from echowire.core.packets.chosen import Chosen
 from echowire.core.packets.registry import registry
+from echowire.core.text import json_text
 
 NS_PER_MS = 1_000_000
 
@@ -38,9 +38,9 @@ class FieldJson:
         pieces = []
         for day, layers in zip(_days(chosen), self.layers(chosen), strict=True):
             whole = {"_index": f"packets-{day}", "_type": "doc", "_score": None, "_source": {"layers": layers}}
-            pieces.append(("\n" if self._first else ",\n") + json.dumps(whole, ensure_ascii=False))
+            pieces.append(("\n" if self._first else ",\n") + json_text(whole))
             self._first = False
-        return "".join(pieces).encode("utf-8", "replace")
+        return "".join(pieces).encode()
 
     def end(self) -> bytes:
         """What stands behind the last packet."""
@@ -67,8 +67,8 @@ class FieldLinesJson(FieldJson):
             head = {"index": {"_index": f"packets-{day}"}}
             stamp = None if time_ns == NO_TIME else str(time_ns // NS_PER_MS)
             body = {"timestamp": stamp, "layers": layers}
-            pieces.append(f"{json.dumps(head)}\n{json.dumps(body, ensure_ascii=False)}\n")
-        return "".join(pieces).encode("utf-8", "replace")
+            pieces.append(f"{json_text(head)}\n{json_text(body)}\n")
+        return "".join(pieces).encode()
 
     def end(self) -> bytes:
         """What stands behind the last packet."""

@@ -6,9 +6,8 @@ protocol's own name tells whether the packet has it. A packet without a field ha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import IO, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -62,9 +61,10 @@ def joined(chunks: Iterable[Chosen], names: Sequence[str], occurrences: Occurren
 
 
 def export(
-    chunks: Iterable[Chosen], names: Sequence[str], occurrences: Occurrence, kind: ExportKind, to: BinaryIO
+    chunks: Iterable[Chosen], names: Sequence[str], occurrences: Occurrence, kind: ExportKind, to: IO[bytes]
 ) -> None:
-    """Write all chunks to a stream as they come, in memory no more than some. Raises `OSError` where it cannot."""
+    """Write all chunks to a stream as they come, in memory no more than some. Raises what the stream does, or Polars'
+    own error in its place."""
 
     def source(
         columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch: int | None
@@ -75,18 +75,12 @@ def export(
 
     plain = schema(list(dict.fromkeys(names)), occurrences)
     table = register_io_source(source, schema=_flat_schema(plain) if kind == "csv" else plain)
-    try:
-        if kind == "csv":
-            table.sink_csv(to)
-        elif kind == "arrow":
-            table.sink_ipc(to)
-        else:
-            table.sink_parquet(to)
-    except pl.exceptions.PolarsError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), "") from error
+    if kind == "csv":
+        table.sink_csv(to)
+    elif kind == "arrow":
+        table.sink_ipc(to)
+    else:
+        table.sink_parquet(to)
 
 
 def _flat(packets: pl.DataFrame) -> pl.DataFrame:

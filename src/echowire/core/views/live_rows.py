@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
 
-from echowire.core.packets.cells import escaped
 from echowire.core.packets.chosen import Chosen
 from echowire.core.packets.packet_list import TimeForm
 from echowire.core.packets.processes import OwnerPair, owners_of
+from echowire.core.text import printable
 from echowire.core.views.colour_rules import painted, rules_of
 from echowire.core.views.list_lines import ListLines
 
@@ -55,4 +55,4 @@ def _said(ends: OwnerPair | None, room: int) -> str:
         both = [sender]
     whole, names = "→".join(f"{one.name}[{one.pid}]" for one in both), "→".join(one.name for one in both)
     text = whole if len(whole) <= room else names
-    return text if text.isprintable() else escaped(text)
+    return printable(text)

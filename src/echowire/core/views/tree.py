@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from echowire.core.captures.records import Rows
-from echowire.core.packets.cells import date_text, escaped, seconds_text, text_of
+from echowire.core.packets.cells import date_text, seconds_text, text_of
 from echowire.core.packets.columns import INTS, OBJECTS, SIZES, UINTS, Column, Type, shift_of
 from echowire.core.packets.layers import Field, Item, Layer
+from echowire.core.text import printable
 
 MAX_VALUE_CHARACTERS = 240
 """Of a value's text that a line shows, as in Wireshark (ITEM_LABEL_LENGTH)."""
@@ -56,10 +57,10 @@ class Node:
 
     @property
     def text(self) -> str:
-        """The line."""
+        """The line, as it may be shown: what a walk said of a packet is the packet's own text."""
         if self._text is None:
             self._text = "" if self.field is None else line(self.field, self.value, self._within, self._shown)
-        return self._text
+        return printable(self._text)
 
     def walk(self, level: int = 0) -> Iterator[tuple[int, Node]]:
         """This node and all beneath, with their depth, in the order of the lines."""
@@ -227,7 +228,7 @@ def value_text(one: Field, value: Any) -> str:
     if kind is Type.RELATIVE_TIME:
         return f"{seconds_text(int(value))} seconds"
     if kind in OBJECTS:
-        text = escaped(text_of(one, value))
+        text = printable(text_of(one, value))
         return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}…"
     return text_of(one, bytes(value) if kind is Type.IPV6 and isinstance(value, bytes) else value)
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from echowire.errors import EchowireError, UsageError
+from echowire.errors import EchowireError, OperationError, UsageError
 from echowire.kernel.boundary import operation
+from echowire.kernel.output_files import refuse_foreign_links
 
 MAX_GATHERED_BYTES = 64 * 1024 * 1024
 """Gathered before it is written: where thousands of streams take turns, most time goes into opening their files, and
@@ -26,6 +27,7 @@ class ExportDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         with operation("create", str(path)):
+            refuse_foreign_links(path)
             self.path.mkdir(parents=True, exist_ok=True)
         self._gathered: dict[str, list[bytes]] = {}
         self._size = 0
@@ -36,11 +38,17 @@ class ExportDirectory:
         return self
 
     def __exit__(self, *about: object) -> None:
+        """After what the system refused, such as more on a full disk, what was begun is called `.part`."""
         for name in self._unfinished:
             self._gathered.pop(name, None)
             with suppress(OSError):
                 (self.path / name).unlink()
-        with suppress(EchowireError):  # after an error or Ctrl-C: what was gathered is written, if it can be
+        if any(isinstance(one, OperationError) for one in about):
+            self._gathered.clear()
+            for name in self._begun - self._unfinished:
+                with suppress(OSError):
+                    (self.path / name).rename(self.path / f"{name}.part")
+        with suppress(EchowireError):  # after another error or Ctrl-C: what was gathered is written, if it can be
             self.flush()
 
     def append(self, name: str, data: bytes) -> None:

@@ -24,6 +24,7 @@ from echowire.core.captures.in_place import Pieces
 from echowire.core.captures.limits import Rotation
 from echowire.core.captures.ticks import SECOND_NS
 from echowire.kernel.boundary import operation, operation_error
+from echowire.kernel.output_files import open_to_write
 
 IOV_MAX = 1024
 """Pieces that one writev takes (linux/uio.h)."""
@@ -48,9 +49,11 @@ class CaptureOutput:
         *,
         rotation: Rotation | None = None,
         last_file: int | None = None,
+        is_stopping: Callable[[], bool] = bool,
         now_ns: int,
     ) -> None:
-        """After `last_file` files no other is begun; what should go into it is not written."""
+        """After `last_file` files no other is begun; what should go into it is not written. A named pipe that nobody
+        reads is waited for until `is_stopping`."""
         self.path = path
         self.rotation = rotation or Rotation()
         self.is_full = False
@@ -60,6 +63,7 @@ class CaptureOutput:
         self.size = 0
         """Bytes of the present file."""
         self._before = 0
+        self._is_stopping = is_stopping
         self._begin, self._end, self._last_file = begin, end, last_file
         self._kept: deque[str] = deque()
         self._open_file(now_ns)
@@ -70,8 +74,9 @@ class CaptureOutput:
         self._owned = self.path != "-"
         with operation("write", self._shown):
             # 0o600 as dumpcap: a capture holds what others sent.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            self._fd = os.open(self.name, flags, 0o600) if self._owned else sys.stdout.fileno()
+            self._fd = (
+                open_to_write(self.name, 0o600, is_stopping=self._is_stopping) if self._owned else sys.stdout.fileno()
+            )
         self._before += self.size
         self.size = self.packets = 0
         self._since_ns = now_ns

@@ -72,6 +72,11 @@ class PacketSession:
         self._stopping = True
         self._stack.close()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping
+
     def stop(self) -> None:
         """Take no more packets; `batches` gives what there is and ends."""
         if not self._stopping:

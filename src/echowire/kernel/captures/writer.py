@@ -5,9 +5,15 @@ Nothing is written over the file that is being read, under whatever name: what i
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import os
+import secrets
+import stat
 import sys
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
@@ -15,9 +21,10 @@ from typing import Any, BinaryIO, Protocol, Self
 from echowire.core.captures.pcap import PcapWriter
 from echowire.core.captures.pcapng_writer import PcapngWriter
 from echowire.core.captures.records import Records, Rows
-from echowire.errors import UsageError
+from echowire.errors import EchowireError, UsageError
 from echowire.kernel.boundary import operation
 from echowire.kernel.captures.files import ZSTD_MODULE
+from echowire.kernel.output_files import is_replaceable, open_to_write, refuse_foreign_links
 
 PCAP_SUFFIXES = frozenset({".pcap", ".cap", ".dmp"})
 """Names that mean pcap; all others mean pcapng, which keeps everything."""
@@ -70,15 +77,20 @@ def compressor_for(suffix: str) -> Compressor | None:
 
 
 class OutputFile:
-    """A file that is written anew, in a `with` block; `path` may be `-`. `source` is what must not be written over."""
+    """A file that is written anew, in a `with` block; `path` may be `-`. `source` is what must not be written over.
+
+    It is written beside its place and gets its name when all of it is there: after an error, or Ctrl-C, there is what
+    was there before. A device or a pipe is written to as it is, and so is a file whose folder takes no other.
+    """
 
     def __init__(self, path: str | Path, source: object = None) -> None:
         self.name = "standard output" if str(path) == "-" else str(path)
         self._owned = str(path) != "-"
+        self._part: Path | None = None
         if self._owned and isinstance(source, str | Path) and _is_same(path, source):
             raise UsageError(f"{path} is the file that is read; write to another")
         with operation("open", self.name):
-            self.stream: BinaryIO = Path(path).open("wb", buffering=0) if self._owned else sys.stdout.buffer
+            self.stream: BinaryIO = open(self._opened(path), "wb", buffering=0) if self._owned else sys.stdout.buffer  # noqa: PTH123 - a descriptor
 
     def write(self, data: bytes | bytearray) -> None:
         """Write all of it."""
@@ -87,15 +99,71 @@ class OutputFile:
             while view:
                 view = view[self.stream.write(view) :]
 
+    def _opened(self, path: str | Path) -> int:
+        """A descriptor of the file beside it, or of itself."""
+        refuse_foreign_links(path)
+        self._target = Path(os.path.realpath(path))
+        if is_replaceable(path):
+            try:
+                before = self._target.stat()
+            except FileNotFoundError:
+                before = None
+            if before and not os.access(self._target, os.W_OK, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            part = self._target.with_name(f".echowire-{os.getpid()}-{secrets.token_hex(4)}.part")
+            try:
+                descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            except PermissionError:
+                if before is None:
+                    raise
+            else:
+                self._part = part
+                if before:  # whose it is, and who may read it, stays as it was
+                    with suppress(OSError):
+                        os.fchown(descriptor, before.st_uid, before.st_gid)
+                    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+                return descriptor
+        return open_to_write(path, 0o666)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with operation("write", self.name):
-            if self._owned:
-                self.stream.close()
-            else:
-                self.stream.flush()
+            try:
+                if self._owned:
+                    self.stream.close()
+                else:
+                    self.stream.flush()
+                if self._part and error is None:
+                    self._part.replace(self._target)
+                    self._part = None
+            finally:
+                if self._part:
+                    with suppress(OSError):
+                        self._part.unlink()
+
+
+class ExportStream(io.RawIOBase):
+    """An `OutputFile` for a library that writes to it, and that says of an error less than the system did: `error`."""
+
+    def __init__(self, file: OutputFile) -> None:
+        super().__init__()
+        self._file = file
+        self.error: EchowireError | None = None
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of it."""
+        try:
+            self._file.write(data)
+        except EchowireError as error:
+            self.error = self.error or error
+            raise
+        return len(data)
 
 
 class CaptureWriter:
@@ -119,13 +187,14 @@ class CaptureWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            if error is None and not self._begun:
-                self.write(Records.of([], []))  # a file of no packet is one all the same
-            if error is None and self._compressor:
-                self._file.write(self._compressor.flush())
-        finally:
+        if error is not None:
             self._file.__exit__(kind, error, at)
+            return
+        with self._file:
+            if not self._begun:
+                self.write(Records.of([], []))  # a file of no packet is one all the same
+            if self._compressor:
+                self._file.write(self._compressor.flush())
 
 
 def _is_same(path: str | Path, source: str | Path) -> bool:

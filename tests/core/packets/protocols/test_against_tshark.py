@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from echowire.core.captures.records import Records
-from echowire.core.packets.cells import escaped, text_of
+from echowire.core.packets.cells import text_of
 from echowire.core.packets.dissect import Dissector, Packets
 from echowire.core.packets.registry import registry
+from echowire.core.text import printable
 from tests.core.packets.protocols.test_http import GET, OK
 from tests.core.packets.protocols.test_mqtt import CONNECT, PUBLISH
 from tests.core.packets.protocols.test_resp import SET
@@ -117,7 +118,7 @@ def ours(found: Packets, name: str) -> list[list[str]]:
     texts: list[list[str]] = [[] for _ in range(len(found))]
     rows, column = found.values(name)
     for row, value in zip(rows.tolist(), column, strict=True):
-        texts[row].append(escaped(text_of(field, value)))
+        texts[row].append(printable(text_of(field, value)))
     return texts
 
 

@@ -11,8 +11,8 @@ from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field, Layer, Protocol
 from echowire.core.packets.layout import add_at
 from echowire.core.packets.protocols.dns.names import read_name
-from echowire.core.packets.text import printable
 from echowire.core.packets.walk import Walk
+from echowire.core.text import printable_ascii
 
 HEADER_BYTES = 12
 NAME_BYTES = 16
@@ -210,7 +210,7 @@ def _names(walk: Walk, at: int, end: int) -> None:
         if at + NAME_BYTES + 2 > end:
             return
         name = name_text(walk.take(at, NAME_BYTES))
-        walk.add(_LISTED, printable(name.encode()), at, NAME_BYTES, f"Name: {_service(name)}")
+        walk.add(_LISTED, printable_ascii(name.encode()), at, NAME_BYTES, f"Name: {_service(name)}")
         at += NAME_BYTES
         walk.add_uint(_NAME_FLAGS, at)
         with walk.subtree():

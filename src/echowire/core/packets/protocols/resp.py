@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field, Layer, Protocol
 from echowire.core.packets.summary import column_where_said, infos, say
-from echowire.core.packets.text import shown
 from echowire.core.packets.walk import MAX_ITEMS, Walk
+from echowire.core.text import shown
 
 PORT = 6379
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field, Layer, Protocol
 from echowire.core.packets.summary import column_where_said, infos, say
-from echowire.core.packets.text import shown
 from echowire.core.packets.walk import Walk
+from echowire.core.text import shown
 
 PORTS = (554, 7236, 8554)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 
 from echowire.core.packets.layers import Layer
-from echowire.core.packets.text import printable
 from echowire.core.packets.walk import Walk
+from echowire.core.text import printable_ascii
 
 MAX_LINES = 1000
 """Of one segment that are looked into."""
@@ -48,4 +48,4 @@ def told(layer: Layer) -> dict[int, str]:
 def said(layer: Layer) -> list[str | None]:
     """The same for all entries, for `Protocol.info`; what cannot be shown stands as C writes it."""
     found = told(layer)
-    return [printable(found[entry].encode()) if entry in found else None for entry in range(len(layer))]
+    return [printable_ascii(found[entry].encode()) if entry in found else None for entry in range(len(layer))]

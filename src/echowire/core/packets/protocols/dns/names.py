@@ -11,8 +11,8 @@ from typing import NamedTuple
 from echowire.core.packets.columns import Type
 from echowire.core.packets.layers import Field
 from echowire.core.packets.layout import Part
-from echowire.core.packets.text import printable
 from echowire.core.packets.walk import MalformedError, Walk
+from echowire.core.text import printable_ascii
 
 MAX_NAME = 255
 """Bytes of a name, its lengths and its end among them (RFC 1035, 3.1)."""
@@ -80,7 +80,7 @@ def read_name(walk: Walk, at: int) -> Name:
     if size > MAX_NAME:
         return Name(TOO_LONG, end, len(TOO_LONG))
     raw = b".".join(parts) if parts else ROOT
-    return Name(printable(raw), end, len(raw))
+    return Name(printable_ascii(raw), end, len(raw))
 
 
 def read_part(walk: Walk, part: Part, at: int, end: int) -> int:
@@ -113,6 +113,6 @@ def read_labels(raw: bytes) -> list[tuple[str, int, int]]:
             size += 1 + raw[at]
             at += 1 + raw[at]
         end = end or at + 1
-        found.append((printable(b".".join(labels)), begin, min(end, len(raw)) - begin))
+        found.append((printable_ascii(b".".join(labels)), begin, min(end, len(raw)) - begin))
         at = end
     return found

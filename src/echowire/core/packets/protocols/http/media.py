@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from echowire.core.packets.layers import Protocol
-from echowire.core.packets.text import ascii_text
+from echowire.core.text import ascii_text
 
 TEXT, JSON, XML, FORM, GIF, JPEG, PNG, OTHER = range(1, 9)
 """Kinds of body: the keys of the table `media_type`."""

@@ -18,8 +18,8 @@ from echowire.core.packets.layers import Layer, Memory, Protocol
 from echowire.core.packets.protocols.http import fields as f
 from echowire.core.packets.protocols.http.media import kind_of, remark
 from echowire.core.packets.summary import column_where_said, infos, say
-from echowire.core.packets.text import ascii_text, shown
 from echowire.core.packets.walk import Walk
+from echowire.core.text import ascii_text, shown
 
 PORTS = (80, 631, 1900, 2710, 2869, 3128, 3132, 3689, 5985, 8080, 8088, 11371)
 """TCP ports on which HTTP is expected: Wireshark's, as people who read its output know them."""

@@ -13,8 +13,8 @@ from echowire.core.packets.protocols.tls import fingerprints as prints
 from echowire.core.packets.protocols.tls import names
 from echowire.core.packets.protocols.tls.fields import HandshakeFields
 from echowire.core.packets.protocols.tls.fingerprints import Hello
-from echowire.core.packets.text import ascii_text
 from echowire.core.packets.walk import Walk
+from echowire.core.text import ascii_text
 
 NS_PER_S = 1_000_000_000
 
