@@ -93,7 +93,7 @@ class TestThreadsTls(_Threads, _Tls, StreamConformance):
 def test_who_connects_and_says_nothing_does_not_hold_a_connection(
     kind: type[StreamConformance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("tls", "threads"):
+    for module in ("handshakes", "threads"):
         monkeypatch.setattr(f"echowire.engines.serving.{module}.HANDSHAKE_S", 0.1)
     suite = kind()
     authority = trustme.CA()

@@ -17,6 +17,7 @@ from echowire.core.services import Flow
 from echowire.engines.serving.base import Engine, Job, Report
 from echowire.engines.serving.connection import Connection, Echo, EchoConnection, ServiceConnection, serve_ready
 from echowire.engines.serving.datagram import DatagramPort
+from echowire.engines.serving.handshakes import Handshakes
 from echowire.engines.serving.loop import Loop
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.engines.serving.tls import TlsConnection
@@ -58,7 +59,7 @@ class Serving(Engine):
     def connection_maker(self, listener: Listener) -> MakeConnection:
         """What makes the connections that come in at `listener`."""
         if listener.tls is not None:
-            return partial(TlsConnection, self)
+            return partial(TlsConnection, self, Handshakes(self.loop))
         return partial(EchoConnection if self.service.flow is Flow.ECHO else ServiceConnection, self)
 
     def run(self) -> None:

@@ -16,20 +16,23 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import CoroutineType, GeneratorType
 
 from echowire.core.services import Flow
 from echowire.engines.serving.base import Engine, Handler, Job, Report
 from echowire.engines.serving.connection import LINGER_S, SOURCE_CHUNK_BYTES
 from echowire.engines.serving.datagram import BATCH, CLOSING_BATCHES, GIVE_UP_S, RETRY_S, Answerer
+from echowire.engines.serving.handshakes import HANDSHAKE_S, UnderWay
 from echowire.engines.serving.tally import Tally, Ticket
-from echowire.engines.serving.tls import HANDSHAKE_S, tls_reason
+from echowire.engines.serving.tls import tls_reason
 from echowire.engines.serving.trials import Answer
 from echowire.errors import HandlerError
 from echowire.kernel.connections.accept import GONE, NO_ROOM, pause_notice, peer_text
 from echowire.kernel.connections.accept import RETRY_S as ACCEPT_RETRY_S
 from echowire.kernel.connections.datagrams import DatagramSocket
 from echowire.kernel.connections.listen import Listener
+from echowire.kernel.memory import give_back
 
 READ_BYTES = 64 * 1024
 """Bytes read at a time: at most what one connection's thread holds. It is the default pipe and TLS-friendly size,
@@ -51,6 +54,8 @@ class Threads(Engine):
         self.tally = Tally(job, report)
         self._open: dict[Ticket, socket.socket] = {}
         self._changed = threading.Condition()
+        self._under_way = UnderWay()
+        self._give_back_at = 0
         self._stop_at: float | None = None
         # Its read end becomes readable, for every waiting acceptor and for good, when the server stops.
         self._stopped_out, self._stopped_in = socket.socketpair()
@@ -139,6 +144,7 @@ class Threads(Engine):
         sock.setblocking(True)
         with self._changed:
             self._open[ticket] = sock
+            self._give_back_at = max(self._give_back_at, len(self._open) // 2)
         thread = threading.Thread(target=self._serve, args=(ticket, sock), name=f"echowire {ticket.peer}", daemon=True)
         try:
             thread.start()
@@ -209,7 +215,12 @@ class Threads(Engine):
         self.tally.release(ticket, done.received, done.sent, reason, ok=ok, error=error)
         with self._changed:
             del self._open[ticket]
+            have_halved = len(self._open) <= self._give_back_at
+            if have_halved:
+                self._give_back_at = len(self._open) // 2
             self._changed.notify_all()
+        if have_halved and ticket.listener.tls is not None:
+            give_back()
 
     def _set_idle_time(self, sock: socket.socket) -> None:
         """Have the kernel end a call in which no byte moves: one setting, no wait before each call."""
@@ -221,11 +232,17 @@ class Threads(Engine):
 
     def _shake_hands(self, ticket: Ticket, sock: socket.socket) -> ssl.SSLSocket:
         assert ticket.listener.tls is not None
-        sock.settimeout(self.job.limits.idle_s or HANDSHAKE_S)
+        sock.settimeout(min(self.job.limits.idle_s or HANDSHAKE_S, HANDSHAKE_S))
+        if not sock.recv(1, socket.MSG_PEEK):  # who says nothing has no memory of OpenSSL's either
+            raise ssl.SSLEOFError
         secure = ticket.listener.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         with self._changed:
             self._open[ticket] = secure
-        secure.do_handshake()
+        self._under_way.begin(ticket, partial(_shut_down, secure, socket.SHUT_RDWR))
+        try:
+            secure.do_handshake()
+        finally:
+            self._under_way.end(ticket)
         secure.settimeout(self.job.limits.idle_s)
         return secure
 

@@ -6,32 +6,49 @@ data, so that backpressure and closing are `ServiceConnection`'s own.
 
 from __future__ import annotations
 
+import socket
 import ssl
+from functools import partial
 
-from echowire.engines.serving.connection import ServiceConnection
+from echowire.engines.serving import handshakes
+from echowire.engines.serving.connection import Host, ServiceConnection
+from echowire.engines.serving.handshakes import Handshakes
+from echowire.engines.serving.tally import Ticket
 
 RECORD_READ_BYTES = 64 * 1024
 """Clear bytes taken from OpenSSL at a time; a record has at most 16 KiB (RFC 8446 section 5.1)."""
 
+READ_BYTES = 64 * 1024
+"""Bytes taken from the socket at a time. Plain echoes read more, and encrypting takes longer than the system call."""
 
-HANDSHAKE_S = 10.0
-"""Seconds within which the handshake must be done: who connects and says nothing must not hold a connection, also
-where no idle time is set. nginx allows 60, HAProxy is told to allow 10."""
+PIECE_BYTES = 16 * 1024
+"""What is given to OpenSSL at a time, about a record. Its buffers grow to the largest piece and never shrink."""
+
+
+LEFT = "the peer left in the handshake"
 
 
 class TlsConnection(ServiceConnection):
     """Any service, encrypted. Byte counts are of clear bytes."""
 
-    __slots__ = ("_incoming", "_outgoing", "_shaken", "_tls")
+    __slots__ = ("_handshakes", "_incoming", "_outgoing", "_shaken", "_tls")
+
+    def __init__(self, host: Host, budget: Handshakes, sock: socket.socket, ticket: Ticket) -> None:
+        super().__init__(host, sock, ticket)
+        self._handshakes = budget
+        self._tls: ssl.SSLObject | None = None
+        self._shaken = False
 
     def open_service(self) -> None:
         """Nothing is said before the peer has sent its client hello; `take_in` opens the service then."""
-        context = self.ticket.listener.tls
-        assert context is not None
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._shaken = False
-        self.host.loop.after(HANDSHAKE_S, self._expect_handshake)
+        self._handshakes.expect(self, self._give_up)
+
+    def close(self, reason: str, *, ok: bool = True) -> None:
+        """Close the socket and account for it; once."""
+        if self.fd >= 0:
+            self._handshakes.done(self)
+            self._handshakes.ended()
+        super().close(reason, ok=ok)
 
     @property
     def may_send(self) -> bool:
@@ -39,21 +56,30 @@ class TlsConnection(ServiceConnection):
         return self._shaken
 
     def take_in(self) -> None:
-        """Read once, decrypt, and answer."""
-        size = self.sock.recv_into(self.host.buffer)
+        """Read once, decrypt, and answer. The socket stays ready where a handshake has to wait for the next round."""
+        if self._shaken:
+            self._read()
+        else:
+            self._handshakes.step(self._read)
+
+    def _read(self) -> None:
+        size = self.sock.recv_into(self.host.buffer, min(READ_BYTES, len(self.host.buffer)))
         if self._said_goodbye:
             # OpenSSL is not asked again: after our close_notify it takes data that was on its way for a fault.
             if not size:
                 self.hear_end()
             return
-        if size:
-            self._incoming.write(self.host.view[:size])
-        else:
-            self._incoming.write_eof()
+        if not size and self._tls is None:
+            self.close(f"TLS failed: {LEFT}", ok=False)
+            return
+        tls = self._tls or self._begin_handshake()
         try:
-            self._decrypt()
-        except ssl.SSLWantReadError:
-            pass
+            for start in range(0, size, PIECE_BYTES):
+                self._incoming.write(self.host.view[start : min(start + PIECE_BYTES, size)])
+                self._decrypt(tls)
+            if not size:
+                self._incoming.write_eof()
+                self._decrypt(tls)
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
             if not self._shaken:
                 self._fail(error)
@@ -65,27 +91,41 @@ class TlsConnection(ServiceConnection):
             return
         self._collect()
 
-    def _decrypt(self) -> None:
-        if not self._shaken:
-            self._tls.do_handshake()
-            self._shaken = True
-            super().open_service()
-        while True:
-            data = self._tls.read(RECORD_READ_BYTES)
-            if not data:
-                raise ssl.SSLZeroReturnError
-            self.received += len(data)
-            self.put(self.host.service.answer(data))
+    def _begin_handshake(self) -> ssl.SSLObject:
+        context = self.ticket.listener.tls
+        assert context is not None
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        reason = f"TLS failed: more than {handshakes.UNDER_WAY_MAX} handshakes under way, and this was the eldest"
+        self._handshakes.under_way.begin(self, partial(self.close, reason, ok=False))
+        return self._tls
+
+    def _decrypt(self, tls: ssl.SSLObject) -> None:
+        """Take what OpenSSL has, until it wants more."""
+        try:
+            if not self._shaken:
+                tls.do_handshake()
+                self._shaken = True
+                self._handshakes.done(self)
+                super().open_service()
+            while data := tls.read(RECORD_READ_BYTES):
+                self.received += len(data)
+                self.put(self.host.service.answer(data))
+        except ssl.SSLWantReadError:
+            return
+        raise ssl.SSLZeroReturnError
 
     def put(self, data: bytes) -> None:
         """Encrypt `data` and have it sent."""
         if data:
+            assert self._tls is not None
             self._sent += len(data)
             self._tls.write(data)
             self._collect()
 
     def say_goodbye(self) -> None:
         """Send `close_notify`. The TCP half-close is left to closing: many clients take one for a truncation."""
+        assert self._tls is not None
         try:
             self._tls.unwrap()
         except ssl.SSLError:
@@ -98,9 +138,8 @@ class TlsConnection(ServiceConnection):
     def _collect(self) -> None:
         super().put(self._outgoing.read())
 
-    def _expect_handshake(self) -> None:
-        if not self._shaken:
-            self.close(f"TLS failed: no handshake within {HANDSHAKE_S:g} s", ok=False)
+    def _give_up(self) -> None:
+        self.close(f"TLS failed: no handshake within {handshakes.HANDSHAKE_S:g} s", ok=False)
 
     def _fail(self, error: ssl.SSLError) -> None:
         """TLS cannot go on: send the alert, if there is one and the peer takes it, and close."""
@@ -112,5 +151,5 @@ class TlsConnection(ServiceConnection):
 def tls_reason(error: ssl.SSLError) -> str:
     """OpenSSL's reason in words: `http request`, `wrong version number`, `the peer left`."""
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return "the peer left in the handshake"
+        return LEFT
     return (error.reason or str(error)).lower().replace("_", " ")
