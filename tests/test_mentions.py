@@ -30,6 +30,7 @@ NAME = re.compile(r"(?<![\w./<-])(?:echowire|core|kernel|engines|verbs|cli|testi
 """`echowire.core.packets.layers`, `kernel.connections`, and what is in a module: `echowire.errors.UsageError`."""
 
 ELSEWHERE: Mapping[str, str] = {
+    "json.py": "a file that somebody else has put into the working directory",
     "kernel.org": "a site",
     "make_capture.py": "makes the capture that docs/performance.md measures with, and is no part of the project",
 }
