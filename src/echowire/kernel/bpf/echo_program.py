@@ -84,8 +84,16 @@ def tcp_sock_offsets() -> Mapping[str, int]:
     return _offsets("tcp_sock", ("bytes_received", "bytes_acked", "copied_seq"))
 
 
-def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_sock: Mapping[str, int]) -> bytes:
-    """The verdict program over the five maps' descriptors; `tcp_sock` as above.
+def program(
+    sockets: int,
+    entries: int,
+    held: int,
+    counts: int,
+    ring: int,
+    tcp_sock: Mapping[str, int],
+    ahead_bytes: int = AHEAD_MAX_BYTES,
+) -> bytes:
+    """The verdict program over the five maps' descriptors; `tcp_sock` as above, `ahead_bytes` as `AHEAD_MAX_BYTES`.
 
     R6 the context, R7 the segment's bytes (or those still to be cut off), R8 the entry, R9 bytes received and later
     how far the peer is behind; on the stack the cookie and, before it, the bytes acknowledged, or what is told.
@@ -145,7 +153,7 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.stx_mem(asm.BPF_DW, R8, R4, COUNT),
         asm.alu64_reg(asm.BPF_ADD, R4, R5),
         asm.alu64_reg(asm.BPF_SUB, R9, R1),
-        asm.jmp_imm(asm.BPF_JGT, R9, AHEAD_MAX_BYTES, "far"),
+        asm.jmp_imm(asm.BPF_JGT, R9, ahead_bytes, "far"),
         asm.jmp_imm(asm.BPF_JGT, R4, AHEAD_MAX_SEGMENTS, "far"),
         asm.Label("redirect"),
         asm.mov64_reg(R1, R6),
@@ -156,7 +164,7 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         asm.emit_call(bpf.BPF_FUNC_SK_REDIRECT_HASH),
         asm.exit_insn(),
         asm.Label("far"),
-        asm.jmp_imm(asm.BPF_JGT, R9, HOLD_TIMES * AHEAD_MAX_BYTES, "hold"),
+        asm.jmp_imm(asm.BPF_JGT, R9, HOLD_TIMES * ahead_bytes, "hold"),
         asm.jmp_imm(asm.BPF_JGT, R4, HOLD_TIMES * AHEAD_MAX_SEGMENTS, "hold"),
         asm.Label("tell"),
         asm.ldx_mem(asm.BPF_DW, R1, R8, TOLD),
