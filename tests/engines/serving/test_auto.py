@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 import time
@@ -16,7 +15,7 @@ from echowire.engines.serving.auto import Auto, ByHand, Joined
 from echowire.engines.serving.base import Engine, Job, Report
 from echowire.engines.serving.choose import choose
 from echowire.engines.serving.kernel import KernelConnection, prove
-from echowire.engines.serving.policy import Hands, LoadPolicy
+from echowire.engines.serving.policy import LoadPolicy
 from echowire.kernel.connections.listen import close_all, open_listeners
 from echowire.model import Closed, Endpoint
 from echowire.testing import (
@@ -27,7 +26,6 @@ from echowire.testing import (
     StreamConformance,
     echo_to_the_end,
     exchange,
-    half_close,
     running_thread,
 )
 
@@ -95,6 +93,14 @@ def engine_of(at_work: Running) -> Auto:
     return at_work.engine
 
 
+def connected(suite: StreamConformance, at_work: Running, number: int, until: ExitStack) -> list[Peer]:
+    """So many clients, which close with `until`."""
+    peers = [suite.connect(at_work) for _ in range(number)]
+    for peer in peers:
+        until.callback(peer.close)
+    return peers
+
+
 @contextmanager
 def echoing(peers: list[Peer], size: int = 64) -> Iterator[None]:
     """Each of `peers` sends a message, has it back, and sends the next, beside the block."""
@@ -132,8 +138,8 @@ def test_it_is_what_auto_takes_and_says_why() -> None:
 
 
 def test_one_who_echoes_is_the_kernel_s_and_many_are_the_process_s() -> None:
-    with suite.serving() as at_work, ExitStack() as connected:
-        peers = [connected.enter_context(suite.connect(at_work)) for _ in range(6)]
+    with suite.serving() as at_work, ExitStack() as until:
+        peers = connected(suite, at_work, 6, until)
         wait_for(lambda: len(by_hand(at_work)) == 6)
         with echoing(peers[:1]):
             wait_for(lambda: len(joined(at_work)) == 1)
@@ -162,9 +168,8 @@ def test_long_messages_are_the_process_s_and_stay_there() -> None:
 
 
 def test_a_look_costs_the_same_however_many_are_connected() -> None:
-    with suite.serving() as at_work, ExitStack() as connected:
-        idle = [connected.enter_context(suite.connect(at_work)) for _ in range(300)]
-        peer = connected.enter_context(suite.connect(at_work))
+    with suite.serving() as at_work, ExitStack() as until:
+        peer, *idle = connected(suite, at_work, 301, until)
         with echoing([peer]):
             wait_for(lambda: len(joined(at_work)) == 1)
             assert len(engine_of(at_work)._received) == 1
@@ -172,42 +177,28 @@ def test_a_look_costs_the_same_however_many_are_connected() -> None:
 
 
 @pytest.mark.parametrize("clients", [1, 8])
-def test_bytes_are_right_while_hands_change(clients: int) -> None:
-    """Writes of all sizes, read as they come, while every connection changes hands with each look."""
+def test_bytes_are_right_while_hands_change(monkeypatch: pytest.MonkeyPatch, clients: int) -> None:
+    """Messages of all sizes, while every connection changes hands with each look."""
+    monkeypatch.setattr(engine_module, "STAY_S", 0.0)
     suite, before = TestAutoInTurn(), _Counting.taken_over
-    total = 24_000_000 // clients
 
-    def stream(peer: Peer, seed: int) -> Callable[[], None]:
+    def talk(peer: Peer, seed: int) -> Callable[[], None]:
         def run() -> None:
-            sent, got, sizes = hashlib.sha256(), hashlib.sha256(), random.Random(seed)
+            sizes = random.Random(seed)
             data = sizes.randbytes(1_000_003)
-
-            def write() -> None:
-                left = total
-                while left:
-                    part = data[: min(left, sizes.choice((1, 17, 900, 40_000, 900_000)))]
-                    sent.update(part)
-                    peer.sendall(part)
-                    left -= len(part)
-                half_close(peer)
-
-            read = 0
-            with running_thread(write):
-                while part := peer.recv(1 << 18):
-                    got.update(part)
-                    read += len(part)
-            assert read == total and got.digest() == sent.digest()
+            for _ in range(2400 // clients):
+                message = data[: sizes.choice((1, 17, 900, 40_000, 300_000))]
+                assert exchange(peer, message) == message
+            assert echo_to_the_end(peer, data) == data
 
         return run
 
-    with suite.serving() as at_work, ExitStack() as running:
-        peers = [running.enter_context(suite.connect(at_work)) for _ in range(clients)]
-        with ExitStack() as threads:
-            for seed, peer in enumerate(peers):
-                threads.enter_context(running_thread(stream(peer, seed)))
-        at_work.wait_for(Closed, count=clients)
-        closed = [event for event in at_work.events if isinstance(event, Closed)]
-        assert [(event.received_bytes, event.sent_bytes, event.ok) for event in closed] == [
-            (total, total, True)
-        ] * clients
-    assert _Counting.taken_over - before > 5
+    with suite.serving() as at_work, ExitStack() as threads:
+        for seed, peer in enumerate(connected(suite, at_work, clients, threads)):
+            threads.enter_context(running_thread(talk(peer, seed)))
+        closed = at_work.wait_for(Closed, count=clients)
+        carried = [
+            (event.received_bytes == event.sent_bytes, event.ok) for event in closed if isinstance(event, Closed)
+        ]
+        assert carried == [(True, True)] * clients
+    assert _Counting.taken_over - before > 100
