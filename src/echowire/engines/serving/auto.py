@@ -50,6 +50,7 @@ class Auto(Kernel):
 
     name = "auto"
     ahead_bytes = BULK_BYTES
+    caught_up_bytes = BULK_BYTES // 2
 
     def __init__(self, job: Job, report: Report) -> None:
         super().__init__(job, report)
@@ -103,7 +104,7 @@ class Auto(Kernel):
     def _join(self, connection: ByHand) -> None:
         """Leave `connection` to the kernel, unless something of it is under way."""
         serve_ready(self, [[(connection.fd, READ)]] if connection.fd in self.echoes else [])
-        if connection.fd < 0 or not has_caught_up(connection, self.ahead_bytes):
+        if connection.fd < 0 or not has_caught_up(connection, self.caught_up_bytes):
             return
         give_room(connection.sock)
         joining = Joined(self, connection)

@@ -11,7 +11,7 @@ from echowire.engines.serving.readiness import Readiness
 from echowire.engines.serving.threads import Threads
 from echowire.errors import UsageError
 
-ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (Kernel, Readiness, Threads)}
+ENGINES: Mapping[str, type[Engine]] = {engine.name: engine for engine in (Auto, Kernel, Readiness, Threads)}
 """Those that can be asked for by name."""
 
 CHOSEN_FROM: tuple[type[Engine], ...] = (Auto, Readiness, Threads)
@@ -29,7 +29,7 @@ def choose(name: str, job: Job) -> tuple[type[Engine], str]:
             refusals.append(f"not {Kernel.name if engine is Auto else engine.name}: {reason}")
         raise UsageError("; ".join(refusals))
     if name not in ENGINES:
-        raise UsageError(f"no engine is called '{name}'; one of auto, {', '.join(ENGINES)}")
+        raise UsageError(f"no engine is called '{name}'; one of {', '.join(ENGINES)}")
     reason = ENGINES[name].why_not(job)
     if reason is not None:
         raise UsageError(f"the engine '{name}' cannot do this: {reason}")

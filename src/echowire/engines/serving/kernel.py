@@ -43,10 +43,6 @@ LOOK_MAX_S = 0.05
 """How soon it is looked again, and after doubling at most, whether the kernel has sent all that it has in hand:
 before the process takes over, and after the peer's half-close. No event tells, as the socket is writable all along."""
 
-CAUGHT_UP_PART = 2
-"""Of what makes the process take over, this part may be on its way when it gives back: so much less that the two do
-not take turns."""
-
 GIVE_BACK_LOOK_S = 0.005
 GIVE_BACK_LOOK_MAX_S = 1.0
 """The same, for whether a peer that was taken over has caught up. Few are looked at often, and thousands that have
@@ -74,6 +70,9 @@ class Kernel(Serving):
     name = "kernel"
     ahead_bytes: ClassVar[int] = AHEAD_MAX_BYTES
     """Bytes not yet acknowledged beyond which the program tells that a peer is far behind."""
+    caught_up_bytes: ClassVar[int] = AHEAD_MAX_BYTES // 2
+    """Of what the process sends, as much may be on its way when it gives back: so much less than what makes it take
+    over that the two do not take turns."""
 
     @classmethod
     def why_not(cls, job: Job) -> str | None:
@@ -313,7 +312,7 @@ class OvertakenConnection(EchoConnection):
         serve_ready(self.host, [[(self.fd, READ)]] if self.fd in self.host.echoes else [])
         if self.fd < 0:
             return
-        if has_caught_up(self, self._engine.ahead_bytes):
+        if has_caught_up(self, self._engine.caught_up_bytes):
             give_room(self.sock)
             self._engine.give_back(self)
             return
@@ -321,18 +320,14 @@ class OvertakenConnection(EchoConnection):
         self.host.loop.after(self._look_s, self._look)
 
 
-def has_caught_up(connection: EchoConnection, ahead_bytes: int) -> bool:
-    """Whether a connection that the process serves may join the map, where one that is `ahead_bytes` leaves it.
+def has_caught_up(connection: EchoConnection, most: int) -> bool:
+    """Whether a connection that the process serves may join the map: with `most` bytes on their way back.
 
     Nothing must be left unread. What has waited has grown together to segments larger than any that comes in; of one
     that was read in part, the program would have to cut off more than it can.
     """
     fd = connection.fd
-    return (
-        connection.queue is None
-        and not bytes_in(fd, SIOCINQ)
-        and bytes_in(fd, SIOCOUTQ) <= ahead_bytes // CAUGHT_UP_PART
-    )
+    return connection.queue is None and not bytes_in(fd, SIOCINQ) and bytes_in(fd, SIOCOUTQ) <= most
 
 
 def bytes_in(fd: int, queue: int) -> int:
