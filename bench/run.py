@@ -59,7 +59,7 @@ def servers(folder: Path) -> dict[str, list[str]]:
     echowire = [sys.executable, "-m", "echowire", "serve", "tcp://127.0.0.1:{port}", "--engine"]
     found = {
         REFERENCE: [str(folder / "echo_server"), "{port}"],
-        **{name: [*echowire, name] for name in ("kernel", "readiness", "threads")},
+        **{name: [*echowire, name] for name in ("auto", "kernel", "readiness", "threads")},
         "asyncio": asyncio_echo,
         "bare sockmap": [sys.executable, str(HERE / "echo_sockmap.py"), "{port}"],
     }

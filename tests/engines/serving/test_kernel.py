@@ -26,6 +26,7 @@ import pytest
 from echowire.core.services import service_named
 from echowire.core.sockets.tcp_info import decode_tcp_info
 from echowire.engines.serving import kernel as engine_module
+from echowire.engines.serving.auto import Auto
 from echowire.engines.serving.base import Engine, Job, Report
 from echowire.engines.serving.choose import ENGINES, choose
 from echowire.engines.serving.connection import Connection, EchoConnection
@@ -185,7 +186,7 @@ def test_the_process_takes_over_from_a_peer_that_does_not_read_and_gives_back_wh
 
 
 def test_changing_hands_all_the_time_keeps_the_order(monkeypatch: pytest.MonkeyPatch, overtaken: list[float]) -> None:
-    monkeypatch.setattr(echo_program, "AHEAD_MAX_BYTES", 24 * 1024)
+    monkeypatch.setattr(Kernel, "ahead_bytes", 24 * 1024)
     monkeypatch.setattr(engine_module, "GIVE_BACK_LOOK_S", 0.0)
     monkeypatch.setattr(engine_module, "GIVE_BACK_LOOK_MAX_S", 0.0)
     total = 8 << 20
@@ -726,7 +727,7 @@ def job_of(*urls: str, **more: Any) -> Iterator[Job]:
 def test_what_it_serves_and_what_not(tmp_path: Path) -> None:
     with job_of("tcp://127.0.0.1:0", "udp://127.0.0.1:0", f"unix:{tmp_path}/s") as job:
         assert Kernel.why_not(job) is None
-        assert choose("auto", job) == (Kernel, "the fastest here")
+        assert choose("auto", job)[0] is Auto
     with job_of("udp://127.0.0.1:0", f"unix:{tmp_path}/s") as job:
         assert Kernel.why_not(job) == "the kernel echoes plain TCP alone, and none of this is"
     with job_of("tcp://127.0.0.1:0", service=service_named("discard")) as job:

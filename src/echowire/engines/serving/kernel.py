@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import ClassVar
 
 from echowire.core.services import Flow
 from echowire.engines.serving.base import Job, Report
@@ -41,10 +42,6 @@ LOOK_S = 0.001
 LOOK_MAX_S = 0.05
 """How soon it is looked again, and after doubling at most, whether the kernel has sent all that it has in hand:
 before the process takes over, and after the peer's half-close. No event tells, as the socket is writable all along."""
-
-CAUGHT_UP_BYTES = AHEAD_MAX_BYTES // 2
-"""Of what the process sends, as much may be on its way when it gives back: so much less than what makes it take over
-that the two do not take turns."""
 
 GIVE_BACK_LOOK_S = 0.005
 GIVE_BACK_LOOK_MAX_S = 1.0
@@ -71,6 +68,11 @@ class Kernel(Serving):
     """A sockhash with a stream-verdict program; this process waits for the ends of connections."""
 
     name = "kernel"
+    ahead_bytes: ClassVar[int] = AHEAD_MAX_BYTES
+    """Bytes not yet acknowledged beyond which the program tells that a peer is far behind."""
+    caught_up_bytes: ClassVar[int] = AHEAD_MAX_BYTES // 2
+    """Of what the process sends, as much may be on its way when it gives back: so much less than what makes it take
+    over that the two do not take turns."""
 
     @classmethod
     def why_not(cls, job: Job) -> str | None:
@@ -85,17 +87,21 @@ class Kernel(Serving):
 
     def __init__(self, job: Job, report: Report) -> None:
         limit = job.limits.connections
-        self.echo_map = EchoMap(SOCKETS_MAX if limit is None else max(1, min(limit, SOCKETS_MAX)))
+        self.echo_map = EchoMap(SOCKETS_MAX if limit is None else max(1, min(limit, SOCKETS_MAX)), self.ahead_bytes)
         self.joined: dict[bytes, KernelConnection] = {}
         try:
             for listener in job.listeners:
                 if is_plain_tcp(listener):
-                    give_room(listener.socket)
+                    self.prepare(listener)
             super().__init__(job, report)
         except BaseException:
             self.echo_map.close()
             raise
         self.loop.watch(self.echo_map.fd, READ, self._on_told)
+
+    def prepare(self, listener: Listener) -> None:
+        """Give all that `listener` will accept the buffers that the program relies on."""
+        give_room(listener.socket)
 
     def connection_maker(self, listener: Listener) -> MakeConnection:
         """Plain TCP joins the map to be echoed; all else is as in every loop."""
@@ -143,14 +149,14 @@ class Kernel(Serving):
 class KernelConnection(Connection):
     """A connection that the kernel echoes. `received` and `sent` are its counts of when it was last asked."""
 
-    __slots__ = ("_before", "_ended", "_engine", "_key", "_look_s", "_sent")
+    __slots__ = ("_ended", "_engine", "_look_s", "_sent", "before", "key")
 
     def __init__(self, engine: Kernel, sock: socket.socket, ticket: Ticket, before: int = 0) -> None:
         """`before`: bytes that have come, and gone back, before it joined."""
         super().__init__(engine, sock, ticket)
         self._engine = engine
-        self._key = b""
-        self._before = before
+        self.key = b""
+        self.before = before
         self._sent = before
         self._ended = False
         self._look_s = LOOK_S
@@ -163,15 +169,15 @@ class KernelConnection(Connection):
     def join(self) -> bool:
         """Join the map; whether it could."""
         try:
-            self._key = self._engine.echo_map.join(self.sock)
+            self.key = self._engine.echo_map.join(self.sock)
         except OperationError:
             return False
-        self._engine.joined[self._key] = self
+        self._engine.joined[self.key] = self
         return True
 
     def begin(self) -> None:
         """Join the map, if it has not. The rest is told by the map's ring."""
-        if not self._key and not self.join():
+        if not self.key and not self.join():
             self._engine.serve_by_hand(self)
 
     def on_told(self, what: int) -> None:
@@ -204,7 +210,7 @@ class KernelConnection(Connection):
         if not self._is_all_sent() or not self._is_held_with_all_sent():
             self._look_again(self.overtake)
             return
-        self._engine.echo_map.take_out(self._key)
+        self._engine.echo_map.take_out(self.key)
         # Looked at once more: a processor that was stopped just between the filter and the socket, by whoever runs
         # this machine, may have let something in since. What it lets in now is not lost, and found the next time.
         if not any(self._is_nothing_lost() for _ in range(3)):
@@ -238,12 +244,12 @@ class KernelConnection(Connection):
         self._leave()
 
     def _leave(self) -> None:
-        self._engine.joined.pop(self._key, None)
-        self._engine.echo_map.leave(self._key)
+        self._engine.joined.pop(self.key, None)
+        self._engine.echo_map.leave(self.key)
 
     def _is_held_with_all_sent(self) -> bool:
         """Hold it, and ask again. If something came in between it stays held, and is through soon."""
-        self._engine.echo_map.hold(self._key)
+        self._engine.echo_map.hold(self.key)
         return self._is_all_sent()
 
     def _is_nothing_lost(self) -> bool:
@@ -253,7 +259,7 @@ class KernelConnection(Connection):
     def _is_all_sent(self) -> bool:
         """Whether all that the program took was given to TCP to send. The rest of what came is in the receive queue."""
         self._count()
-        return self._sent >= self._before + self._engine.echo_map.taken(self._key)
+        return self._sent >= self.before + self._engine.echo_map.taken(self.key)
 
     def _count(self) -> None:
         """Ask the kernel what came in and what was given to TCP to send.
@@ -306,14 +312,22 @@ class OvertakenConnection(EchoConnection):
         serve_ready(self.host, [[(self.fd, READ)]] if self.fd in self.host.echoes else [])
         if self.fd < 0:
             return
-        # Nothing must be left unread. What has waited has grown together to segments larger than any that comes in;
-        # of one that was read in part, the program would have to cut off more than it can.
-        if self.queue is None and not bytes_in(self.fd, SIOCINQ) and bytes_in(self.fd, SIOCOUTQ) <= CAUGHT_UP_BYTES:
+        if has_caught_up(self, self._engine.caught_up_bytes):
             give_room(self.sock)
             self._engine.give_back(self)
             return
         self._look_s = min(2 * self._look_s, GIVE_BACK_LOOK_MAX_S)
         self.host.loop.after(self._look_s, self._look)
+
+
+def has_caught_up(connection: EchoConnection, most: int) -> bool:
+    """Whether a connection that the process serves may join the map: with `most` bytes on their way back.
+
+    Nothing must be left unread. What has waited has grown together to segments larger than any that comes in; of one
+    that was read in part, the program would have to cut off more than it can.
+    """
+    fd = connection.fd
+    return connection.queue is None and not bytes_in(fd, SIOCINQ) and bytes_in(fd, SIOCOUTQ) <= most
 
 
 def bytes_in(fd: int, queue: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeAlias
 
@@ -65,13 +65,17 @@ class Serving(Engine):
     def run(self) -> None:
         """Serve until stopped."""
         try:
-            serve_ready(self, self.loop.rounds())
+            serve_ready(self, self.rounds())
         finally:
             self._stop_accepting()
             for connection in tuple(self.connections):
                 connection.cut("the server stopped")
             self.loop.close()
             self.tally.stopped()
+
+    def rounds(self) -> Iterator[list[tuple[int, int]]]:
+        """What is ready, round by round."""
+        return self.loop.rounds()
 
     def stop(self, drain_s: float) -> None:
         """Begin to stop; returns at once. A later call can only bring the end nearer."""

@@ -63,13 +63,14 @@ BY_HAND_BUFFER_BYTES = 2 * 1024 * 1024
 SO_COOKIE = 57  # asm-generic/socket.h
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # net.core.[rw]mem_max do not cap these; they need CAP_NET_ADMIN
 SO_ATTACH_BPF = 50
+SO_BUF_LOCK = 72
 
 
 class EchoMap:
     """The map of sockets, its programs, and what goes with them. Nothing outlives the process: nothing is pinned."""
 
-    def __init__(self, sockets: int) -> None:
-        """With room for so many sockets. Raises `OperationError`."""
+    def __init__(self, sockets: int, ahead_bytes: int = echo_program.AHEAD_MAX_BYTES) -> None:
+        """With room for so many sockets, each of which may be so far ahead. Raises `OperationError`."""
         self._opened: list[bpf.Map | bpf.Ring] = []
         self._filter = -1
         self._ends: list[int] = []
@@ -84,7 +85,7 @@ class EchoMap:
             self._ring = bpf.Ring(4 * sockets * (bpf.Ring.HEADER_BYTES + RECORD.size), "echowire_ring")
             self._opened.append(self._ring)
             maps = (self._sockets.fd, self._entries.fd, self._held.fd, self._counts.fd, self._ring.fd)
-            code = echo_program.program(*maps, echo_program.tcp_sock_offsets())
+            code = echo_program.program(*maps, echo_program.tcp_sock_offsets(), ahead_bytes)
             loaded = bpf.load_program(bpf.BPF_PROG_TYPE_SK_SKB, code, "echowire_echo")
             try:
                 bpf.attach(loaded, self._sockets.fd, bpf.BPF_SK_SKB_STREAM_VERDICT, "echowire_echo")
@@ -183,6 +184,14 @@ def give_room(sock: socket.socket, sending: int = SEND_BUFFER_BYTES) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, sending)
     with operation("setsockopt SO_RCVBUFFORCE", "a TCP socket"):
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+
+
+def leave_room_to_grow(sock: socket.socket) -> None:
+    """Have the kernel size the buffers of `sock` by itself again, from what they have now."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)
+    except OSError:
+        pass  # before Linux 5.14, which has no such option: they stay as they are
 
 
 def leave_in_queue(sock: socket.socket) -> None:

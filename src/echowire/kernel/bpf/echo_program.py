@@ -88,8 +88,16 @@ def tcp_sock_offsets() -> Mapping[str, int]:
     return _offsets("tcp_sock", ("bytes_received", "bytes_acked", "copied_seq"))
 
 
-def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_sock: Mapping[str, int]) -> bytes:
-    """The verdict program over the five maps' descriptors; `tcp_sock` as above.
+def program(
+    sockets: int,
+    entries: int,
+    held: int,
+    counts: int,
+    ring: int,
+    tcp_sock: Mapping[str, int],
+    ahead_bytes: int = AHEAD_MAX_BYTES,
+) -> bytes:
+    """The verdict program over the five maps' descriptors; `tcp_sock` as above, `ahead_bytes` as `AHEAD_MAX_BYTES`.
 
     R6 the context, R7 the segment's bytes (or those still to be cut off), R8 the entry, R9 bytes received and later
     how far the peer is behind; on the stack what is at `COOKIE_AT` and `ACKED_AT`, or what is told.
@@ -98,11 +106,11 @@ def program(sockets: int, entries: int, held: int, counts: int, ring: int, tcp_s
         *_look_at_socket(entries, tcp_sock),
         *_look_at_sequence(tcp_sock),
         asm.Label("all is new"),
-        *_count(),
+        *_count(ahead_bytes),
         asm.Label("redirect"),
         *_redirect(sockets),
         asm.Label("far"),
-        *_hold_or_tell(held, counts, ring),
+        *_hold_or_tell(held, counts, ring, ahead_bytes),
         asm.Label("cut"),
         *_cut(),
         asm.Label("broken"),
@@ -161,7 +169,7 @@ def _look_at_sequence(tcp_sock: Mapping[str, int]) -> tuple[asm.Part, ...]:
     )
 
 
-def _count() -> tuple[asm.Part, ...]:
+def _count(ahead_bytes: int) -> tuple[asm.Part, ...]:
     """Count bytes and segments, and tell by them whether the peer is far behind: R9 bytes, R4 segments."""
     return (
         asm.ldx_mem(asm.BPF_DW, R1, R8, TAKEN),
@@ -182,7 +190,7 @@ def _count() -> tuple[asm.Part, ...]:
         asm.stx_mem(asm.BPF_DW, R8, R4, COUNT),
         asm.alu64_reg(asm.BPF_ADD, R4, R5),
         asm.alu64_reg(asm.BPF_SUB, R9, R1),
-        asm.jmp_imm(asm.BPF_JGT, R9, AHEAD_MAX_BYTES, "far"),
+        asm.jmp_imm(asm.BPF_JGT, R9, ahead_bytes, "far"),
         asm.jmp_imm(asm.BPF_JGT, R4, AHEAD_MAX_SEGMENTS, "far"),
     )
 
@@ -200,10 +208,10 @@ def _redirect(sockets: int) -> tuple[asm.Part, ...]:
     )
 
 
-def _hold_or_tell(held: int, counts: int, ring: int) -> tuple[asm.Part, ...]:
+def _hold_or_tell(held: int, counts: int, ring: int, ahead_bytes: int) -> tuple[asm.Part, ...]:
     """Tell the process, once, of a peer that is far behind; hold one that is still further behind at once."""
     return (
-        asm.jmp_imm(asm.BPF_JGT, R9, HOLD_TIMES * AHEAD_MAX_BYTES, "hold"),
+        asm.jmp_imm(asm.BPF_JGT, R9, HOLD_TIMES * ahead_bytes, "hold"),
         asm.jmp_imm(asm.BPF_JGT, R4, HOLD_TIMES * AHEAD_MAX_SEGMENTS, "hold"),
         asm.Label("tell"),
         asm.ldx_mem(asm.BPF_DW, R1, R8, TOLD),
