@@ -1,13 +1,15 @@
 """A connection in the loop: bytes in, bytes out, and never more held than one read.
 
 The rule that keeps memory bounded and everyone served: while something waits to be sent, nothing is read. What a
-peer does not take therefore stays in the kernel's buffers, and then in the peer's own.
+peer does not take therefore stays in the kernel's buffers, and then in the peer's own. There is one exception to it,
+without which connections would stand still for ever (`read_on.py`).
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -15,8 +17,10 @@ from typing import Protocol, TypeAlias
 
 from echowire.core.services import Flow, Service
 from echowire.engines.serving.loop import Loop
+from echowire.engines.serving.read_on import Watch
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.kernel.connections.poller import READ, WRITE
+from echowire.kernel.connections.window_retraction import Account, account_of, is_relieved
 
 LINGER_S = 2.0
 """How long a connection that we ended is still read from. Closing with unread data makes the kernel send a reset,
@@ -37,6 +41,8 @@ class Host(Protocol):
     """Shared by all connections: each read is sent, or copied, before the next."""
     echoes: dict[int, Echo]
     """By descriptor, the connections whose bytes just go back."""
+    waiting: Watch
+    """Those that wait to write and read nothing meanwhile."""
 
     def forget(self, connection: Connection) -> None:
         """The connection's socket is closed."""
@@ -69,6 +75,30 @@ class Connection:
     def on_ready(self, mask: int) -> None:
         """The socket is ready for what we wait for, or has failed."""
         raise NotImplementedError
+
+    @property
+    def mark(self) -> tuple[int, int] | None:
+        """How far it is, to be compared; None if it does not wait to write, or is closed."""
+        return None if self.queue is None else (self.received, len(self.queue))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be sent."""
+        return 0 if self.queue is None else len(self.queue)
+
+    @property
+    def account(self) -> Account | None:
+        """What the kernel holds of what it receives."""
+        return account_of(self.sock)
+
+    def read_on(self, limit: int) -> None:
+        """Read until the window of the socket opens again, or `limit` bytes wait to be sent."""
+        raise NotImplementedError
+
+    def reset(self, reason: str) -> None:
+        """End it with a reset, so that the peer does not take what came for all."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
+        self.close(reason, ok=False)
 
     def is_idle(self, rounds: int) -> bool:
         """Whether no byte has moved in this many calls."""
@@ -127,6 +157,27 @@ class EchoConnection(Connection):
         self.queue = memoryview(bytes(rest))
         del self.host.echoes[self.fd]
         self.host.loop.rewatch(self.fd, WRITE)
+        self.host.waiting.add(self)
+
+    def read_on(self, limit: int) -> None:
+        """Read until the window opens again. An end of input stays where it is, to be seen when all has been sent."""
+        assert self.queue is not None
+        host, pieces = self.host, [self.queue]
+        room = limit - len(self.queue)
+        try:
+            while room > 0 and (size := self.sock.recv_into(host.buffer, min(room, len(host.buffer)))):
+                self.received += size
+                room -= size
+                pieces.append(memoryview(bytes(host.view[:size])))
+                if is_relieved(self.sock):
+                    break
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.queue = memoryview(b"".join(pieces))
+            self.lose(error)
+            return
+        self.queue = memoryview(b"".join(pieces))
 
     def on_ready(self, mask: int) -> None:
         """The peer takes more of what waits."""
@@ -253,6 +304,17 @@ class ServiceConnection(Connection):
         if self.host.service.flow is Flow.ECHO:
             self.put(bytes(self.host.view[:size]))
 
+    def read_on(self, limit: int) -> None:
+        """Read, and answer, until the window opens again."""
+
+        def read() -> None:
+            while self.fd >= 0 and not self._heard_end and self.waiting_bytes < limit:
+                self.take_in()
+                if is_relieved(self.sock):
+                    return
+
+        self._step(read)
+
     def put(self, data: bytes) -> None:
         """Have `data` sent, after whatever waits."""
         if data:
@@ -301,6 +363,8 @@ class ServiceConnection(Connection):
         if wanted != self._interest:
             self._interest = wanted
             self.host.loop.rewatch(self.fd, wanted)
+            if not wanted & READ and not self._heard_end:
+                self.host.waiting.add(self)
 
     @property
     def may_send(self) -> bool:

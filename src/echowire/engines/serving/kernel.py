@@ -222,8 +222,8 @@ class KernelConnection(Connection):
 
     def abort(self) -> None:
         """The kernel has lost bytes of this connection: reset it, so that nobody takes what came for all."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
-        self.lose(_os_error(errno.ENOMEM))
+        error = _os_error(errno.ENOMEM)
+        self.reset(f"{error.strerror} (ENOMEM {error.errno})")
 
     def is_idle(self, rounds: int) -> bool:
         """By the kernel's counts."""

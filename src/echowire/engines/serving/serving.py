@@ -19,6 +19,7 @@ from echowire.engines.serving.connection import Connection, Echo, EchoConnection
 from echowire.engines.serving.datagram import DatagramPort
 from echowire.engines.serving.handshakes import Handshakes
 from echowire.engines.serving.loop import Loop
+from echowire.engines.serving.read_on import Watch
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.engines.serving.tls import TlsConnection
 from echowire.kernel.connections.accept import GONE, NO_ROOM, RETRY_S, pause_notice, peer_text
@@ -49,6 +50,7 @@ class Serving(Engine):
         self.buffer = bytearray(job.limits.queue_bytes)
         self.view = memoryview(self.buffer)
         self.echoes: dict[int, Echo] = {}
+        self.waiting = Watch(self.loop)
         self.connections: set[Connection] = set()
         self._acceptors = [Acceptor(self, at) for at in job.listeners if at.endpoint.is_stream]
         self._ports = [DatagramPort(self, at, job.limits) for at in job.listeners if not at.endpoint.is_stream]

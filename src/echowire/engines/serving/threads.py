@@ -12,18 +12,24 @@ import os
 import select
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import CoroutineType, GeneratorType
 
-from echowire.core.services import Flow
 from echowire.engines.serving.base import Engine, Handler, Job, Report
-from echowire.engines.serving.connection import LINGER_S, SOURCE_CHUNK_BYTES
+from echowire.engines.serving.conversation import (
+    Conversation,
+    TlsConversation,
+    UnheardError,
+    linger,
+    set_time,
+    shut_down,
+)
 from echowire.engines.serving.datagram import BATCH, CLOSING_BATCHES, GIVE_UP_S, RETRY_S, Answerer
 from echowire.engines.serving.handshakes import HANDSHAKE_S, UnderWay
+from echowire.engines.serving.read_on import Standstills
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.engines.serving.tls import tls_reason
 from echowire.engines.serving.trials import Answer
@@ -33,10 +39,6 @@ from echowire.kernel.connections.accept import RETRY_S as ACCEPT_RETRY_S
 from echowire.kernel.connections.datagrams import DatagramSocket
 from echowire.kernel.connections.listen import Listener
 from echowire.kernel.memory import give_back
-
-READ_BYTES = 64 * 1024
-"""Bytes read at a time: at most what one connection's thread holds. It is the default pipe and TLS-friendly size,
-past which larger reads gain little."""
 
 
 class Threads(Engine):
@@ -53,6 +55,7 @@ class Threads(Engine):
         self.job = job
         self.tally = Tally(job, report)
         self._open: dict[Ticket, socket.socket] = {}
+        self._standstills = Standstills()
         self._changed = threading.Condition()
         self._under_way = UnderWay()
         self._give_back_at = 0
@@ -112,7 +115,7 @@ class Threads(Engine):
             while self._open and (left := (self._stop_at or 0.0) - time.monotonic()) > 0:
                 self._changed.wait(min(left, ACCEPT_RETRY_S))
             for sock in self._open.values():
-                _shut_down(sock, socket.SHUT_RDWR)
+                shut_down(sock, socket.SHUT_RDWR)
             # A handler may be anywhere in its own code; it is given a moment to notice, and then left behind.
             self._changed.wait_for(lambda: not self._open, timeout=ACCEPT_RETRY_S)
 
@@ -149,28 +152,27 @@ class Threads(Engine):
         try:
             thread.start()
         except RuntimeError:  # no more threads are to be had
-            self._close(ticket, Conversation(sock), "no thread could be started", ok=False)
+            self._close(ticket, None, "no thread could be started", ok=False)
         return True
 
     def _serve(self, ticket: Ticket, sock: socket.socket) -> None:
         """One connection, from the handshake to the close."""
-        conversation = Conversation(sock)
+        conversation: Conversation | None = None
         reason, ok = "end of input", True
         raised: HandlerError | None = None
         try:
-            self._set_idle_time(sock)
-            if ticket.listener.tls is not None:
-                sock = conversation.sock = self._shake_hands(ticket, sock)
             if self.job.handler is not None:
-                self._handle(self.job.handler, sock)
+                self._handle(ticket, sock, self.job.handler)
                 reason = "the handler returned"
-                _linger(sock)
             else:
-                reason = self._converse(conversation)
+                conversation = self._conversation(ticket, sock)
+                reason = conversation.converse()
         except HandlerError as error:
             reason, ok, raised = str(error), False, error
         except ssl.SSLError as error:
             reason, ok = f"TLS failed: {tls_reason(error)}", False
+        except UnheardError as error:
+            reason, ok = str(error), False
         except (BlockingIOError, TimeoutError):
             reason, ok = f"idle for {self.job.limits.idle_s or HANDSHAKE_S:g} s", True
         except (ConnectionResetError, BrokenPipeError):
@@ -190,7 +192,24 @@ class Threads(Engine):
         """Whether the server has stopped, and the time that connections had to end is over."""
         return self._stop_at is not None and time.monotonic() >= self._stop_at
 
-    def _handle(self, handler: Handler, sock: socket.socket) -> None:
+    def _conversation(self, ticket: Ticket, sock: socket.socket) -> Conversation:
+        service, idle_s, tls = self.job.service, self.job.limits.idle_s, ticket.listener.tls
+        if tls is not None:
+            return TlsConversation(sock, service, self._standstills, idle_s, tls, self._under_way)
+        return Conversation(sock, service, self._standstills, idle_s)
+
+    def _handle(self, ticket: Ticket, sock: socket.socket, handler: Handler) -> None:
+        """Give the socket to a handler, which may read and write as it likes."""
+        idle_s = self.job.limits.idle_s
+        if idle_s is not None:
+            set_time(sock, socket.SO_RCVTIMEO, idle_s)
+            set_time(sock, socket.SO_SNDTIMEO, idle_s)
+        if ticket.listener.tls is not None:
+            sock = self._shake_hands(ticket, sock)
+        self._call(handler, sock)
+        linger(sock)
+
+    def _call(self, handler: Handler, sock: socket.socket) -> None:
         """Have a handler serve the connection. Raises `HandlerError` with what it raised, unless that only says that
         the connection has ended: by the peer, by the idle time, or because the server stops.
         """
@@ -209,10 +228,14 @@ class Threads(Engine):
             raise HandlerError(f"the handler raised {type(error).__name__}: {error}") from error
 
     def _close(
-        self, ticket: Ticket, done: Conversation, reason: str, *, ok: bool, error: HandlerError | None = None
+        self, ticket: Ticket, done: Conversation | None, reason: str, *, ok: bool, error: HandlerError | None = None
     ) -> None:
         self._open[ticket].close()
-        self.tally.release(ticket, done.received, done.sent, reason, ok=ok, error=error)
+        received, sent = 0, 0
+        if done is not None:
+            self._standstills.leave(done)
+            received, sent = done.received, done.sent
+        self.tally.release(ticket, received, sent, reason, ok=ok, error=error)
         with self._changed:
             del self._open[ticket]
             have_halved = len(self._open) <= self._give_back_at
@@ -222,14 +245,6 @@ class Threads(Engine):
         if have_halved and ticket.listener.tls is not None:
             give_back()
 
-    def _set_idle_time(self, sock: socket.socket) -> None:
-        """Have the kernel end a call in which no byte moves: one setting, no wait before each call."""
-        idle = self.job.limits.idle_s
-        if idle is not None:
-            timeval = struct.pack("@ll", int(idle), int(idle % 1 * 1e6))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
-
     def _shake_hands(self, ticket: Ticket, sock: socket.socket) -> ssl.SSLSocket:
         assert ticket.listener.tls is not None
         sock.settimeout(min(self.job.limits.idle_s or HANDSHAKE_S, HANDSHAKE_S))
@@ -238,30 +253,13 @@ class Threads(Engine):
         secure = ticket.listener.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         with self._changed:
             self._open[ticket] = secure
-        self._under_way.begin(ticket, partial(_shut_down, secure, socket.SHUT_RDWR))
+        self._under_way.begin(ticket, partial(shut_down, secure, socket.SHUT_RDWR))
         try:
             secure.do_handshake()
         finally:
             self._under_way.end(ticket)
         secure.settimeout(self.job.limits.idle_s)
         return secure
-
-    def _converse(self, conversation: Conversation) -> str:
-        """Do the service; why it ended."""
-        service = self.job.service
-        if service.flow is Flow.ONCE:
-            conversation.send(service.message(time.time()))
-            _linger(conversation.sock)
-            return "served"
-        if service.flow is Flow.SOURCE:
-            # What the peer sends is thrown away by the kernel: its window fills, and nothing of it is wanted.
-            chunk = service.pattern * max(1, SOURCE_CHUNK_BYTES // len(service.pattern))
-            while True:
-                conversation.send(chunk)
-        conversation.echo(send_back=service.flow is Flow.ECHO)
-        if isinstance(conversation.sock, ssl.SSLSocket):
-            _say_goodbye(conversation.sock)
-        return "end of input"
 
     # Datagrams.
 
@@ -306,32 +304,6 @@ class Threads(Engine):
         return True
 
 
-class Conversation:
-    """A blocking connected socket, and how much has passed through it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.received = 0
-        self.sent = 0
-
-    def echo(self, *, send_back: bool) -> None:
-        """Send back, or throw away, whatever comes, until the peer has said all."""
-        buffer = bytearray(READ_BYTES)
-        view = memoryview(buffer)
-        while size := self.sock.recv_into(buffer):
-            self.received += size
-            if send_back:
-                self.send(view[:size])
-
-    def send(self, data: bytes | memoryview) -> None:
-        """Send all of `data`, counting what went also when the rest could not."""
-        rest = memoryview(data)
-        while rest:
-            sent = self.sock.send(rest)
-            self.sent += sent
-            rest = rest[sent:]
-
-
 def _send_patiently(port: DatagramSocket, answer: Answer) -> int:
     """Send an answer, waiting for a peer or an interface that has no room; how many datagrams went."""
     until = time.monotonic() + GIVE_UP_S
@@ -348,33 +320,3 @@ def _send_all(port: DatagramSocket, answers: Iterable[Answer]) -> None:
     """Send what trials kept back, and have counted."""
     for answer in answers:
         _send_patiently(port, answer)
-
-
-def _linger(sock: socket.socket) -> None:
-    """Half-close, and read what the peer still sends: closing with unread data would reset the connection."""
-    if isinstance(sock, ssl.SSLSocket):
-        _say_goodbye(sock)
-    _shut_down(sock, socket.SHUT_WR)
-    until = time.monotonic() + LINGER_S
-    try:
-        sock.settimeout(LINGER_S)
-        while time.monotonic() < until and sock.recv(READ_BYTES):
-            pass
-    except OSError:
-        pass  # it was closed or reset by the handler or the peer: there is nothing to wait for
-
-
-def _say_goodbye(sock: ssl.SSLSocket) -> None:
-    """Send `close_notify` (RFC 8446 section 6.1) without waiting long for the peer's."""
-    try:
-        sock.settimeout(LINGER_S)
-        sock.unwrap()
-    except (OSError, ValueError):
-        pass
-
-
-def _shut_down(sock: socket.socket, how: int) -> None:
-    try:
-        sock.shutdown(how)
-    except OSError:
-        pass  # the peer was faster
