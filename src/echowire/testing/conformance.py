@@ -149,6 +149,17 @@ class StreamConformance(Conformance):
                 peer.sendall(bytes([byte]))
                 assert receive_exactly(peer, 1) == bytes([byte])
 
+    def test_an_urgent_byte_comes_back_in_its_place(self) -> None:
+        with self.serving() as at_work, self.connect(at_work) as peer:
+            if not isinstance(peer, socket.socket):
+                return  # TLS has no urgent bytes; one would be a fault in a record
+            peer.sendall(b"abc")
+            peer.send(b"!", socket.MSG_OOB)
+            peer.sendall(b"def")
+            assert receive_exactly(peer, 7) == b"abc!def"
+            half_close(peer)
+            assert peer.recv(1) == b""
+
     def test_half_close_without_a_byte_closes(self) -> None:
         with self.serving() as at_work, self.connect(at_work) as peer:
             half_close(peer)

@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias
 
 from echowire.core.services import Flow, Service
 from echowire.engines.serving.loop import Loop
-from echowire.engines.serving.read_on import Watch
+from echowire.engines.serving.read_on import Watch, read_on
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.kernel.connections.poller import READ, WRITE
 from echowire.kernel.connections.window_retraction import Account, account_of, is_relieved
@@ -160,24 +160,15 @@ class EchoConnection(Connection):
         self.host.waiting.add(self)
 
     def read_on(self, limit: int) -> None:
-        """Read until the window opens again. An end of input stays where it is, to be seen when all has been sent."""
+        """Read until the window opens again."""
         assert self.queue is not None
-        host, pieces = self.host, [self.queue]
-        room = limit - len(self.queue)
+        before = len(self.queue)
         try:
-            while room > 0 and (size := self.sock.recv_into(host.buffer, min(room, len(host.buffer)))):
-                self.received += size
-                room -= size
-                pieces.append(memoryview(bytes(host.view[:size])))
-                if is_relieved(self.sock):
-                    break
-        except BlockingIOError:
-            pass
+            self.queue = read_on(self.sock, self.queue, limit)
         except OSError as error:
-            self.queue = memoryview(b"".join(pieces))
             self.lose(error)
             return
-        self.queue = memoryview(b"".join(pieces))
+        self.received += len(self.queue) - before
 
     def on_ready(self, mask: int) -> None:
         """The peer takes more of what waits."""

@@ -11,8 +11,8 @@ from functools import partial
 from echowire.core.services import Flow, Service
 from echowire.engines.serving.connection import LINGER_S, source_chunk
 from echowire.engines.serving.handshakes import HANDSHAKE_S, UnderWay
-from echowire.engines.serving.read_on import STANDSTILL_S, Standstills
-from echowire.kernel.connections.window_retraction import Account, account_of, is_relieved
+from echowire.engines.serving.read_on import STANDSTILL_S, Standstills, read_on
+from echowire.kernel.connections.window_retraction import Account, account_of
 
 READ_BYTES = 64 * 1024
 """Bytes read at a time: at most what one connection's thread holds, but for `read_on.py`. It is the default pipe and
@@ -86,11 +86,6 @@ class Conversation:
     def say_goodbye(self) -> None:
         """Nothing: closing says it."""
 
-    def answer_later(self, data: bytes) -> bytes:
-        """What is to be sent for `data`, which was read while something else waited to be sent."""
-        self.received += len(data)
-        return self.service.answer(data)
-
     # What is asked of it while it waits to write (`read_on.Held`).
 
     @property
@@ -109,18 +104,13 @@ class Conversation:
         return len(self._rest)
 
     def read_on(self, limit: int) -> None:
-        """Read until the window opens again, or `limit` bytes wait. An end of input is seen when all has been sent."""
-        pieces = [bytes(self._rest)]
-        room = limit - len(self._rest)
-        try:
-            while room > 0 and (data := self.sock.recv(min(room, READ_BYTES), socket.MSG_DONTWAIT)):
-                room -= len(data)
-                pieces.append(self.answer_later(data))
-                if is_relieved(self.sock):
-                    break
-        except BlockingIOError:
-            pass
-        self._rest = memoryview(b"".join(pieces))
+        """Read until the window opens again, or `limit` bytes wait; what is not to be sent back is thrown away."""
+        if self.service.flow is Flow.ECHO:
+            before = len(self._rest)
+            self._rest = read_on(self.sock, self._rest, limit)
+            self.received += len(self._rest) - before
+        else:
+            self.received += len(read_on(self.sock, self._rest[:0], limit))
 
     def reset(self, reason: str) -> None:
         """Have it reset, by whoever closes it."""
@@ -188,7 +178,7 @@ class TlsConversation(Conversation):
         if left <= 0:
             raise TimeoutError
         set_time(self.sock, socket.SO_RCVTIMEO, left)
-        self._take_in(self._view[: self.sock.recv_into(self._buffer)])
+        self._take_in()
 
     def echo(self) -> None:
         """Answer whatever comes, until the peer has said all."""
@@ -199,7 +189,7 @@ class TlsConversation(Conversation):
                 self.put(self.service.answer(data))
             elif data is None:
                 self._flush()
-                self._take_in(self._view[: self.sock.recv_into(self._buffer)])
+                self._take_in()
             else:
                 return
 
@@ -221,23 +211,25 @@ class TlsConversation(Conversation):
             pass  # the peer's own has not come yet, or will never come
         self._flush()
 
-    def answer_later(self, data: bytes) -> bytes:
-        """The records that are to be sent for these."""
-        self._take_in(data)
+    def read_on(self, limit: int) -> None:
+        """Read, decrypt and answer until the window opens again, or about `limit` bytes wait."""
+        self._incoming.write(read_on(self.sock, self._rest[:0], limit - len(self._rest)))
         while clear := self._decrypted():
-            answer = super().answer_later(clear)
+            self.received += len(clear)
+            answer = self.service.answer(clear)
             if answer:
                 self._tls.write(answer)
                 self.sent += len(answer)
-        return self._outgoing.read()
+        self._rest = memoryview(bytes(self._rest) + self._outgoing.read())
 
     def _flush(self) -> None:
         if self._outgoing.pending:
             super().put(self._outgoing.read())
 
-    def _take_in(self, records: bytes | memoryview) -> None:
-        if records:
-            self._incoming.write(records)
+    def _take_in(self) -> None:
+        """Wait for records, or their end."""
+        if size := self.sock.recv_into(self._buffer):
+            self._incoming.write(self._view[:size])
         else:
             self._incoming.write_eof()
 

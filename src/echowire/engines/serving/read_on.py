@@ -12,11 +12,13 @@ just does not read.
 
 from __future__ import annotations
 
+import mmap
+import socket
 import time
 from typing import Protocol
 
 from echowire.engines.serving.loop import Loop
-from echowire.kernel.connections.window_retraction import Account, CutOff
+from echowire.kernel.connections.window_retraction import Account, CutOff, is_relieved
 
 STANDSTILL_S = 0.5
 """Seconds without a byte after which a connection that waits to write is looked at more closely: more than TCP's first
@@ -36,6 +38,30 @@ GIVE_UP_S = 10.0
 
 UNHEARD = "the kernel took back its receive window, and more would have to wait for the peer than may"
 """The reason that is told then."""
+
+
+STEP_BYTES = 256 * 1024
+"""Read at a time; then it is looked whether that was enough."""
+
+
+def read_on(sock: socket.socket, rest: memoryview, limit: int) -> memoryview:
+    """`rest`, and after it what is read of `sock` until its window opens again, `limit` bytes in all at most.
+
+    An end of input stays where it is, to be seen when all has been sent. The memory is a mapping of its own: it goes
+    back to the system when it is let go, where a heap would keep it. Raises `OSError`.
+    """
+    if len(rest) >= limit:
+        return rest
+    room, size = memoryview(mmap.mmap(-1, limit)), len(rest)
+    room[:size] = rest
+    try:
+        while more := sock.recv_into(room[size : size + STEP_BYTES], 0, socket.MSG_DONTWAIT):
+            size += more
+            if size == limit or is_relieved(sock):
+                break
+    except BlockingIOError:
+        pass
+    return room[:size]
 
 
 class Held(Protocol):

@@ -22,7 +22,7 @@ from echowire.engines.serving.loop import Loop
 from echowire.engines.serving.read_on import Watch
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.engines.serving.tls import TlsConnection
-from echowire.kernel.connections.accept import GONE, NO_ROOM, RETRY_S, pause_notice, peer_text
+from echowire.kernel.connections.accept import GONE, NO_ROOM, RETRY_S, keep_urgent_bytes, pause_notice, peer_text
 from echowire.kernel.connections.listen import BACKLOG, Listener
 from echowire.kernel.connections.poller import READ, Poller, new_poller
 
@@ -131,6 +131,8 @@ class Acceptor:
         self._fd = listener.socket.fileno()
         self._paused = False
         self._make = engine.connection_maker(listener)
+        self._is_unix = listener.endpoint.is_unix
+        keep_urgent_bytes(listener.socket)
         engine.loop.watch(self._fd, READ, self.on_ready)
 
     def on_ready(self, mask: int) -> None:
@@ -181,6 +183,8 @@ class Acceptor:
             sock.close()
             return True
         sock.setblocking(False)
+        if self._is_unix:
+            keep_urgent_bytes(sock)
         connection = self._make(sock, ticket)
         engine.connections.add(connection)
         connection.begin()

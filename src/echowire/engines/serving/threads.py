@@ -34,7 +34,7 @@ from echowire.engines.serving.tally import Tally, Ticket
 from echowire.engines.serving.tls import tls_reason
 from echowire.engines.serving.trials import Answer
 from echowire.errors import HandlerError
-from echowire.kernel.connections.accept import GONE, NO_ROOM, pause_notice, peer_text
+from echowire.kernel.connections.accept import GONE, NO_ROOM, keep_urgent_bytes, pause_notice, peer_text
 from echowire.kernel.connections.accept import RETRY_S as ACCEPT_RETRY_S
 from echowire.kernel.connections.datagrams import DatagramSocket
 from echowire.kernel.connections.listen import Listener
@@ -193,6 +193,7 @@ class Threads(Engine):
         return self._stop_at is not None and time.monotonic() >= self._stop_at
 
     def _conversation(self, ticket: Ticket, sock: socket.socket) -> Conversation:
+        keep_urgent_bytes(sock)
         service, idle_s, tls = self.job.service, self.job.limits.idle_s, ticket.listener.tls
         if tls is not None:
             return TlsConversation(sock, service, self._standstills, idle_s, tls, self._under_way)

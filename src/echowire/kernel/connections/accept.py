@@ -43,6 +43,16 @@ def peer_text(sock: socket.socket, address: Any) -> str:
     return f"pid {pid} uid {uid}"
 
 
+def keep_urgent_bytes(sock: socket.socket) -> None:
+    """Have bytes that were sent as urgent (RFC 9293 section 3.8.5; MSG_OOB) read in order with all others, where one
+    read would else leave them out. What a listening TCP socket accepts inherits it; Unix sockets do not.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    except OSError:
+        pass  # a family without urgent bytes, or a connection that is gone
+
+
 def pause_notice(why: str) -> str:
     """What the operator is told when `NO_ROOM` stops the accepting."""
     return (
