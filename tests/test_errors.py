@@ -6,6 +6,7 @@ import ast
 import builtins
 import copy
 import errno
+import json
 import os
 import pickle
 import re
@@ -28,6 +29,8 @@ from echowire.errors import (
     UsageError,
 )
 from echowire.kernel.boundary import operation
+from echowire.verbs.bench import error_from_document
+from echowire.verbs.bench_worker import error_document
 
 PROJECT = Path(__file__).parents[1]
 
@@ -58,6 +61,12 @@ def test_the_drawing_in_the_docstring_is_the_tree() -> None:
     drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or ""))
     assert drawn == {kind.__name__ for kind in descendants(EchowireError) if kind.__module__ == errors.__name__}
     assert drawn == {type(error).__name__ for error, _ in TREE}
+
+
+@pytest.mark.parametrize(("error", "status"), TREE)
+def test_an_error_goes_from_process_to_process_as_json(error: EchowireError, status: int) -> None:
+    again = error_from_document(json.loads(json.dumps(error_document(error))))
+    assert (type(again), str(again), again.made_of) == (type(error), str(error), error.made_of)
 
 
 @pytest.mark.parametrize(("error", "status"), TREE)

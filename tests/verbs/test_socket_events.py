@@ -353,3 +353,21 @@ def test_an_end_that_is_looked_for_has_the_properties_of_one_that_is_told(tmp_pa
     assert (opened.kind, opened.values["state"], closed.kind) == ("opened", "LISTEN", "closed")
     assert check_lines([json.dumps(event.document()) for event in (opened, closed)], "sockets")
     assert closed.values["bytes_sent"] is None
+    assert closed.values["bytes_sent"] is None
+
+
+@pytest.mark.parametrize("trace", [False, True], ids=["as anybody", "with the tracer"])
+def test_a_socket_of_udp_is_told_when_it_opens_and_once_when_it_closes(trace: bool) -> None:
+    if trace:
+        traced()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        port = peer.getsockname()[1]
+        with SocketEvents(SocketInquiry(f"dport = {port}"), trace=trace) as events:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+                caller.connect(("127.0.0.1", port))
+                told = [next(iter(events))]  # within a second
+            while told[-1].kind != "closed":
+                told.append(next(iter(events)))
+    assert [event.kind for event in told] == ["opened", "closed"]
+    assert {event.values["netid"] for event in told} == {"udp"}

@@ -137,9 +137,10 @@ class SocketEvents:
         try:
             self._netlink.grow(RECEIVE_BUFFER_BYTES)
             self._trace = self._start_trace() if trace else None
-            if self._trace is None or set(inquiry.kinds) - TRACED_KINDS:
+            self._looked_for = [kind for kind in inquiry.kinds if self._trace is None or kind not in TRACED_KINDS]
+            if self._looked_for:
                 self._tracker = SocketTracker(inquiry.reader)
-                self._tracker.update(inquiry.blocks(), self._next_look)
+                self._tracker.update(inquiry.blocks(kinds=self._looked_for), self._next_look)
         except BaseException:
             self.close()
             raise
@@ -336,11 +337,9 @@ class SocketEvents:
         """What opened and changed since the last look; what closed is told by its end."""
         with suppress(OperationError):
             now = time.time_ns()
-            for change in tracker.update(self.inquiry.blocks(), time.monotonic()):
+            for change in tracker.update(self.inquiry.blocks(kinds=self._looked_for), time.monotonic()):
                 netid = change.row["netid"]
                 if change.kind == "same" or (change.kind == "closed" and netid in TELLS_ITS_END):
-                    continue
-                if self._trace and netid in TRACED_KINDS:
                     continue
                 if change.kind == "opened" and change.row["state"] == "TIME-WAIT":
                     continue  # it was over before it was seen, and its end was told

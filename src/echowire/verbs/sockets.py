@@ -146,8 +146,9 @@ class SocketInquiry:
             may_mark=bool(processes.has_capability(processes.CAP_NET_ADMIN)),
         )
 
-    def blocks(self, *, ahead: bool = False) -> Iterator[Block]:
-        """The sockets that the filter chooses, as they come. With `ahead`, a thread reads while the caller works.
+    def blocks(self, *, ahead: bool = False, kinds: Collection[str] | None = None) -> Iterator[Block]:
+        """The sockets that the filter chooses, as they come; of `kinds` alone, if given. With `ahead`, a thread reads
+        while the caller works.
 
         Raises `OperationError` where the kernel refuses altogether.
         """
@@ -162,11 +163,12 @@ class SocketInquiry:
             return
         with sock:
             self.time_ns = time.time_ns()
-            if "tcp" in self.kinds:
+            kinds = self.kinds if kinds is None else kinds
+            if "tcp" in kinds:
                 found = self._listeners(sock, splitter)
                 self.listening = frozenset(one.port for one in found)
                 self.names.marks = find_marks(found)
-            for kind in self.kinds:
+            for kind in kinds:
                 yield from self._of_kind(sock, splitter, kind, ahead)
 
     def _by_psutil(self, splitter: Splitter) -> Iterator[Block]:
