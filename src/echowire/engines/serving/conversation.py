@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import time
+from contextlib import suppress
 from functools import partial
 
 from echowire.core.services import Flow, Service
@@ -168,7 +169,8 @@ class TlsConversation(Conversation):
             except ssl.SSLWantReadError:
                 self._flush()
             except ssl.SSLError:
-                self._flush()  # the alert
+                with suppress(OSError):  # who has gone is told nothing
+                    self._flush()  # the alert
                 raise
             self._wait_for_records(until)
 
