@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import select
 import socket
 import ssl
@@ -30,18 +29,13 @@ from echowire.engines.serving.serving import Serving
 from echowire.engines.serving.threads import Threads
 from echowire.kernel.bpf import echo_map
 from echowire.kernel.connections.listen import open_listeners
-from echowire.kernel.connections.window_retraction import Account, CutOff, account_of, is_relieved
+from echowire.kernel.connections.window_retraction import Account, CutOff
 from echowire.model import Endpoint, Event, Limits
 from echowire.testing import PATIENCE_S, ManualClock, Peer, TlsPeer, receive_exactly
+from tests.overrun import LARGE, PIECE, TRIES, account, has_overrun, is_relieved_in_time, time_passes, write
 
 BUFFER_BYTES = 128 * 1024
 """The server's receive buffer, and so that it does not grow; the kernel doubles it."""
-
-TRIES = 5
-"""Connections until one has overrun."""
-
-LARGE = random.Random(3).randbytes(64 * 1024)
-PIECE = random.Random(4).randbytes(2000)
 
 
 class Served:
@@ -86,12 +80,6 @@ def serving(
         thread.join()
 
 
-def account(sock: socket.socket) -> Account:
-    seen = account_of(sock)
-    assert seen is not None
-    return seen
-
-
 def connected(served: Served, tls: ssl.SSLContext | None = None) -> tuple[Peer, socket.socket]:
     """A peer, and the server's end of its connection."""
     sock = socket.create_connection(served.address)
@@ -124,20 +112,6 @@ def overrun(peer: Peer, server: socket.socket) -> bytes | None:
     return None
 
 
-def has_overrun(seen: Account) -> bool:
-    return seen.charged > seen.buffer and seen.drops > 0
-
-
-def write(peer: Peer, data: bytes) -> int:
-    """How much of `data` is taken within a moment."""
-    while True:
-        try:
-            return peer.send(data)
-        except BlockingIOError:  # also where a part was taken of a record
-            if not select.select([], [peer], [], 0.02)[1]:
-                return 0
-
-
 class SlowTlsPeer(TlsPeer):
     """One whose records may be sent in pieces."""
 
@@ -145,17 +119,6 @@ class SlowTlsPeer(TlsPeer):
         """The socket on which all of these are to be sent."""
         self._tls.write(data)
         return self._sock, self._outgoing.read()
-
-
-def time_passes(seconds: float) -> None:
-    threading.Event().wait(seconds)
-
-
-def is_relieved_in_time(server: socket.socket) -> bool:
-    until = time.monotonic() + PATIENCE_S
-    while not is_relieved(server) and time.monotonic() < until:
-        time_passes(0.01)
-    return is_relieved(server)
 
 
 CASES = [

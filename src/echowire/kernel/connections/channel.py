@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import socket
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -21,6 +22,7 @@ from echowire.core.failures.facts import IcmpReport
 from echowire.errors import OperationError, ProtocolError
 from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.connections import icmp_errors
+from echowire.kernel.connections.window_retraction import Account, account_of, is_relieved
 from echowire.model import Endpoint, Transport
 
 CHUNK_BYTES = 256 * 1024
@@ -28,6 +30,13 @@ CHUNK_BYTES = 256 * 1024
 
 DATAGRAM_MAX = 65_535
 """No datagram is larger: the length fields of UDP (RFC 768) and of IPv4 have 16 bits."""
+
+STANDSTILL_S = 0.5
+"""Seconds after which a channel that only sends, and whose peer takes nothing, is looked at more closely."""
+
+SET_ASIDE_BYTES = 8 * 1024 * 1024
+"""What such a channel may set aside, for whoever receives from it later: the largest receive buffer that Linux gives by
+itself where nobody has set another (tcp_rmem, 6 MiB), and what of it may be on its way."""
 
 HELD_DATAGRAMS = 16
 """Datagrams kept to be sent again to a name's next address, if the first one refuses before it ever answered."""
@@ -48,6 +57,8 @@ class Channel(ABC):
         self.socket = sock
         self.endpoint = endpoint
         self.icmp: IcmpReport | None = None
+        self._aside = bytearray()
+        self._account: Account | None = None
         self._learn_names()
 
     def _learn_names(self) -> None:
@@ -76,6 +87,22 @@ class Channel(ABC):
     def flush(self) -> None:
         """Send what `send` took and the socket did not."""
 
+    def read_on(self) -> None:
+        """To be called now and then by who only sends, while the peer takes nothing.
+
+        Where the kernel has taken back our receive window, we do not hear that the peer has room again
+        (`window_retraction`): then what has come is set aside, to be received later.
+        """
+        before, self._account = self._account, account_of(self.socket)
+        if self._account is None or not self._account.cut_off(before):
+            return
+        while len(self._aside) < SET_ASIDE_BYTES and self._set_aside() and not is_relieved(self.socket):
+            pass
+
+    def _set_aside(self) -> bool:
+        """Add a read to `_aside`; whether there was one."""
+        return False
+
     @abstractmethod
     def half_close(self) -> None:
         """Say that no more will be sent."""
@@ -92,14 +119,24 @@ class Channel(ABC):
 class StreamChannel(Channel):
     """A TCP or Unix stream."""
 
+    def __init__(self, sock: socket.socket, endpoint: Endpoint) -> None:
+        super().__init__(sock, endpoint)
+        self._lock = threading.Lock()  # a sender that reads on, and a receiver, must not pass each other
+
     def receive(self, size: int) -> bytes | None:
         """Up to `size` bytes; empty at the end; None if there is nothing yet."""
-        try:
-            return self.socket.recv(size)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise operation_error("recv", self.endpoint, error) from error
+        with self._lock:
+            if self._aside:
+                data = bytes(self._aside[:size])
+                del self._aside[:size]
+                self.has_more = bool(self._aside)
+                return data
+            try:
+                return self.socket.recv(size)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                raise operation_error("recv", self.endpoint, error) from error
 
     def send(self, data: bytes | memoryview) -> int | None:
         """Send what the socket takes; None if nothing."""
@@ -109,6 +146,16 @@ class StreamChannel(Channel):
             return None
         except OSError as error:
             raise operation_error("send", self.endpoint, error) from error
+
+    def _set_aside(self) -> bool:
+        with self._lock:
+            try:
+                data = self.socket.recv(CHUNK_BYTES)
+            except OSError:
+                return False  # nothing more; an error will be told by whoever sends or receives next
+            self._aside += data
+            self.has_more = bool(self._aside)
+            return bool(data)
 
     def flush(self) -> None:
         """Nothing: what the socket does not take, `send` does not either."""
@@ -282,8 +329,20 @@ def transfer(channel: Channel, data: bytes, want: int, idle_s: float | None) -> 
                 moved = True
         if moved:
             deadline = None if idle_s is None else time.perf_counter() + idle_s
-        elif not wait(channel, read=bool(missing), write=bool(out), deadline=deadline):
+        elif not _wait_or_read_on(channel, reads=bool(missing), writes=bool(out), deadline=deadline):
             done.timed_out = True
             break
     done.received = b"".join(chunks)
     return done
+
+
+def _wait_or_read_on(channel: Channel, *, reads: bool, writes: bool, deadline: float | None) -> bool:
+    """As `wait`. Who waits only to write is looked at from time to time, and may have to read all the same."""
+    while not reads:
+        left = seconds_left(deadline)
+        if left is not None and left <= STANDSTILL_S:
+            break
+        if wait(channel, read=False, write=writes, deadline=time.perf_counter() + STANDSTILL_S):
+            return True
+        channel.read_on()
+    return wait(channel, read=reads, write=writes, deadline=deadline)

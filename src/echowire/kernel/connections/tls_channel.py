@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from echowire.errors import NoReplyError, ProtocolError, UsageError
+from echowire.errors import NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.boundary import operation_error
 from echowire.kernel.connections.channel import CHUNK_BYTES, Channel, wait
 from echowire.model import Endpoint
@@ -51,7 +51,6 @@ class TlsChannel(Channel):
         super().__init__(sock, endpoint)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._unsent = memoryview(b"")
-        self._clear = bytearray()
         self._lock = threading.Lock()  # a sender and a receiver share one OpenSSL object
         try:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
@@ -90,9 +89,9 @@ class TlsChannel(Channel):
     def receive(self, size: int) -> bytes | None:
         """Up to `size` clear bytes; empty at the end; None if there is nothing yet."""
         with self._lock:
-            if self._clear:
-                data = bytes(self._clear[:size])
-                del self._clear[:size]
+            if self._aside:
+                data = bytes(self._aside[:size])
+                del self._aside[:size]
                 return data
             while (data_or_none := self._read(size)) is None:
                 self.has_more = False
@@ -120,12 +119,24 @@ class TlsChannel(Channel):
         with self._lock:
             self._flush()
 
+    def _set_aside(self) -> bool:
+        with self._lock:
+            try:
+                if not self._fill():
+                    return False
+                while data := self._read(RECORD_BYTES):
+                    self._aside += data
+            except (OperationError, ProtocolError):
+                return False  # whoever sends or receives next will be told
+            self.has_more = bool(self._aside)
+            return data is None
+
     def half_close(self) -> None:
         """Send `close_notify`. What has been received and not been read is set aside first; see above."""
         with self._lock:
             while data := self._read(RECORD_BYTES):
-                self._clear += data
-            self.has_more = bool(self._clear)
+                self._aside += data
+            self.has_more = bool(self._aside)
             with suppress(ssl.SSLError):  # it wants the peer's, which may come later or never
                 self._tls.unwrap()
             self._flush()
