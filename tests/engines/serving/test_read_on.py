@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import trustme
@@ -54,8 +54,9 @@ class Served:
                 assert isinstance(self.engine, Threads)
                 socks = list(self.engine._open.values())
             for sock in socks:
-                if sock.getpeername() == peer.getsockname():
-                    return sock
+                with suppress(OSError):  # one that ends just now
+                    if sock.getpeername() == peer.getsockname():
+                        return sock
             pause.wait(0.01)
         raise AssertionError("the server has not accepted")
 
