@@ -10,8 +10,9 @@ which nothing was tested of what the server does then); and the server's residen
 wrong, or a connection was cut, froze, or went unnoticed, or memory stayed.
 
 Cases: `loopback`, `veth-loss` (2 % of all packets lost, both ways), `mtu576`, `ipv6`, `mptcp`, and `rmem2`, `rmem6`,
-`rmem32` (tcp_rmem's maximum in MiB); `tiny` is a receive buffer of 256 KiB at most, and writes from one byte on: it
-overruns within seconds. It needs root, for the namespaces.
+`rmem32` (tcp_rmem's maximum in MiB). Two cases overrun within seconds: in `small` clients make small writes while they
+do not read, which is hard on the kernel engine's buffers; in `tiny`, for the others, they write byte by byte, and the
+buffers are small. It needs root, for the namespaces.
 """
 
 from __future__ import annotations
@@ -95,6 +96,13 @@ class Case:
     most_write: int = MOST_WRITE
     receive_max: int | None = None
     """tcp_rmem's maximum, in bytes, on both hosts."""
+    send_max: int | None = None
+    """The same of tcp_wmem."""
+    write_in_pauses: int | None = None
+    """The size of writes while nothing is read, after some of the largest; None: as else. A buffer overruns when large
+    segments had TCP promise much, and small ones use it up."""
+    large_first: int = 0
+    """How many bytes of the largest writes come before these, at most: about what both ends hold on the way back."""
     mtu: int | None = None
     loss_percent: int = 0
     is_v6: bool = False
@@ -115,7 +123,8 @@ CASES = {
     "rmem2": Case(receive_max=2 << 20),
     "rmem6": Case(receive_max=6 << 20),
     "rmem32": Case(receive_max=32 << 20),
-    "tiny": Case(receive_max=256 << 10, least_write=1, most_write=4096),
+    "tiny": Case(receive_max=256 << 10, send_max=128 << 10, write_in_pauses=1, large_first=1_000_000),
+    "small": Case(write_in_pauses=17, large_first=16_000_000),
 }
 
 
@@ -164,6 +173,7 @@ class Client:
         self.base = draw.randrange(PERIOD)
         self.sent = self.received = 0
         self.paused_until = 0.0
+        self.small_from = 0
         self.moved_at = now
         self.longest_still_s = 0.0
         self.has_half_closed = False
@@ -182,7 +192,7 @@ class Client:
                 least, most = self.case.least_write, self.case.most_write
                 self._burst = BURST_WRITES
                 self._write_size = int(least * (most / least) ** self.draw.random())
-            if not (size := min(self._write_size, self.total - self.sent)):
+            if not (size := min(self._size(), self.total - self.sent)):
                 break
             start = (self.base + self.sent) % PERIOD
             try:
@@ -194,6 +204,11 @@ class Client:
         if self.sent == self.total and self.end == "half-close" and not self.has_half_closed:
             self.has_half_closed = True
             self.sock.shutdown(socket.SHUT_WR)
+
+    def _size(self) -> int:
+        if not (self.paused_until and self.case.write_in_pauses):
+            return self._write_size
+        return self.case.most_write if self.sent < self.small_from else self.case.write_in_pauses
 
     def read(self, now: float) -> str:
         """Read once; what is to be said of it: nothing, `ended`, or what was wrong."""
@@ -209,6 +224,7 @@ class Client:
         if self.pauses and self.received >= self.pauses[0]:
             del self.pauses[0]
             self.paused_until = now + self.draw.uniform(0.05, PAUSE_MAX_S)
+            self.small_from = self.sent + self.draw.randrange(self.case.large_first + 1)
         return ""
 
     def _move(self, now: float) -> None:
@@ -412,6 +428,8 @@ def network(case: Case) -> Iterator[tuple[Namespace, Namespace, str]]:
 def _tune(case: Case, host: Namespace) -> None:
     if case.receive_max is not None:
         host.sysctl("net.ipv4.tcp_rmem", f"4096 {min(131_072, case.receive_max)} {case.receive_max}")
+    if case.send_max is not None:
+        host.sysctl("net.ipv4.tcp_wmem", f"4096 16384 {case.send_max}")
 
 
 def receive_drops(host: Namespace) -> int:
