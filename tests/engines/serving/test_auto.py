@@ -14,7 +14,7 @@ from echowire.engines.serving import auto as engine_module
 from echowire.engines.serving.auto import Auto, ByHand, Joined
 from echowire.engines.serving.base import Engine, Job, Report
 from echowire.engines.serving.choose import choose
-from echowire.engines.serving.kernel import KernelConnection, prove
+from echowire.engines.serving.in_kernel import KernelConnection, prove
 from echowire.engines.serving.policy import LoadPolicy
 from echowire.kernel.connections.listen import close_all, open_listeners
 from echowire.model import Closed, Endpoint

@@ -15,7 +15,7 @@ import trustme
 
 from echowire.core.services import ECHO, Service, service_named
 from echowire.engines.serving.base import Engine, Job
-from echowire.engines.serving.kernel import SIOCINQ, Kernel, bytes_in, prove
+from echowire.engines.serving.in_kernel import SIOCINQ, Kernel, bytes_in, prove
 from echowire.engines.serving.read_on import (
     GIVE_UP_S,
     READ_ON_ALL_BYTES,

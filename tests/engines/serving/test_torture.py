@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from echowire.engines.serving.kernel import prove
+from echowire.engines.serving.in_kernel import prove
 from tests.netns import why_not
 
 TORTURE = Path(__file__).parents[3] / "bench" / "torture.py"
@@ -22,7 +22,7 @@ SECONDS, CLIENTS = 6, 24
 def test_nothing_freezes_and_no_byte_is_wrong(engine: str, case: str) -> None:
     if reason := why_not() or (prove() if engine == "kernel" else None):
         pytest.skip(reason)
-    command = [sys.executable, TORTURE, "--engine", engine, "--case", case, "--json"]
+    command = [sys.executable, str(TORTURE), "--engine", engine, "--case", case, "--json"]
     command += ["--seconds", str(SECONDS), "--clients", str(CLIENTS)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout, done.stderr

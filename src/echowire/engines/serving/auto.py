@@ -20,7 +20,7 @@ from functools import partial
 from echowire.core.services import Flow
 from echowire.engines.serving.base import Job, Report
 from echowire.engines.serving.connection import EchoConnection, serve_ready
-from echowire.engines.serving.kernel import Kernel, KernelConnection, has_caught_up, is_plain_tcp
+from echowire.engines.serving.in_kernel import Kernel, KernelConnection, has_caught_up, is_plain_tcp
 from echowire.engines.serving.policy import LOOK_S, MEASURED_MAX, Hands, LoadPolicy
 from echowire.engines.serving.serving import MakeConnection
 from echowire.engines.serving.tally import Ticket

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from echowire.engines.serving.auto import Auto
 from echowire.engines.serving.base import Engine, Job
-from echowire.engines.serving.kernel import Kernel
+from echowire.engines.serving.in_kernel import Kernel
 from echowire.engines.serving.readiness import Readiness
 from echowire.engines.serving.threads import Threads
 from echowire.errors import UsageError

@@ -25,12 +25,12 @@ import pytest
 
 from echowire.core.services import service_named
 from echowire.core.sockets.tcp_info import decode_tcp_info
-from echowire.engines.serving import kernel as engine_module
+from echowire.engines.serving import in_kernel as engine_module
 from echowire.engines.serving.auto import Auto
 from echowire.engines.serving.base import Engine, Job, Report
 from echowire.engines.serving.choose import CHOSEN_FROM, choose
 from echowire.engines.serving.connection import Connection, EchoConnection
-from echowire.engines.serving.kernel import Kernel, KernelConnection, OvertakenConnection, prove
+from echowire.engines.serving.in_kernel import Kernel, KernelConnection, OvertakenConnection, prove
 from echowire.errors import UsageError
 from echowire.kernel.bpf import echo_map, echo_program
 from echowire.kernel.bpf import syscall as bpf
@@ -694,7 +694,7 @@ from echowire.engines.serving.base import Job
 from echowire.errors import UsageError
 from echowire.kernel.connections.listen import open_listeners
 from echowire.model import Endpoint
-import echowire.engines.serving.kernel, socket, encodings.idna
+import echowire.engines.serving.in_kernel, socket, encodings.idna
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
 job = Job(open_listeners([[Endpoint.parse("tcp://127.0.0.1:0")]]))
 kind, why = choose("auto", job)
