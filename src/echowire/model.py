@@ -241,8 +241,9 @@ class Limits:
 
     queue_bytes: int = 512 * 1024
     """Bytes read and not yet sent back that one connection may hold. It is the size of one read: a peer whose
-    echo does not drain is not read from again, so the queue never holds more. Half a megabyte is where larger
-    reads stopped to save processor time on loopback (four connections of 1 MiB messages)."""
+    echo does not drain is not read from again, so the queue holds no more, unless TCP cannot hear the peer without
+    (`engines/serving/read_on.py`, which has the limits of that). Half a megabyte is where larger reads stopped to save
+    processor time on loopback (four connections of 1 MiB messages)."""
 
     datagrams_per_s: float | None = 10_000.0
     """Datagrams a second answered to one peer beyond loopback, with a burst of one second's worth: enough for a

@@ -154,7 +154,11 @@ class StreamConformance(Conformance):
             if not isinstance(peer, socket.socket):
                 return  # TLS has no urgent bytes; one would be a fault in a record
             peer.sendall(b"abc")
-            peer.send(b"!", socket.MSG_OOB)
+            try:
+                peer.send(b"!", socket.MSG_OOB)
+            except OSError:
+                assert peer.family == socket.AF_UNIX, "TCP has urgent bytes everywhere"
+                return
             peer.sendall(b"def")
             assert receive_exactly(peer, 7) == b"abc!def"
             half_close(peer)

@@ -6,7 +6,9 @@ checks on every engine:
 
 - every byte of a stream comes back, once and in order; after the peer's half-close the rest is sent, then the
   connection is closed;
-- a peer that does not read is not read from beyond `Limits.queue_bytes`, and delays nobody else;
+- a peer that does not read is not read from beyond `Limits.queue_bytes`, and delays nobody else; only where TCP cannot
+  hear it any more it is read on, within limits (`read_on.py`);
+- an urgent byte comes back in its place among the others;
 - a datagram comes back whole, the empty one too, from the address it was sent to;
 - limits hold; what they turn away is counted; a failed connection is lost alone;
 - no descriptor free means no accepting until one is; nobody connected is dropped;

@@ -55,7 +55,8 @@ which the limits above end before."""
 RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024
 """Set as SO_RCVBUF, which is doubled too, and then no longer grows by itself. To the kernel we are a peer that reads at
 once, for whom it would make the window as large as it may (tcp_rmem, tcp(7); 32 MiB here), and all of that may come
-while the process takes over."""
+while the process takes over. That it does not grow when it overruns either has a price, which is paid while the process
+serves (`window_retraction`)."""
 
 BY_HAND_BUFFER_BYTES = 2 * 1024 * 1024
 """The send buffer while the process serves; doubled it is what TCP gives a socket by itself at most (tcp_wmem)."""
