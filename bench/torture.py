@@ -48,7 +48,7 @@ AS_MPTCP = f"""
 import socket
 plain = socket.socket.__init__
 def of_mptcp(self, family=-1, type=-1, proto=-1, fileno=None):
-    is_tcp = fileno is None and type == socket.SOCK_STREAM and family in (socket.AF_INET, socket.AF_INET6)
+    is_tcp = fileno is None and type & 0xF == socket.SOCK_STREAM and family in (socket.AF_INET, socket.AF_INET6)
     plain(self, family, type, {IPPROTO_MPTCP} if is_tcp else proto, fileno)
 socket.socket.__init__ = of_mptcp
 import echowire.__main__
@@ -159,7 +159,8 @@ def torture(name: str, engine: str, seconds: float, clients: int, seed: int) -> 
             watch = threading.Thread(target=_watch_memory, args=(server, result, over), name="memory")
             watch.start()
             try:
-                Clients(case, near, (address, server.port), result, seed).run(clients, seconds)
+                all_clients = Clients(case, near, (address, server.port), result, seed)
+                all_clients.run(clients, seconds)
                 waited = NOTICED_S + (1.25 * LOSSY_IDLE_S if case.loss_percent else 0.0)
                 left = server.wait_for_ends(waited)
             finally:
@@ -170,7 +171,10 @@ def torture(name: str, engine: str, seconds: float, clients: int, seed: int) -> 
         finally:
             server.stop()
         result.unnoticed = len(left)
-        result.remarks += [f"not noticed: {peer}" for peer in left]
+        result.remarks += [
+            f"not noticed: {peer}: {all_clients.left.get(int(peer.rpartition(':')[2]), 'not a client')}"
+            for peer in left
+        ]
         result.remarks += server.reasons if not case.loss_percent else []
     return result
 

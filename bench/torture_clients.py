@@ -218,6 +218,8 @@ class Clients:
         self.epoll = select.epoll()
         self.masks: dict[int, int] = {}
         self.resume: list[tuple[float, int, Client]] = []
+        self.left: dict[int, str] = {}
+        """Who has left, by port, and how."""
 
     def run(self, count: int, seconds: float) -> None:
         """Keep `count` clients busy for so long, and see them to their end."""
@@ -309,6 +311,7 @@ class Clients:
         result.sent += client.sent
         result.received += client.received
         result.longest_still_s = max(result.longest_still_s, client.longest_still_s)
+        self.left[client.name[1]] = f"{client.end} after {client.received} of {client.sent} bytes"
         del self.by_fd[client.fd]
         self.epoll.unregister(client.fd)
         client.leave(by_reset=client.end == "reset" or said == "frozen")
