@@ -31,6 +31,8 @@ NAMESPACE_PREFIX = f"ewt-{os.getpid()}-"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background by a shell script: programs that tests start would ignore Ctrl-C as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and so of nohup and a lost terminal
 
 settings.register_profile("echowire", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("echowire")
