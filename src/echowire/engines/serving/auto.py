@@ -41,6 +41,9 @@ SEEN_ROUNDS = 16
 """Rounds of the loop, after a look, in which it is noted who is ready: enough to meet all who take turns, and nothing
 to speak of for the thousands of rounds until the next look."""
 
+JOIN_TRIES = 8
+"""Of a client that answers at once, its next message has often come before one has looked for it."""
+
 QUIET_LOOKS = 50
 """A connection that has joined, and moved nothing in so many looks, leaves."""
 
@@ -75,18 +78,17 @@ class Auto(Kernel):
         return super().connection_maker(listener)
 
     def rounds(self) -> Iterator[list[tuple[int, int]]]:
-        """The loop's, with a note of who is ready, in the first ones after a look."""
+        """The loop's, with a note of who is ready in the first ones after a look, where anybody is."""
         for ready in super().rounds():
-            if self._seen_rounds:
+            if self._seen_rounds and (seen := [fd for fd, _ in ready if fd in self._held]):
                 self._seen_rounds -= 1
-                self._seen.update(fd for fd, _ in ready)
+                self._seen.update(seen)
+                self._look_soon()
             yield ready
 
     def hold(self, connection: ByHand | Joined) -> None:
         """`connection` begins in one of the two hands."""
         self._held[connection.fd] = connection
-        if self._next_look > time.monotonic() + LOOK_S:
-            self._look_after(LOOK_S)
 
     def let_go(self, fd: int) -> None:
         """The connection at `fd` ends."""
@@ -102,15 +104,25 @@ class Auto(Kernel):
         raise NotImplementedError
 
     def _join(self, connection: ByHand) -> None:
-        """Leave `connection` to the kernel, unless something of it is under way."""
-        serve_ready(self, [[(connection.fd, READ)]] if connection.fd in self.echoes else [])
-        if connection.fd < 0 or not has_caught_up(connection, self.caught_up_bytes):
+        """Leave `connection` to the kernel, unless something of it is under way each time that it is tried."""
+        for _ in range(JOIN_TRIES):
+            serve_ready(self, [[(connection.fd, READ)]] if connection.fd in self.echoes else [])
+            if connection.fd < 0:
+                return
+            if has_caught_up(connection, self.caught_up_bytes):
+                break
+        else:
             return
         give_room(connection.sock)
         joining = Joined(self, connection)
         if joining.join():
             self.echoes.pop(connection.fd)
             self._replace(connection, joining)
+
+    def _look_soon(self) -> None:
+        """Somebody moves: look no later than one looks where bytes move."""
+        if self._next_look > time.monotonic() + LOOK_S:
+            self._look_after(LOOK_S)
 
     def _look_after(self, seconds: float) -> None:
         self._next_look = at = time.monotonic() + seconds
