@@ -4,7 +4,7 @@ Each server runs alone on CPU 0 and the client on CPU 1. A round measures every 
 the median of the ratios within the rounds: what else the machine does falls on all alike. The yardsticks are in C,
 in this folder, and are built here. Last, `echowire bench` itself is held against the C client.
 
-    python bench/run.py [--rounds 5] [--seconds 1] [--cases 1x64,50x1024,4x1048576] [--only c,readiness]
+    python bench/run.py [--rounds 5] [--seconds 1] [--cases 1x64,50x1024] [--only c,readiness]
                         [--write docs/performance.md] [--json FILE]
 """
 
@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 SERVER_CPU, CLIENT_CPU = 0, 1
 REFERENCE = "c"
+CASES = "1x64,2x1024,4x1024,8x1024,16x1024,50x1024,200x1024,4x1048576"
 HEADS = {
     "echoes_per_s": "echoes/s",
     "p50_us": "p50 µs",
@@ -215,7 +216,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--cases", default="1x64,50x1024,4x1048576", help="CONNECTIONSxBYTES, with commas")
+    parser.add_argument("--cases", default=CASES, help="CONNECTIONSxBYTES, with commas")
     parser.add_argument("--only", help="names of servers, with commas; the C server is always measured")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the marks in FILE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures to FILE")
