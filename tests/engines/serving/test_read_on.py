@@ -199,7 +199,7 @@ class Stuck:
         self.limits: list[int] = []
         self.reasons: list[str] = []
 
-    def read_on(self, limit: int) -> None:
+    def read_on(self, limit: int, certainty: CutOff) -> None:
         self.limits.append(limit)
 
     def reset(self, reason: str) -> None:

@@ -39,16 +39,17 @@ GIVE_UP_S = 10.0
 UNHEARD = "the kernel took back its receive window, and more would have to wait for the peer than may"
 """The reason that is told then."""
 
-
 STEP_BYTES = 256 * 1024
 """Read at a time; then it is looked whether that was enough."""
 
 
-def read_on(sock: socket.socket, rest: memoryview, limit: int) -> memoryview:
+def read_on(sock: socket.socket, rest: memoryview, limit: int, certainty: CutOff) -> memoryview:
     """`rest`, and after it what is read of `sock` until its window opens again, `limit` bytes in all at most.
 
-    An end of input stays where it is, to be seen when all has been sent. The memory is a mapping of its own: it goes
-    back to the system when it is let go, where a heap would keep it. Raises `OSError`.
+    Of one that surely is cut off all that has come is read: into an empty queue TCP takes a segment even where it has
+    no memory left (sk_forced_mem_schedule in tcp_data_queue). An end of input stays where it is, to be seen when all
+    has been sent. The memory is a mapping of its own: it goes back to the system when it is let go, where a heap would
+    keep it. Raises `OSError`.
     """
     if len(rest) >= limit:
         return rest
@@ -57,11 +58,16 @@ def read_on(sock: socket.socket, rest: memoryview, limit: int) -> memoryview:
     try:
         while more := sock.recv_into(room[size : size + STEP_BYTES], 0, socket.MSG_DONTWAIT):
             size += more
-            if size == limit or is_relieved(sock):
+            if size == limit or is_enough(sock, certainty):
                 break
     except BlockingIOError:
         pass
     return room[:size]
+
+
+def is_enough(sock: socket.socket, certainty: CutOff) -> bool:
+    """Whether no more need be read of a connection that is cut off."""
+    return certainty is not CutOff.SURELY and is_relieved(sock)
 
 
 class Held(Protocol):
@@ -79,8 +85,8 @@ class Held(Protocol):
     def waiting_bytes(self) -> int:
         """How much waits to be sent."""
 
-    def read_on(self, limit: int) -> None:
-        """Read until the account is relieved, or `limit` bytes wait to be sent."""
+    def read_on(self, limit: int, certainty: CutOff) -> None:
+        """Read until that `is_enough`, or `limit` bytes wait to be sent."""
 
     def reset(self, reason: str) -> None:
         """End it without order."""
@@ -128,10 +134,11 @@ class Standstills:
             return
         certainty = account.cut_off(seen.account)
         seen.account = account
-        limit = READ_ON_TIMES[certainty] * account.buffer
-        if held.waiting_bytes < limit and self.read_on_bytes < READ_ON_ALL_BYTES:
+        left = READ_ON_ALL_BYTES - self.read_on_bytes
+        limit = min(READ_ON_TIMES[certainty] * account.buffer, held.waiting_bytes + left)
+        if held.waiting_bytes < limit:
             seen.is_read_on = True
-            held.read_on(limit)
+            held.read_on(limit, certainty)
         elif certainty is CutOff.SURELY and now - seen.since >= GIVE_UP_S:
             held.reset(UNHEARD)
 

@@ -8,6 +8,8 @@ TCPRcvQDrop), and the answer says `win 0` from there on (ICSK_ACK_NOMEM, __tcp_s
 now on carries the number of the byte after all that it has sent, and that lies beyond the window; so it is thrown away
 (tcp_sequence), and with it the acknowledgement in it: that our bytes have come, and that there is room for more.
 
+The same happens, with room in the buffer, where all of TCP is short of memory (tcp_mem, tcp(7)).
+
 While the process reads, this lasts a round trip: the buffer empties, the window opens, the peer repeats what was
 dropped. But who waits to write and reads nothing until he has waits for an acknowledgement that he does not hear,
 because he does not read. Both ends stand still for ever, with one side's send buffer full and the other's receive
