@@ -182,25 +182,33 @@ def test_what_is_read_on_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         ((100, 100, 0, 0), (100, 100, 0, 1), CutOff.NO),  # the path has failed
         ((101, 100, 0, 0), (101, 100, 0, 1), CutOff.SURELY),
         ((100, 100, 1, 0), (100, 100, 2, 1), CutOff.SURELY),
-        (None, (101, 100, 5, 0), CutOff.NO),
+        ((101, 100, 1, 3), (101, 100, 1, 3), CutOff.NO),  # not asked again
+        ((101, 100, 1, 3), (101, 100, 2, 0), CutOff.LIKELY),  # answered
     ],
 )
 def test_when_a_connection_is_taken_to_be_cut_off(
-    before: tuple[int, int, int, int] | None, now: tuple[int, int, int, int], verdict: CutOff
+    before: tuple[int, int, int, int], now: tuple[int, int, int, int], verdict: CutOff
 ) -> None:
-    assert Account(*now).cut_off(Account(*before) if before else None) is verdict
+    assert Account(*now).cut_off(Account(*before)) is verdict
 
 
 class Stuck:
-    """A connection that never moves, and is cut off."""
+    """A connection that never moves, and is cut off: TCP asks again and again."""
 
     def __init__(self, waiting_bytes: int) -> None:
-        self.mark, self.waiting_bytes, self.account = (1, 1), waiting_bytes, Account(101, 100, 0, 1)
+        self.mark, self.waiting_bytes = (1, 1), waiting_bytes
         self.limits: list[int] = []
         self.reasons: list[str] = []
+        self._asked = 0
 
-    def read_on(self, limit: int, certainty: CutOff) -> None:
+    @property
+    def account(self) -> Account:
+        self._asked += 1
+        return Account(101, 100, 0, self._asked)
+
+    def read_on(self, limit: int) -> None:
         self.limits.append(limit)
+        self.mark = (self.mark[0] + 1, self.mark[1])
 
     def reset(self, reason: str) -> None:
         self.reasons.append(reason)

@@ -17,10 +17,10 @@ from typing import Protocol, TypeAlias
 
 from echowire.core.services import Flow, Service
 from echowire.engines.serving.loop import Loop
-from echowire.engines.serving.read_on import Watch, is_enough, read_on
+from echowire.engines.serving.read_on import Watch, is_enough_after, read_on
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.kernel.connections.poller import READ, WRITE
-from echowire.kernel.connections.window_retraction import Account, CutOff, account_of
+from echowire.kernel.connections.window_retraction import Account, account_of
 
 LINGER_S = 2.0
 """How long a connection that we ended is still read from. Closing with unread data makes the kernel send a reset,
@@ -91,7 +91,7 @@ class Connection:
         """What the kernel holds of what it receives."""
         return account_of(self.sock)
 
-    def read_on(self, limit: int, certainty: CutOff) -> None:
+    def read_on(self, limit: int) -> None:
         """Read until the window of the socket opens again, or `limit` bytes wait to be sent."""
         raise NotImplementedError
 
@@ -159,12 +159,12 @@ class EchoConnection(Connection):
         self.host.loop.rewatch(self.fd, WRITE)
         self.host.waiting.add(self)
 
-    def read_on(self, limit: int, certainty: CutOff) -> None:
+    def read_on(self, limit: int) -> None:
         """Read until the window opens again."""
         assert self.queue is not None
         before = len(self.queue)
         try:
-            self.queue = read_on(self.sock, self.queue, limit, certainty)
+            self.queue = read_on(self.sock, self.queue, limit)
         except OSError as error:
             self.lose(error)
             return
@@ -295,13 +295,14 @@ class ServiceConnection(Connection):
         if self.host.service.flow is Flow.ECHO:
             self.put(bytes(self.host.view[:size]))
 
-    def read_on(self, limit: int, certainty: CutOff) -> None:
+    def read_on(self, limit: int) -> None:
         """Read, and answer, until the window opens again."""
+        suffices = is_enough_after(self.sock)
 
         def read() -> None:
             while self.fd >= 0 and not self._heard_end and self.waiting_bytes < limit:
                 self.take_in()
-                if is_enough(self.sock, certainty):
+                if suffices():
                     return
 
         self._step(read)

@@ -13,7 +13,7 @@ from echowire.core.services import Flow, Service
 from echowire.engines.serving.connection import LINGER_S, source_chunk
 from echowire.engines.serving.handshakes import HANDSHAKE_S, UnderWay
 from echowire.engines.serving.read_on import STANDSTILL_S, Standstills, read_on
-from echowire.kernel.connections.window_retraction import Account, CutOff, account_of
+from echowire.kernel.connections.window_retraction import Account, account_of
 
 READ_BYTES = 64 * 1024
 """Bytes read at a time: at most what one connection's thread holds, but for `read_on.py`. It is the default pipe and
@@ -104,14 +104,14 @@ class Conversation:
         """How much waits to be sent."""
         return len(self._rest)
 
-    def read_on(self, limit: int, certainty: CutOff) -> None:
+    def read_on(self, limit: int) -> None:
         """Read until the window opens again, or `limit` bytes wait; what is not to be sent back is thrown away."""
         if self.service.flow is Flow.ECHO:
             before = len(self._rest)
-            self._rest = read_on(self.sock, self._rest, limit, certainty)
+            self._rest = read_on(self.sock, self._rest, limit)
             self.received += len(self._rest) - before
         else:
-            self.received += len(read_on(self.sock, self._rest[:0], limit, certainty))
+            self.received += len(read_on(self.sock, self._rest[:0], limit))
 
     def reset(self, reason: str) -> None:
         """Have it reset, by whoever closes it."""
@@ -213,9 +213,9 @@ class TlsConversation(Conversation):
             pass  # the peer's own has not come yet, or will never come
         self._flush()
 
-    def read_on(self, limit: int, certainty: CutOff) -> None:
+    def read_on(self, limit: int) -> None:
         """Read, decrypt and answer until the window opens again, or about `limit` bytes wait."""
-        self._incoming.write(read_on(self.sock, self._rest[:0], limit - len(self._rest), certainty))
+        self._incoming.write(read_on(self.sock, self._rest[:0], limit - len(self._rest)))
         while clear := self._decrypted():
             self.received += len(clear)
             answer = self.service.answer(clear)

@@ -15,10 +15,12 @@ from __future__ import annotations
 import mmap
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from echowire.engines.serving.loop import Loop
-from echowire.kernel.connections.window_retraction import Account, CutOff, is_relieved
+from echowire.kernel.connections.window_retraction import Account, CutOff, account_of, is_relieved
 
 STANDSTILL_S = 0.5
 """Seconds without a byte after which a connection that waits to write is looked at more closely: more than TCP's first
@@ -27,14 +29,14 @@ retransmission needs (200 ms), and little for a person."""
 READ_ON_TIMES = {CutOff.NO: 0, CutOff.LIKELY: 1, CutOff.SURELY: 2}
 """How much may wait in this process to be sent to such a peer, in sizes of its receive buffer: no more than the kernel
 holds for it anyway; and as much again where it would be lost without, which a hostile peer has to wait for longer and
-longer. An eighth of the buffer opens the window."""
+longer. An eighth of the buffer opens the window, so that is eight questions of TCP unanswered, a minute."""
 
 READ_ON_ALL_BYTES = 64 * 1024 * 1024
 """How much of that all connections together may hold: sixteen of 4 MiB, the kernel engine's buffer, and of hundreds of
 connections that were written to and not read from for seconds some five needed one."""
 
 GIVE_UP_S = 10.0
-"""Seconds without a byte after which one that surely is cut off, and must not be read on, is reset."""
+"""Seconds in which nothing could be sent, after which one that surely is cut off, and must not be read on, is reset."""
 
 UNHEARD = "the kernel took back its receive window, and more would have to wait for the peer than may"
 """The reason that is told then."""
@@ -43,31 +45,35 @@ STEP_BYTES = 256 * 1024
 """Read at a time; then it is looked whether that was enough."""
 
 
-def read_on(sock: socket.socket, rest: memoryview, limit: int, certainty: CutOff) -> memoryview:
+def read_on(sock: socket.socket, rest: memoryview, limit: int) -> memoryview:
     """`rest`, and after it what is read of `sock` until its window opens again, `limit` bytes in all at most.
 
-    Of one that surely is cut off all that has come is read: into an empty queue TCP takes a segment even where it has
-    no memory left (sk_forced_mem_schedule in tcp_data_queue). An end of input stays where it is, to be seen when all
-    has been sent. The memory is a mapping of its own: it goes back to the system when it is let go, where a heap would
-    keep it. Raises `OSError`.
+    An end of input stays where it is, to be seen when all has been sent. The memory is a mapping of its own: it goes
+    back to the system when it is let go, where a heap would keep it. Raises `OSError`.
     """
     if len(rest) >= limit:
         return rest
+    suffices = is_enough_after(sock)
     room, size = memoryview(mmap.mmap(-1, limit)), len(rest)
     room[:size] = rest
     try:
         while more := sock.recv_into(room[size : size + STEP_BYTES], 0, socket.MSG_DONTWAIT):
             size += more
-            if size == limit or is_enough(sock, certainty):
+            if size == limit or suffices():
                 break
     except BlockingIOError:
         pass
     return room[:size]
 
 
-def is_enough(sock: socket.socket, certainty: CutOff) -> bool:
-    """Whether no more need be read of a connection that is cut off."""
-    return certainty is not CutOff.SURELY and is_relieved(sock)
+def is_enough_after(sock: socket.socket) -> Callable[[], bool]:
+    """What says, from now on, whether enough was read of a connection that is cut off.
+
+    With room in the buffer it is TCP's memory as a whole that is short, and then only into an empty queue a segment is
+    taken in any case (sk_forced_mem_schedule in tcp_data_queue).
+    """
+    account = account_of(sock)
+    return partial(is_relieved, sock) if account is not None and account.has_overrun else lambda: False
 
 
 class Held(Protocol):
@@ -75,7 +81,7 @@ class Held(Protocol):
 
     @property
     def mark(self) -> tuple[int, int] | None:
-        """Something that differs whenever a byte has moved; None if it does not wait to write any more."""
+        """Something that differs whenever a byte has been sent; None if it does not wait to write any more."""
 
     @property
     def account(self) -> Account | None:
@@ -85,8 +91,8 @@ class Held(Protocol):
     def waiting_bytes(self) -> int:
         """How much waits to be sent."""
 
-    def read_on(self, limit: int, certainty: CutOff) -> None:
-        """Read until that `is_enough`, or `limit` bytes wait to be sent."""
+    def read_on(self, limit: int) -> None:
+        """Read until it `is_enough_after` this, or `limit` bytes wait to be sent."""
 
     def reset(self, reason: str) -> None:
         """End it without order."""
@@ -129,16 +135,18 @@ class Standstills:
         return sum(held.waiting_bytes for held, seen in tuple(self._seen.items()) if seen.is_read_on)
 
     def _look_closely(self, held: Held, seen: Standstill, now: float) -> None:
-        account = held.account
-        if account is None:
+        account, before = held.account, seen.account
+        if account is None or before is None:
             return
-        certainty = account.cut_off(seen.account)
+        certainty = account.cut_off(before)
         seen.account = account
         left = READ_ON_ALL_BYTES - self.read_on_bytes
         limit = min(READ_ON_TIMES[certainty] * account.buffer, held.waiting_bytes + left)
         if held.waiting_bytes < limit:
             seen.is_read_on = True
-            held.read_on(limit, certainty)
+            held.read_on(limit)
+            # To have read is not to have moved: what it has not heard by the next look is still unheard.
+            seen.mark = held.mark
         elif certainty is CutOff.SURELY and now - seen.since >= GIVE_UP_S:
             held.reset(UNHEARD)
 

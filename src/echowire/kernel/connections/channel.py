@@ -94,7 +94,7 @@ class Channel(ABC):
         (`window_retraction`): then what has come is set aside, to be received later.
         """
         before, self._account = self._account, account_of(self.socket)
-        if self._account is None or not self._account.cut_off(before):
+        if self._account is None or before is None or not self._account.cut_off(before):
             return
         while len(self._aside) < SET_ASIDE_BYTES and self._set_aside() and not is_relieved(self.socket):
             pass

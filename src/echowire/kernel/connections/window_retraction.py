@@ -30,7 +30,10 @@ while nothing is. It says so in three ways, none of which is proof alone:
   It comes late: the time between two questions doubles (up to two minutes), and has done so since before the peer was
   cut off.
 
-The first two together say that it is likely, the third with either that it is sure, as far as a process can see.
+The first two together say that it is likely, the third with either that it is sure, as far as a process can see. To
+read then lets one segment of the peer in, and with it what it has to say up to now. So each question that stays
+unanswered is worth reading for once: if what we sent was lost too, only the next one brings an answer, and who has read
+all that he may until then would not hear it.
 """
 
 from __future__ import annotations
@@ -72,13 +75,17 @@ class Account:
     drops: int
     unanswered: int
 
-    def cut_off(self, before: Account | None) -> CutOff:
-        """What this says of a connection that has not moved since the account `before`."""
-        overrun = self.charged > self.buffer
-        dropped = before is not None and self.drops != before.drops
-        if self.unanswered and (overrun or dropped):
+    @property
+    def has_overrun(self) -> bool:
+        """Whether more is charged than there is room for."""
+        return self.charged > self.buffer
+
+    def cut_off(self, before: Account) -> CutOff:
+        """What this says of a connection that has sent nothing since the account `before`."""
+        dropped = self.drops != before.drops
+        if self.unanswered > before.unanswered and (self.has_overrun or dropped):
             return CutOff.SURELY
-        return CutOff.LIKELY if overrun and dropped else CutOff.NO
+        return CutOff.LIKELY if self.has_overrun and dropped else CutOff.NO
 
 
 def account_of(sock: socket.socket) -> Account | None:
