@@ -17,7 +17,7 @@ SECONDS, CLIENTS = 6, 24
 
 
 @pytest.mark.parametrize(
-    ("engine", "case"), [("auto", "small"), ("kernel", "small"), ("readiness", "tiny"), ("threads", "tiny")]
+    ("engine", "case"), [("auto", "tiny"), ("kernel", "small"), ("readiness", "tiny"), ("threads", "tiny")]
 )
 def test_nothing_freezes_and_no_byte_is_wrong(engine: str, case: str) -> None:
     if reason := why_not() or (prove() if engine == "kernel" else None):
