@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -199,3 +201,16 @@ def test_a_serving_is_changed_by_keywords() -> None:
             peer.send(b"x")
             peer.half_close()
             assert peer.recv() == b""
+
+
+def test_a_wait_that_is_interrupted_can_be_taken_up_again() -> None:
+    with echowire.serve("tcp://127.0.0.1:0") as server:
+        press = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        press.start()
+        with pytest.raises(KeyboardInterrupt):
+            server.wait()
+        press.join()
+        assert not server.wait(0.01), "it serves on"
+        with echowire.call(server.endpoint) as peer:
+            assert peer.echo(b"hello") == b"hello"
+    assert server.summary.connections == 1

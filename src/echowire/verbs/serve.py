@@ -381,7 +381,9 @@ class _OneEngine:
 
     def wait(self, timeout: float | None) -> bool:
         if self._thread is not None:
-            self._thread.join(timeout)
+            # Not by join: one that Ctrl-C interrupts takes the thread for ended from then on (CPython up to 3.12).
+            if self._ended.wait(timeout):
+                self._thread.join()
         elif not self._ended.is_set():
             self._run()
         if self._error is not None:
