@@ -181,7 +181,8 @@ def test_what_is_read_on_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         ((101, 100, 1, 0), (101, 100, 2, 0), CutOff.LIKELY),
         ((100, 100, 0, 0), (100, 100, 0, 1), CutOff.NO),  # the path has failed
         ((101, 100, 0, 0), (101, 100, 0, 1), CutOff.SURELY),
-        ((100, 100, 1, 0), (100, 100, 2, 1), CutOff.SURELY),
+        ((100, 100, 1, 0), (100, 100, 2, 1), CutOff.NO),  # a question on its way, beside a probe
+        ((100, 100, 1, 1), (100, 100, 2, 2), CutOff.SURELY),
         ((101, 100, 1, 3), (101, 100, 1, 3), CutOff.NO),  # not asked again
         ((101, 100, 1, 3), (101, 100, 2, 0), CutOff.LIKELY),  # answered
     ],
@@ -217,14 +218,14 @@ class Stuck:
 def test_beyond_its_limit_a_connection_that_is_cut_off_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ManualClock()
     monkeypatch.setattr("echowire.engines.serving.read_on.time.monotonic", clock)
-    standstills, below, beyond = Standstills(), Stuck(199), Stuck(200)
+    standstills, below, beyond = Standstills(), Stuck(399), Stuck(400)
     for _ in range(int(GIVE_UP_S / STANDSTILL_S) + 1):
         assert not beyond.reasons
         standstills.look(below)
         standstills.look(beyond)
         clock.advance(STANDSTILL_S)
     assert beyond.reasons == [UNHEARD] and not beyond.limits
-    assert set(below.limits) == {200} and not below.reasons
+    assert set(below.limits) == {400} and not below.reasons
 
 
 def test_all_that_is_read_on_together_has_a_limit() -> None:
@@ -236,7 +237,7 @@ def test_all_that_is_read_on_together_has_a_limit() -> None:
     assert not other.limits
     standstills.leave(greedy)
     standstills.look(other)
-    assert other.limits == [200]
+    assert other.limits == [400]
 
 
 def contexts_of_tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:

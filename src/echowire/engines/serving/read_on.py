@@ -4,8 +4,8 @@ The reason, an essay, is in `echowire.kernel.connections.window_retraction`. Who
 second; of one that has not moved a byte meanwhile, and whose socket looks cut off from its peer, so much is read that
 the window opens again. That is more than a peer is otherwise read from, so it has limits of its own.
 
-At its limit a connection that surely is cut off is reset, and the reason is told: the peer wrote twice the receive
-buffer beyond what it took, and nothing that it might say now can be heard. To enlarge the buffer instead would need a
+At its limit a connection that surely is cut off is reset, and the reason is told: the peer wrote four receive buffers
+beyond what it took, and nothing that it might say now can be heard. To enlarge the buffer instead would need a
 privilege (SO_RCVBUFFORCE), and only move the limit. One of which it is not sure is held on to: it may be a peer that
 just does not read.
 """
@@ -26,10 +26,10 @@ STANDSTILL_S = 0.5
 """Seconds without a byte after which a connection that waits to write is looked at more closely: more than TCP's first
 retransmission needs (200 ms), and little for a person."""
 
-READ_ON_TIMES = {CutOff.NO: 0, CutOff.LIKELY: 1, CutOff.SURELY: 2}
+READ_ON_TIMES = {CutOff.NO: 0, CutOff.LIKELY: 1, CutOff.SURELY: 4}
 """How much may wait in this process to be sent to such a peer, in sizes of its receive buffer: no more than the kernel
-holds for it anyway; and as much again where it would be lost without, which a hostile peer has to wait for longer and
-longer. An eighth of the buffer opens the window, so that is eight questions of TCP unanswered, a minute."""
+holds for it anyway; and some times as much where it would be lost without. An eighth of the buffer opens the window, so
+the first is two looks a second for four seconds, and the second 24 questions of TCP in vain, half an hour and more."""
 
 READ_ON_ALL_BYTES = 64 * 1024 * 1024
 """How much of that all connections together may hold: sixteen of 4 MiB, the kernel engine's buffer, and of hundreds of
@@ -67,13 +67,9 @@ def read_on(sock: socket.socket, rest: memoryview, limit: int) -> memoryview:
 
 
 def is_enough_after(sock: socket.socket) -> Callable[[], bool]:
-    """What says, from now on, whether enough was read of a connection that is cut off.
-
-    With room in the buffer it is TCP's memory as a whole that is short, and then only into an empty queue a segment is
-    taken in any case (sk_forced_mem_schedule in tcp_data_queue).
-    """
+    """What says, from now on, whether enough was read of a connection that is cut off."""
     account = account_of(sock)
-    return partial(is_relieved, sock) if account is not None and account.has_overrun else lambda: False
+    return partial(is_relieved, sock, account.relieved_at if account is not None else None)
 
 
 class Held(Protocol):

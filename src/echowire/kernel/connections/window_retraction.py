@@ -76,6 +76,11 @@ class Account:
     unanswered: int
 
     @property
+    def relieved_at(self) -> int:
+        """What must be charged at most for the window to open again, from what it is now."""
+        return min(self.charged, self.buffer) - self.buffer // RELIEF
+
+    @property
     def has_overrun(self) -> bool:
         """Whether more is charged than there is room for."""
         return self.charged > self.buffer
@@ -83,7 +88,8 @@ class Account:
     def cut_off(self, before: Account) -> CutOff:
         """What this says of a connection that has sent nothing since the account `before`."""
         dropped = self.drops != before.drops
-        if self.unanswered > before.unanswered and (self.has_overrun or dropped):
+        # One question alone may just be on its way.
+        if self.unanswered > before.unanswered and (self.has_overrun or (dropped and self.unanswered > 1)):
             return CutOff.SURELY
         return CutOff.LIKELY if self.has_overrun and dropped else CutOff.NO
 
@@ -98,7 +104,9 @@ def account_of(sock: socket.socket) -> Account | None:
     return Account(memory[CHARGED], memory[BUFFER], memory[DROPS], repeated + asked)
 
 
-def is_relieved(sock: socket.socket) -> bool:
-    """Whether so much of a socket's receive buffer is free that its window opens."""
+def is_relieved(sock: socket.socket, at: int | None = None) -> bool:
+    """Whether so much of a socket's receive buffer is free that its window opens: `at` most so much is charged."""
     account = account_of(sock)
-    return account is None or account.charged <= account.buffer - account.buffer // RELIEF
+    if account is None:
+        return True
+    return account.charged <= (account.buffer - account.buffer // RELIEF if at is None else at)
