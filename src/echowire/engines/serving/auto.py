@@ -99,10 +99,6 @@ class Auto(Kernel):
         assert isinstance(connection, Joined)
         self._replace(connection, ByHand(self, connection.sock, connection.ticket, connection))
 
-    def serve_by_hand(self, connection: KernelConnection) -> None:
-        """It never joins by itself."""
-        raise NotImplementedError
-
     def _join(self, connection: ByHand) -> None:
         """Leave `connection` to the kernel, unless something of it is under way each time that it is tried."""
         for _ in range(JOIN_TRIES):
