@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from echowire.kernel.connections.window_retraction import Account, account_of, is_relieved
+from echowire.kernel.connections.window_retraction import Account, account_of
 from echowire.testing import PATIENCE_S, Peer
 
 LARGE = random.Random(3).randbytes(64 * 1024)
@@ -25,15 +25,12 @@ def account(sock: socket.socket) -> Account:
     return seen
 
 
-def has_overrun(seen: Account) -> bool:
-    return seen.charged > seen.buffer and seen.drops > 0
-
-
-def is_relieved_in_time(sock: socket.socket) -> bool:
+def has_room_in_time(sock: socket.socket) -> bool:
+    """Whether what is charged to the receive buffer is soon less than its size, though the peer does not read."""
     until = time.monotonic() + PATIENCE_S
-    while not is_relieved(sock) and time.monotonic() < until:
+    while account(sock).has_overrun and time.monotonic() < until:
         time_passes(0.01)
-    return is_relieved(sock)
+    return not account(sock).has_overrun
 
 
 def write(peer: Peer, data: bytes) -> int:
