@@ -23,8 +23,9 @@ help: ## List what one can do
 demo: $(RUN) ## Serve and call every transport, and compare each byte
 	@$(PY) examples/demo.py
 
+# Whole files, so that what a file sets up is set up once. Four at most: each may start servers of its own.
 test: $(DEV) ## Run the tests; ARGS='-k name' goes to pytest
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(DEV) ## Check formatting, lint and types
 	@$(PY) -m ruff format --check $(CODE)

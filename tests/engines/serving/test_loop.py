@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import socket
 import threading
@@ -9,16 +11,25 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+import echowire.engines.serving.loop as loop_module
 from echowire.engines.serving.loop import Loop
+from echowire.kernel.connections.alarm import Alarm
 from echowire.kernel.connections.poller import READ, WRITE, Poller, SelectorsPoller, new_poller
 
 
-@pytest.fixture(params=[new_poller, SelectorsPoller])
-def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
-    poller: Callable[[], Poller] = request.param
+@pytest.fixture(params=[(new_poller, True), (new_poller, False), (SelectorsPoller, True), (SelectorsPoller, False)])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
+    poller: Callable[[], Poller]
+    poller, has_alarm = request.param
+    if not has_alarm:
+        monkeypatch.setattr(loop_module, "Alarm", no_alarm)
     made = Loop(poller)
     yield made
     made.close()
+
+
+def no_alarm() -> Alarm:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def last_word(word: str, seen: list[str], loop: Loop) -> None:

@@ -24,7 +24,7 @@ from echowire.engines.serving.in_kernel import Kernel, KernelConnection, has_cau
 from echowire.engines.serving.policy import LOOK_S, MEASURED_MAX, Hands, LoadPolicy
 from echowire.engines.serving.serving import MakeConnection
 from echowire.engines.serving.tally import Ticket
-from echowire.kernel.bpf.echo_map import BY_HAND_BUFFER_BYTES, give_room, leave_room_to_grow
+from echowire.kernel.bpf.echo_map import BY_HAND_BUFFER_BYTES, detach_filter, give_room, leave_room_to_grow
 from echowire.kernel.bpf.echo_program import FAR_BEHIND
 from echowire.kernel.connections.listen import Listener
 from echowire.kernel.connections.poller import READ
@@ -184,6 +184,7 @@ class ByHand(EchoConnection):
     def begin(self) -> None:
         """Wait for the next bytes."""
         if not self._is_new:
+            detach_filter(self.sock)
             give_room(self.sock, BY_HAND_BUFFER_BYTES)
             leave_room_to_grow(self.sock)
         super().begin()

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from echowire.kernel.connections.alarm import Alarm
 from echowire.kernel.connections.poller import READ, Poller, new_poller
 
 
@@ -20,12 +21,15 @@ class Loop:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_number = itertools.count()
+        self._alarm = _alarm()
         self._calls: deque[Callable[[], None]] = deque()
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_out.setblocking(False)
         self._wake_in.setblocking(False)
         self._finished = False
         self.watch(self._wake_out.fileno(), READ, self._on_wake)
+        if self._alarm is not None:
+            self.watch(self._alarm.fd, READ, self._on_alarm)
 
     def watch(self, fd: int, mask: int, on_ready: Callable[[int], None]) -> None:
         """Call `on_ready(mask)` whenever `fd` is ready for `mask`, or has failed."""
@@ -43,7 +47,10 @@ class Loop:
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
         """Call `call` once, `seconds` from now. A timer is not cancelled: `call` looks if it is still wanted."""
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._timer_number), call))
+        timer = (time.monotonic() + seconds, next(self._timer_number), call)
+        heapq.heappush(self._timers, timer)
+        if self._alarm is not None and self._timers[0] is timer:
+            self._alarm.set(timer[0])
 
     def call_from_anywhere(self, call: Callable[[], None]) -> None:
         """Have the loop call `call`; from any thread or a signal handler, also when the loop has ended."""
@@ -74,21 +81,23 @@ class Loop:
                 self.call(fd, mask)
 
     def rounds(self) -> Iterator[list[tuple[int, int]]]:
-        """Wait until something is ready, and give it as (fd, mask), round by round until `finish`; between two rounds,
-        do what is due. Whoever takes them passes to `call` what it does not serve itself.
+        """Wait until something is ready, and give it as (fd, mask), round by round until `finish`. Whoever takes them
+        passes to `call` what it does not serve itself; so what is due is done too.
         """
-        poll, timers = self._poller.poll, self._timers
+        poll, timers, has_alarm = self._poller.poll, self._timers, self._alarm is not None
         while not self._finished:
-            if timers:
+            if has_alarm or not timers:
+                yield poll()
+            else:
                 yield poll(max(0.0, timers[0][0] - time.monotonic()))
                 self._run_due()
-            else:
-                yield poll()
 
     def close(self) -> None:
         """Release the poller and the wake-up. Whatever is still watched is forgotten, not closed."""
         self._handlers.clear()
         self._timers.clear()
+        if self._alarm is not None:
+            self._alarm.close()
         self._wake_in.close()
         self._wake_out.close()
         self._poller.close()
@@ -98,6 +107,11 @@ class Loop:
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
 
+    def _on_alarm(self, mask: int) -> None:
+        assert self._alarm is not None
+        self._run_due()
+        self._alarm.set(self._timers[0][0] if self._timers else None)
+
     def _on_wake(self, mask: int) -> None:
         try:
             self._wake_out.recv(4096)
@@ -105,3 +119,11 @@ class Loop:
             return
         while self._calls:
             self._calls.popleft()()
+
+
+def _alarm() -> Alarm | None:
+    """What wakes the loop in time; None where there is no such thing, or no descriptor left for it."""
+    try:
+        return Alarm()
+    except OSError:
+        return None

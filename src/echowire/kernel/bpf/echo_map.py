@@ -64,6 +64,7 @@ BY_HAND_BUFFER_BYTES = 2 * 1024 * 1024
 SO_COOKIE = 57  # asm-generic/socket.h
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # net.core.[rw]mem_max do not cap these; they need CAP_NET_ADMIN
 SO_ATTACH_BPF = 50
+SO_DETACH_FILTER = 27
 SO_BUF_LOCK = 72
 
 
@@ -185,6 +186,12 @@ def give_room(sock: socket.socket, sending: int = SEND_BUFFER_BYTES) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, sending)
     with operation("setsockopt SO_RCVBUFFORCE", "a TCP socket"):
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+
+
+def detach_filter(sock: socket.socket) -> None:
+    """Have the filter of a `sock` that has left not be run for each of its segments any more."""
+    with operation("setsockopt SO_DETACH_FILTER", "a TCP socket"):
+        sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
 def leave_room_to_grow(sock: socket.socket) -> None:
