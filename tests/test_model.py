@@ -410,7 +410,7 @@ def test_what_else_is_an_endpoint(given: EndpointLike, endpoint: Endpoint) -> No
 
 @pytest.mark.parametrize(
     "given",
-    [None, True, 1.5, b"127.0.0.1:7", ["h", 7], ("h",), ("h", "7"), (1, 2), (b"h", 7), (), object(), "é" * 500 + "\n"],
+    [None, True, 1.5, b"127.0.0.1:7", ["h", 7], ("h",), ("h", "7"), (1, 2), (b"h", 7), (), {1: 2}, "é" * 500 + "\n"],
     ids=repr,
 )
 def test_what_is_no_endpoint_is_refused_in_one_line(given: object) -> None:
