@@ -31,6 +31,7 @@ ANY = "*"
 """What is imported by a name made at run time, as `__getattr__` of the public names does."""
 
 ROWS: tuple[str, ...] = (
+    "core.text",  # an error is told in text that cannot harm
     "errors",
     "model",
     "core",  # schemas, units, nearest

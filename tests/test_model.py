@@ -39,7 +39,7 @@ from echowire.model import (
 ports = st.integers(0, 65535)
 labels = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_é", min_size=1, max_size=12)
 names = st.lists(labels, min_size=1, max_size=3).map(".".join)
-zones = st.sampled_from(["", "", "%eth0", "%1", "%wlan-0.5"])
+zones = st.sampled_from(["", "", "%eth0", "%1", "%wlan-0.5", "%a]"])
 v6 = st.builds(lambda address, zone: f"{address}{zone}", st.ip_addresses(v=6), zones)
 hosts = st.just("") | names | st.ip_addresses(v=4).map(str) | v6
 paths = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=26)  # 26 * 4 bytes fit

@@ -168,7 +168,7 @@ def _checked_path(path: str) -> str:
 def _split_host(text: str, port: int | None) -> tuple[str, int]:
     """Host and port of `host:port`, `[v6]:port`, `:port`, `host` or a bare IPv6 address."""
     if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
+        host, bracket, rest = text[1:].rpartition("]")  # the last: a zone may have one in its name
         if not bracket or (rest and not rest.startswith(":")):
             raise UsageError(f"'{text}': an IPv6 address in brackets is written [::1]:12345")
         if not is_address(host) or ":" not in host:
