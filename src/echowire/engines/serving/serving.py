@@ -25,6 +25,7 @@ from echowire.engines.serving.tls import TlsConnection
 from echowire.kernel.connections.accept import GONE, NO_ROOM, RETRY_S, keep_urgent_bytes, pause_notice, peer_text
 from echowire.kernel.connections.listen import BACKLOG, Listener
 from echowire.kernel.connections.poller import READ, Poller, new_poller
+from echowire.kernel.memory import whole_pages
 
 ACCEPT_BATCH = 128
 """Connections accepted before the loop looks at the others again: a storm of newcomers must not starve those
@@ -47,8 +48,7 @@ class Serving(Engine):
         self.service = job.service
         self.tally = Tally(job, report)
         self.loop = Loop(poller)
-        self.buffer = bytearray(job.limits.queue_bytes)
-        self.view = memoryview(self.buffer)
+        self.buffer = whole_pages(job.limits.queue_bytes)
         self.echoes: dict[int, Echo] = {}
         self.waiting = Watch(self.loop)
         self.connections: set[Connection] = set()

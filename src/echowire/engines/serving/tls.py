@@ -75,7 +75,7 @@ class TlsConnection(ServiceConnection):
         tls = self._tls or self._begin_handshake()
         try:
             for start in range(0, size, PIECE_BYTES):
-                self._incoming.write(self.host.view[start : min(start + PIECE_BYTES, size)])
+                self._incoming.write(self.host.buffer[start : min(start + PIECE_BYTES, size)])
                 self._decrypt(tls)
             if not size:
                 self._incoming.write_eof()
