@@ -28,17 +28,8 @@ STATES = (
 )
 """include/net/tcp_states.h by ss's names; 12 is a request that is no socket yet, 13 TCP_BOUND_INACTIVE."""
 
-ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT_2, TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV, BOUND = (
-    1,
-    2,
-    3,
-    5,
-    6,
-    7,
-    10,
-    12,
-    13,
-)
+ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT_2, TIME_WAIT, CLOSE, CLOSE_WAIT = 1, 2, 3, 5, 6, 7, 8
+LISTEN, NEW_SYN_RECV, BOUND = 10, 12, 13
 
 TIMERS = ("off", "on", "keepalive", "timewait", "persist", "unknown")
 """`idiag_timer`; a time-wait socket has its time of death there."""

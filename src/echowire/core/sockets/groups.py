@@ -125,5 +125,9 @@ class SocketSummary:
         return {"total": self.total, "kinds": self.by_kind, "families": self.by_family, "tcp_orphans": self.orphans}
 
 
-_WITHOUT_HOLDER = (fields.TIME_WAIT, fields.SYN_RECV, fields.NEW_SYN_RECV)
-"""States of what never had a process, or has it no more."""
+_WITHOUT_HOLDER = (
+    *(fields.TIME_WAIT, fields.SYN_RECV, fields.NEW_SYN_RECV),
+    *(fields.ESTABLISHED, fields.CLOSE_WAIT),
+)
+"""States of what never had a process, or has it no more. What a process closed is in neither of the last two: those
+are connections that wait to be accepted."""
