@@ -175,7 +175,7 @@ def ours(busy: BusyHost, line: str) -> tuple[int, str, str]:
     return status, out.getvalue().decode(), err.getvalue()
 
 
-def theirs(busy: BusyHost, line: str) -> tuple[int, str]:
+def by_ss(busy: BusyHost, line: str) -> tuple[int, str]:
     # Only the network is the other: `ip netns exec` would hide control groups from ss.
     command = ["nsenter", f"--net=/run/netns/{busy.host.name}", "ss", "-H", *words_of(line)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
@@ -190,7 +190,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def assert_alike(busy: BusyHost, line: str) -> None:
-    status, wanted = theirs(busy, line)
+    status, wanted = by_ss(busy, line)
     mine, found, said = ours(busy, line)
     assert (mine, status) == (0, 0), said
     rest = rows(found)
@@ -229,7 +229,7 @@ def test_what_is_refused_is_refused_with_a_reason(busy: BusyHost, line: str) -> 
 
 @pytest.mark.parametrize("line", FURTHER)
 def test_what_ss_refuses_and_this_answers(busy: BusyHost, line: str) -> None:
-    assert theirs(busy, line)[0] != 0
+    assert by_ss(busy, line)[0] != 0
     status, out, said = ours(busy, line)
     assert (status, said) == (0, "") and rows(out)
 
@@ -239,14 +239,15 @@ def test_what_differs_is_known(busy: BusyHost, line: str) -> None:
     why, count = DIFFERENT[line]
     found = [row for row in rows(ours(busy, line)[1]) if not BEYOND_SS.search(" ".join(row) + " ")]
     assert len(found) == count, why
-    assert len(rows(theirs(busy, line)[1])) != count, "ss answers alike now: say so"
+    assert len(rows(by_ss(busy, line)[1])) != count, "ss answers alike now: say so"
 
 
 def test_what_waits_to_be_accepted_is_no_orphan(busy: BusyHost) -> None:
     with busy.host.inside():
         unheld = [row["state"] for row in sockets("src 10.9.0.1:4006 state established", kinds=["tcp"])]
         assert unheld == ["ESTAB"] * 2 and SocketInquiry(kinds=["tcp"]).summary().orphans == 0
-        ours, _ = busy.pair("orphan")
-        busy.lose_from(ours)
-        ours.close()
-        assert SocketInquiry(kinds=["tcp"]).summary().orphans == 1
+        ours, theirs = busy.pair("orphan")
+        with theirs:
+            busy.lose_from(ours)
+            ours.close()
+            assert SocketInquiry(kinds=["tcp"]).summary().orphans == 1
