@@ -65,9 +65,11 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         namespace=options["net"],
     )
     if options["watch"] is not None or options["events"]:
-        from echowire.cli import sockets_live
-
-        status = (sockets_live.events if options["events"] else sockets_live.watch)(env, options, inquiry)
+        if options["events"]:
+            from echowire.cli.sockets_events import events as follow
+        else:
+            from echowire.cli.sockets_live import watch as follow
+        status = follow(env, options, inquiry)
         tell(env, options, inquiry, inquiry.hidden_sockets)
         return status
     if options["kill"]:

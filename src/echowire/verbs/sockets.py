@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from echowire.core.sockets import sock_diag as diag
 from echowire.core.sockets.columns import Names, Reader
-from echowire.core.sockets.fields import HOLDER
+from echowire.core.sockets.fields import HOLDER, PARTS
 from echowire.core.sockets.holders import Holders, Person
 from echowire.core.sockets.marks import Listener, find_marks, listeners
 from echowire.core.sockets.sock_diag import Block, Splitter
@@ -31,20 +31,12 @@ if TYPE_CHECKING:
 
     from echowire.core.sockets.filter_text import Parsed
     from echowire.core.sockets.groups import SocketGroup, SocketSummary
-    from echowire.core.sockets.table import SocketTable
+    from echowire.core.sockets.table import SocketRow, SocketTable
 
     _T = TypeVar("_T")
 
 KINDS = ("netlink", "packet", "unix", "raw", "udp", "udplite", "tcp", "mptcp", "vsock")
 """What is listed, in the order in which ss lists it."""
-
-PARTS = {
-    **{f"unix_{name}": ("unix", netid) for name, netid in (("stream", "u_str"), ("dgram", "u_dgr"))},
-    "unix_seqpacket": ("unix", "u_seq"),
-    **{f"packet_{name}": ("packet", netid) for name, netid in (("raw", "p_raw"), ("dgram", "p_dgr"))},
-    **{f"vsock_{name}": ("vsock", netid) for name, netid in (("stream", "v_str"), ("dgram", "v_dgr"))},
-}
-"""A part of a kind, by ss's name: the kind, and its sockets' `netid`."""
 
 _PROTOCOLS = {
     "tcp": diag.IPPROTO_TCP,
@@ -104,6 +96,7 @@ class SocketInquiry:
         self.extensions |= (diag.EXTENSIONS["memory"] if memory else 0) | (diag.EXTENSIONS["info"] if info else 0)
         self.namespace = namespaces.path_of(namespace) if namespace else None
         self.notes: list[str] = []
+        self._host_family = host_family
         self.parsed = _parsed(filter, host_family) if filter else None
         if self.parsed is not None and self.parsed.states is not None:
             self.states = self.parsed.states
@@ -305,6 +298,15 @@ class SocketInquiry:
     def chosen(self, block: Block) -> Block | None:
         """What the filter chooses of sockets that come from elsewhere; None if nothing."""
         return self._kept(block, False)
+
+    def row_filter(self, text: str) -> Callable[[SocketRow], bool]:
+        """Another filter, as a function of rows that this inquiry found. Raises `UsageError`."""
+        from echowire.core.sockets.table import row_filter
+
+        parsed = _parsed(text, self._host_family)
+        if parsed.needs_processes and self.names.holders is None:
+            self.look_for_processes()
+        return row_filter(self.reader, parsed)
 
     def _kept(self, block: Block, is_exact: bool) -> Block | None:
         if self._expression is None or is_exact:

@@ -64,6 +64,14 @@ PACKET_NETIDS = {2: "p_dgr", 3: "p_raw"}
 VSOCK_NETIDS = {1: "v_str", 2: "v_dgr", 5: "v_seq"}
 """SOCK_STREAM, SOCK_DGRAM, SOCK_RAW and SOCK_SEQPACKET, as ss calls the sockets."""
 
+PARTS = {
+    **{f"unix_{name}": ("unix", netid) for name, netid in (("stream", "u_str"), ("dgram", "u_dgr"))},
+    "unix_seqpacket": ("unix", "u_seq"),
+    **{f"packet_{name}": ("packet", netid) for name, netid in (("raw", "p_raw"), ("dgram", "p_dgr"))},
+    **{f"vsock_{name}": ("vsock", netid) for name, netid in (("stream", "v_str"), ("dgram", "v_dgr"))},
+}
+"""A part of a kind, by ss's name: the kind, and its sockets' `netid`."""
+
 _WIDE = {"B": 0xFF, "H": 0xFFFF, "I": 0xFFFF_FFFF, "Q": (1 << 64) - 1, "i": -1}
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from echowire.core.sockets.columns import Reader
+    from echowire.core.sockets.filter_text import Parsed
     from echowire.core.sockets.holders import Holder
     from echowire.core.sockets.sock_diag import Block
 
@@ -46,7 +47,11 @@ def apply(reader: Reader, block: Block, expression: Expression) -> Block | None:
 
 def chosen_blocks(reader: Reader, blocks: Iterable[Block], text: str) -> Iterator[Block]:
     """What the filter `text` chooses of `blocks`, its states too. Raises `UsageError`."""
-    parsed = parse_filter(text)
+    return parsed_blocks(reader, blocks, parse_filter(text))
+
+
+def parsed_blocks(reader: Reader, blocks: Iterable[Block], parsed: Parsed) -> Iterator[Block]:
+    """The same, of a filter that was read."""
     for block in blocks:
         kept: Block | None = block
         if parsed.states is not None and (rows := reader.raw(block, ("_state",))) is not None:
