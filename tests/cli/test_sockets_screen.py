@@ -193,3 +193,15 @@ def test_the_terminal_is_given_back(busy_port: int, end: str, tmp_path: Path) ->
         assert after.split()[:40] == before.split()[:40], "the terminal's settings are those of before"
         assert term.run("display-message", "-p", "#{alternate_on}#{cursor_flag}") == "01\n"
         assert screen
+
+
+def test_who_uses_the_network_is_a_screen_too(busy_port: int) -> None:
+    command = f"{COMMAND} --by process --watch 200ms -t '( sport = :{busy_port} or dport = :{busy_port} )'"
+    with terminal(command) as term:
+        screen = term.until(lambda screen: len(screen) > 2 and re.search(r"\(pid \d+\)", screen[2]))
+        assert screen[1].split() == "Process Sent Received Sockets Ended Sent in all Received in all".split()
+        assert f"(pid {os.getpid()})" in screen[2] and all(len(line) <= 80 for line in screen)
+        term.resize((40, 10))
+        term.until(lambda screen: len(screen) == 10 and screen[1].split()[-1:] == ["Received"])
+        term.press("q")
+        term.until(lambda screen: any("status=0" in line for line in screen))

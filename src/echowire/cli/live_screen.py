@@ -9,15 +9,17 @@ import termios
 import time
 import tty
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from echowire.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from echowire.cli.environment import Environment
     from echowire.cli.live_view import View
@@ -130,3 +132,56 @@ class Screen:
             left = until - time.monotonic()
             if left <= 0:
                 return
+
+
+LEARN_S = 0.25
+"""How often those who make rows may learn, between two looks."""
+
+
+class Rows(Protocol):
+    """What makes rows of a look."""
+
+    def look(self, found: Any, /) -> None:
+        """Another look."""
+
+    def learn(self) -> None:
+        """Between two looks, several times a second."""
+
+    def show(self, view: View, /) -> None:
+        """Give the view what is there by now."""
+
+    def filter(self, text: str, /) -> None:
+        """Show what this chooses. Raises `UsageError`."""
+
+
+def follow(env: Environment, view: View, rows: Rows, found: Iterable[tuple[float, Any]]) -> None:
+    """Show look after look: `found` has when the next is due, and what `rows` makes rows of, until q or a signal."""
+    with suppress(KeyboardInterrupt), Screen(env) as screen:
+        for due, look in found:
+            rows.look(look)
+            rows.show(view)
+            screen.draw(view)
+            while True:
+                for key in screen.keys(min(due, time.monotonic() + LEARN_S)):
+                    _press(view, rows, key)
+                    if view.is_over:
+                        return
+                    screen.draw(view)
+                rows.learn()
+                if time.monotonic() >= due:
+                    break
+
+
+def _press(view: View, rows: Rows, key: str) -> None:
+    before = view.filter
+    if key:
+        view.press(key)
+    if view.filter != before:
+        try:
+            rows.filter(view.filter)
+        except UsageError as error:
+            view.trouble, view.filter = str(error), before
+            rows.filter(before)
+        was, view.is_frozen = view.is_frozen, False  # the rows are the same, and some are shown
+        rows.show(view)
+        view.is_frozen = was

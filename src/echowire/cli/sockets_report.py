@@ -65,7 +65,9 @@ def run(env: Environment, options: dict[str, Any]) -> int:
         namespace=options["net"],
     )
     if options["watch"] is not None or options["events"]:
-        if options["events"]:
+        if options["by"]:
+            from echowire.cli.sockets_usage import usage as follow
+        elif options["events"]:
             from echowire.cli.sockets_events import events as follow
         else:
             from echowire.cli.sockets_live import watch as follow
@@ -90,10 +92,10 @@ def _check(options: dict[str, Any]) -> None:
     if options["json"] and options["jsonl"]:
         raise UsageError("--json is one document, --jsonl a line a socket; give one of them")
     modes = [name for name in ("kill", "summary", "by", "watch", "events") if options[name] not in (None, False)]
-    if len(modes) > 1:
+    if len(modes) > 1 and modes != ["by", "watch"]:
         raise UsageError(f"--{modes[0]} and --{modes[1]} are two answers; give one of them")
-    if options["json"] and modes and modes[0] in ("watch", "events", "kill"):
-        raise UsageError(f"--{modes[0]} has no one document; --jsonl gives a line each")
+    if options["json"] and modes and modes[-1] in ("watch", "events", "kill"):
+        raise UsageError(f"--{modes[-1]} has no one document; --jsonl gives a line each")
     if options["watch"] == 0:
         raise UsageError("--watch 0 would never end looking; give 1s, or 100ms")
     if options["yes"] and not options["kill"]:

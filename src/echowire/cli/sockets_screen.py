@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 
 from echowire import SocketChange, SocketInquiry, SocketTracker, printable
-from echowire.cli.live_screen import Screen
+from echowire.cli.live_screen import follow
 from echowire.cli.live_view import Column, Row, View
 from echowire.cli.sockets_looks import end_text, looks, rate_text, who_text
 from echowire.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
 
     from echowire import SocketRow
@@ -75,6 +75,9 @@ class SocketRows:
     def columns(self) -> list[Column]:
         """The columns that these rows have."""
         return [COLUMNS[at] for at in self._shown]
+
+    def learn(self) -> None:
+        """Between two looks there is nothing to learn."""
 
     def look(self, changes: list[SocketChange]) -> None:
         """Another look."""
@@ -165,35 +168,3 @@ def watch_screen(env: Environment, options: dict[str, Any], inquiry: SocketInqui
     found = looks(options, inquiry, rows.tracker)
     follow(env, view, rows, ((due, changes) for _, due, changes in found))
     return 0
-
-
-def follow(env: Environment, view: View, rows: Any, found: Iterable[tuple[float, Any]]) -> None:
-    """Show look after look: `found` has when the next is due, and what `rows` makes rows of."""
-    try:
-        with Screen(env) as screen:
-            for due, look in found:
-                rows.look(look)
-                rows.show(view)
-                screen.draw(view)
-                for key in screen.keys(due):
-                    _press(view, rows, key)
-                    if view.is_over:
-                        return
-                    screen.draw(view)
-    except KeyboardInterrupt:
-        return
-
-
-def _press(view: View, rows: Any, key: str) -> None:
-    before = view.filter
-    if key:
-        view.press(key)
-    if view.filter != before:
-        try:
-            rows.filter(view.filter)
-        except UsageError as error:
-            view.trouble, view.filter = str(error), before
-            rows.filter(before)
-        was, view.is_frozen = view.is_frozen, False  # the rows are the same, and some are shown
-        rows.show(view)
-        view.is_frozen = was
