@@ -108,6 +108,8 @@ VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.serve", "echowire.verbs.workers"): "`serve --workers` is a group of processes",
     ("echowire.verbs.conversation", "echowire.verbs.call"): "what one does with call's peer: a part of the same verb",
     ("echowire.verbs.socket_events", "echowire.verbs.sockets"): "`sockets --events` chooses as `sockets` does",
+    ("echowire.verbs.socket_usage", "echowire.verbs.sockets"): "who uses the network is asked of the same sockets",
+    ("echowire.verbs.socket_usage", "echowire.verbs.packet_owners"): "and whose the others are, as of packets",
     ("echowire.verbs.path", "echowire.verbs.ping"): "a path is found by the probes of ping, with hops or sizes",
     ("echowire.verbs.worker", "echowire.verbs.serve"): "one of these processes; it loads a handler as serve does",
 }

@@ -121,6 +121,8 @@ _HOME = {
     "SocketShow": "core.sockets.lines",
     "SocketTable": "core.sockets.table",
     "SocketTracker": "core.sockets.changes",
+    "SocketUsage": "verbs.socket_usage",
+    "UsageGroup": "core.sockets.usage",
     "sockets": "verbs.sockets",
 }
 
@@ -139,6 +141,7 @@ if TYPE_CHECKING:
     from echowire.core.sockets.changes import SocketChange, SocketTracker
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
+    from echowire.core.sockets.usage import UsageGroup
     from echowire.core.text import json_text, printable
     from echowire.core.units import format_duration, format_size, parse_duration, parse_rate, parse_size
     from echowire.core.views.field_lines import FieldLines, LineFormat, field_texts
@@ -192,6 +195,7 @@ if TYPE_CHECKING:
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, Serving, serve
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
+    from echowire.verbs.socket_usage import SocketUsage
     from echowire.verbs.sockets import SocketInquiry, sockets
 
 __all__ = [
@@ -255,10 +259,12 @@ __all__ = [
     "SocketShow",
     "SocketTable",
     "SocketTracker",
+    "SocketUsage",
     "Stopped",
     "StreamExport",
     "Summary",
     "UsageError",
+    "UsageGroup",
     "ViewForm",
     "__version__",
     "bench",
