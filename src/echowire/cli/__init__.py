@@ -36,12 +36,12 @@ def main() -> int:
         # What is to be captured happens at once, so the interfaces are opened before click could be loaded.
         from echowire.cli.capture_options import plain as plain_capture
 
-        if (options := plain_capture(sys.argv[2:])) is not None:
+        if (asked := plain_capture(sys.argv[2:])) is not None:
             from echowire.cli.capture_run import run as run_capture
             from echowire.cli.environment import Environment, outcome
 
             env = Environment.of_process()
-            return outcome(env, False, lambda: run_capture(env, options))
+            return outcome(env, False, lambda: run_capture(env, asked))
     from echowire.cli.main import run
 
     return run(sys.argv[1:])

@@ -13,12 +13,13 @@ from echowire.cli.common import Environment, pass_environment
 
 def _options(function: Any) -> Any:
     for option in reversed(OPTIONS):
-        of_its_kind: dict[str, Any] = {
+        kinds: dict[int, dict[str, Any]] = {
             FLAG: {"is_flag": True},
             NUMBER: {"type": click.IntRange(option.least, option.most)},
             CHOICE: {"type": click.Choice(option.words)},
             TEXTS: {"multiple": True},
-        }.get(option.kind, {})
+        }
+        of_its_kind = kinds.get(option.kind, {})
         if option.kind == PAIR or (option.kind not in (FLAG, TEXTS) and option.default is not None):
             of_its_kind["default"] = option.default
         spelled = click.option(*option.spellings, option.name, help=option.help, metavar=option.metavar, **of_its_kind)
