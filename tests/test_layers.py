@@ -102,6 +102,10 @@ SHARED_BY_VERBS: Mapping[str, str] = {
 
 VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.capture", "echowire.verbs.live_capture"): "the stream that `capture` keeps",
+    (
+        "echowire.verbs.live_capture",
+        "echowire.verbs.capture_start",
+    ): "the beginning of the stream: a part of the same verb",
     ("echowire.verbs.live_capture", "echowire.verbs.packet_owners"): "whose the packets are: a part of the same verb",
     ("echowire.verbs.capture", "echowire.verbs.read"): "what `capture` keeps is asked as a file that was read",
     ("echowire.verbs.read", "echowire.verbs.exports"): "what a capture carried, as files: a part of the same verb",

@@ -82,6 +82,7 @@ _HOME = {
     "Capturing": "verbs.live_capture",
     "CaptureCounters": "core.captures.limits",
     "CaptureLimits": "core.captures.limits",
+    "CaptureStart": "verbs.capture_start",
     "field_texts": "core.views.field_lines",
     "ListLines": "core.views.list_lines",
     "LiveRows": "core.views.live_rows",
@@ -177,6 +178,7 @@ if TYPE_CHECKING:
     from echowire.verbs.bench import Measurement, bench
     from echowire.verbs.call import Exchange, Peer, call
     from echowire.verbs.capture import LivePackets, capture, interfaces
+    from echowire.verbs.capture_start import CaptureStart
     from echowire.verbs.conversation import (
         Conversation,
         RelaySummary,
@@ -206,6 +208,7 @@ __all__ = [
     "Capture",
     "CaptureCounters",
     "CaptureLimits",
+    "CaptureStart",
     "CaptureWarning",
     "Capturing",
     "Closed",
