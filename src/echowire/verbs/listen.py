@@ -1,0 +1,82 @@
+"""listen: wait at an endpoint for connections, and have each of them as a `Peer`, as `call` gives one.
+
+    with echowire.listen("127.0.0.1:9000") as listener, listener.accept() as peer:
+        print(peer.readline())
+
+`serve` is for many peers at once; this is for one, or for one after the other, in the thread that waits.
+"""
+
+from __future__ import annotations
+
+import time
+
+from echowire.core.units import format_duration
+from echowire.errors import NoReplyError
+from echowire.kernel.connections.connect import Connection
+from echowire.kernel.connections.incoming import accept_channel
+from echowire.kernel.connections.listen import BACKLOG, Listener, close_all, open_listeners
+from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike, Family
+from echowire.verbs.call import Peer
+from echowire.verbs.explained import explaining
+
+
+class PeerListener:
+    """Sockets that listen at one endpoint. Close it, or use it in a `with` block; peers that it gave stay open."""
+
+    def __init__(self, listeners: list[Listener], family: Family | None, backlog: int) -> None:
+        self._listeners, self._family, self._backlog = listeners, family, backlog
+        self._is_taken = False
+        self.endpoints = tuple(listener.endpoint for listener in listeners)
+        """What is bound, with the real port where 0 was asked for: two where a name has both families."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The first of them."""
+        return self.endpoints[0]
+
+    def accept(self, timeout: float | None = None, *, peer_timeout: float | None = None) -> Peer:
+        """Wait for the next connection, for `timeout` seconds at most; `peer_timeout` is that of the `Peer`.
+
+        Of datagrams it is the sender of the first one: the socket is connected to that sender, and hears nobody else
+        until `accept` is called again, when the `Peer` must be closed. Raises `NoReplyError` when nobody came in time,
+        `OperationError`.
+        """
+        if self._is_taken:
+            self._open_again()
+        began = time.perf_counter()
+        taken = accept_channel(self._listeners, None if timeout is None else began + timeout)
+        if taken is None:
+            raise NoReplyError(f"accept {self.endpoint}: nobody came within {format_duration(timeout)} (our timer)")
+        channel, _ = taken
+        self._is_taken = not self.endpoint.is_stream
+        return Peer(Connection(channel, (), 0.0), peer_timeout)
+
+    def close(self) -> None:
+        """Listen no more."""
+        close_all(self._listeners)
+
+    def _open_again(self) -> None:
+        """A datagram socket that was connected to its sender makes room for one that hears everybody."""
+        close_all(self._listeners)
+        self._listeners[:] = _opened(self.endpoints, self._family, self._backlog)
+        self._is_taken = False
+
+    def __enter__(self) -> PeerListener:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def listen(endpoint: EndpointLike, *, family: Family | None = None, backlog: int = BACKLOG) -> PeerListener:
+    """Listen at `endpoint`, which is what `Endpoint.of` takes, TCP unless it says otherwise; without TLS.
+
+    Raises `OperationError`, `NameResolutionError`, `UsageError`.
+    """
+    at = Endpoint.of(endpoint, port=DEFAULT_PORT)
+    return PeerListener(_opened((at,), family, backlog), family, backlog)
+
+
+def _opened(endpoints: tuple[Endpoint, ...], family: Family | None, backlog: int) -> list[Listener]:
+    with explaining(endpoints[0]):
+        return open_listeners([endpoints], family=family, backlog=backlog)
