@@ -31,6 +31,7 @@ from echowire.cli.common import (
     pass_environment,
     refuse_two_forms,
 )
+from echowire.cli.contradictions import is_given
 from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_name, refuse_other_scheme
 from echowire.cli.netcat_hints import nc_of_call
 from echowire.cli.relay_streams import relay_streams
@@ -65,7 +66,7 @@ INTERRUPTED = 130
     "-N/ ",
     "--half-close/--no-half-close",
     default=True,
-    help="Tell the peer when the input has ended (it is the default), or do not.",
+    help="Tell the peer when the input has ended (it is the default, but for -x), or do not.",
 )
 @click.option("--verify", is_flag=True, help="Compare what comes back, and count; exit 1 if it is not the same.")
 @click.option("-z", "--scan", is_flag=True, help="Only connect, and say so. The port may be a range, as in 20-30.")
@@ -211,7 +212,8 @@ class Calling:
     def _relay_options(self) -> dict[str, Any]:
         options = self._options
         return {
-            "half_close": options["half_close"],
+            # Many a proxy takes a half-close for the end of both ways, and the answer is lost.
+            "half_close": options["half_close"] and (not options["proxy"] or is_given("half_close")),
             "idle_s": options["timeout"] or None,
             "reply_wait_s": options["wait"],
             "quit_after_s": options["quit_after"],

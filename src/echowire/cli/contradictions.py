@@ -15,11 +15,9 @@ Contradiction: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], str]
 
 
 def is_given(name: str) -> bool:
-    """Whether the option, or the argument, was given to the command that runs; a flag that was not, is not."""
+    """Whether the option, or the argument, was given to the command that runs; of `--a/--no-a`, either."""
     context = click.get_current_context()
-    if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
-        return False
-    return context.params[name] not in (None, False, ())
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE and context.params[name] != ()
 
 
 def refuse_together(rows: Iterable[Contradiction]) -> None:

@@ -29,7 +29,7 @@ family_options = together(
     click.option("-4", "ipv4", is_flag=True, help="IPv4 only."),
     click.option("-6", "ipv6", is_flag=True, help="IPv6 only."),
 )
-"""`-4` and `-6`; `cli.common.family_of` says what they mean together."""
+"""`-4` and `-6`, of which `cli/contradictions.py` allows one."""
 
 called_endpoint = together(
     click.argument("endpoint", nargs=-1, metavar="[ENDPOINT]"),

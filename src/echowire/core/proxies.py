@@ -26,6 +26,9 @@ PORTS: Mapping[ProxyKind, int] = {"socks5": 1080, "http": 3128}
 HEAD_MAX = 16 * 1024
 """Bytes of an HTTP answer's head that are read: twice what common servers allow one."""
 
+NONE_OF_THEM = 0xFF
+"""What it answers where none of the methods, to know who asks, is enough (RFC 1928, section 3)."""
+
 LONGEST_NAME = 255
 """Bytes of a user, a password, a host's name: their length is one byte (RFC 1928, section 4; RFC 1929, section 2)."""
 
@@ -88,8 +91,8 @@ def negotiation(proxy: Proxy, host: str, port: int) -> Generator[Step, bytes, No
 def _socks5(proxy: Proxy, host: str, port: int) -> Generator[Step, bytes, None]:
     methods = b"\0\2" if proxy.user else b"\0"
     version, method = yield Step(bytes([5, len(methods)]) + methods, 2)
-    if version != 5:
-        raise ProtocolError(f"the proxy does not speak SOCKS 5 (it begins with byte {version}); try -X connect")
+    if version != 5 or method not in (*methods, NONE_OF_THEM):
+        raise ProtocolError(f"the proxy does not speak SOCKS 5 (it answers {version:02x}{method:02x}); try -X connect")
     if method == 2:
         login = b"\1" + _counted(proxy.user, "user") + _counted(proxy.password, "password")
         _, refusal = yield Step(login, 2)

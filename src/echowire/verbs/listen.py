@@ -23,9 +23,8 @@ from echowire.verbs.explained import explaining
 class PeerListener:
     """Sockets that listen at one endpoint. Close it, or use it in a `with` block; peers that it gave stay open."""
 
-    def __init__(self, listeners: list[Listener], family: Family | None, backlog: int) -> None:
-        self._listeners, self._family, self._backlog = listeners, family, backlog
-        self._is_taken = False
+    def __init__(self, listeners: list[Listener]) -> None:
+        self._listeners = listeners
         self.endpoints = tuple(listener.endpoint for listener in listeners)
         """What is bound, with the real port where 0 was asked for: two where a name has both families."""
 
@@ -37,29 +36,19 @@ class PeerListener:
     def accept(self, timeout: float | None = None, *, peer_timeout: float | None = None) -> Peer:
         """Wait for the next connection, for `timeout` seconds at most; `peer_timeout` is that of the `Peer`.
 
-        Of datagrams it is the sender of the first one: the socket is connected to that sender, and hears nobody else
-        until `accept` is called again, when the `Peer` must be closed. Raises `NoReplyError` when nobody came in time,
-        `OperationError`.
+        Of datagrams it is the sender of the first one; what others send is dropped while one receives from that
+        `Peer`. Raises `NoReplyError` when nobody came in time, `OperationError`.
         """
-        if self._is_taken:
-            self._open_again()
         began = time.perf_counter()
         taken = accept_channel(self._listeners, None if timeout is None else began + timeout)
         if taken is None:
             raise NoReplyError(f"accept {self.endpoint}: nobody came within {format_duration(timeout)} (our timer)")
         channel, _ = taken
-        self._is_taken = not self.endpoint.is_stream
         return Peer(Connection(channel, (), 0.0), peer_timeout)
 
     def close(self) -> None:
         """Listen no more."""
         close_all(self._listeners)
-
-    def _open_again(self) -> None:
-        """A datagram socket that was connected to its sender makes room for one that hears everybody."""
-        close_all(self._listeners)
-        self._listeners[:] = _opened(self.endpoints, self._family, self._backlog)
-        self._is_taken = False
 
     def __enter__(self) -> PeerListener:
         return self
@@ -74,9 +63,5 @@ def listen(endpoint: EndpointLike, *, family: Family | None = None, backlog: int
     Raises `OperationError`, `NameResolutionError`, `UsageError`.
     """
     at = Endpoint.of(endpoint, port=DEFAULT_PORT)
-    return PeerListener(_opened((at,), family, backlog), family, backlog)
-
-
-def _opened(endpoints: tuple[Endpoint, ...], family: Family | None, backlog: int) -> list[Listener]:
-    with explaining(endpoints[0]):
-        return open_listeners([endpoints], family=family, backlog=backlog)
+    with explaining(at):
+        return PeerListener(open_listeners([[at]], family=family, backlog=backlog))

@@ -8,19 +8,20 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Sequence
+from typing import Any
 
-from echowire.kernel.boundary import operation, operation_error
+from echowire.kernel.boundary import operation_error
 from echowire.kernel.connections.accept import GONE, keep_urgent_bytes
-from echowire.kernel.connections.channel import Channel, DatagramChannel, seconds_left
+from echowire.kernel.connections.channel import DATAGRAM_MAX, Channel, DatagramChannel, endpoint_of, seconds_left
 from echowire.kernel.connections.connect import channel_of
 from echowire.kernel.connections.listen import Listener
+from echowire.model import Endpoint
 
 
 def accept_channel(listeners: Sequence[Listener], deadline: float | None) -> tuple[Channel, Listener] | None:
     """The next connection at any of `listeners`, and at which it came in; None when the deadline has come.
 
-    At a datagram socket that is the sender of the first datagram, which is still to be received: the socket is
-    connected to it, hears nobody else from then on, and is the channel's own.
+    At a datagram socket that is the sender of the first datagram, which is still to be received.
     """
     poll = select.poll()
     by_descriptor = {listener.socket.fileno(): listener for listener in listeners}
@@ -53,13 +54,47 @@ def _taken(listener: Listener) -> Channel | None:
 
 
 def _from_first_datagram(listener: Listener) -> Channel | None:
-    at = listener.endpoint
     _, address = listener.socket.recvfrom(1, socket.MSG_PEEK)
     if not address:  # a Unix socket without a name cannot be answered
         listener.socket.recv(1)
         return None
-    with operation("connect", at):
-        sock = listener.socket.dup()
-        sock.setblocking(False)
-        sock.connect(address)
-    return DatagramChannel(sock, at)
+    sock = listener.socket.dup()
+    sock.setblocking(False)
+    return SenderChannel(sock, listener.endpoint, address)
+
+
+class SenderChannel(DatagramChannel):
+    """One sender of datagrams at a socket that hears everybody: what others send meanwhile is dropped.
+
+    The socket is not connected, or what comes for the next sender would be lost together with the connection.
+    """
+
+    def __init__(self, sock: socket.socket, endpoint: Endpoint, address: Any) -> None:
+        super().__init__(sock, endpoint)
+        self._address = address
+        self.remote = endpoint_of(address, endpoint.transport)
+
+    def receive(self, size: int) -> bytes | None:
+        """One datagram of the sender's; None if there is nothing yet."""
+        while True:
+            try:
+                data, address = self.socket.recvfrom(DATAGRAM_MAX)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                raise operation_error("recv", self.endpoint, error) from error
+            if address == self._address:
+                return data
+
+    def send(self, data: bytes | memoryview) -> int | None:
+        """Send one datagram; None if the socket has no room."""
+        try:
+            return self.socket.sendto(data, self._address)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise operation_error("send", self.endpoint, error) from error
+
+    def close(self) -> None:
+        """Close our copy of the descriptor; the socket itself goes on hearing."""
+        self.socket.close()
