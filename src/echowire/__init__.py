@@ -5,6 +5,9 @@ The public names, and the room that each lives in:
     serve, Serving, Server              verbs/serve.py      bind and serve, in a thread, until stopped
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
+    listen, PeerListener                verbs/listen.py     wait for connections, and have each as a peer
+    Programs                            verbs/programs.py   a handler: a program for each connection
+    Proxy                               core/proxies.py     SOCKS 5 or HTTP, for `call` to connect through
     bench, Load, Measurement            verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
     ObjectExport, StreamExport …        verbs/exports.py    what a capture carried, as files
@@ -33,6 +36,7 @@ _HOME = {
     "Limits": "model",
     "Listening": "model",
     "Notice": "model",
+    "Passed": "model",
     "Refused": "model",
     "Stopped": "model",
     "Summary": "model",
@@ -58,6 +62,11 @@ _HOME = {
     "format_size": "core.units",
     "json_text": "core.text",
     "printable": "core.text",
+    "Proxy": "core.proxies",
+    "PeerListener": "verbs.listen",
+    "listen": "verbs.listen",
+    "Programs": "verbs.programs",
+    "CrlfReader": "verbs.conversation",
     "Server": "verbs.serve",
     "Serving": "verbs.serve",
     "raise_open_file_limit": "verbs.file_limit",
@@ -136,6 +145,7 @@ if TYPE_CHECKING:
     from echowire.core.probing.path import PathReport
     from echowire.core.probing.path_options import PathProbing
     from echowire.core.probing.targets import count_targets, has_range, read_target_file
+    from echowire.core.proxies import Proxy
     from echowire.core.reports.http_objects import HttpObject
     from echowire.core.reports.tcp.live_ladder import LiveLadder
     from echowire.core.schemas import SCHEMAS, Schema, document_head
@@ -169,6 +179,7 @@ if TYPE_CHECKING:
         Limits,
         Listening,
         Notice,
+        Passed,
         Refused,
         Stopped,
         Summary,
@@ -181,6 +192,7 @@ if TYPE_CHECKING:
     from echowire.verbs.capture_start import CaptureStart
     from echowire.verbs.conversation import (
         Conversation,
+        CrlfReader,
         RelaySummary,
         Scanned,
         converse,
@@ -191,9 +203,11 @@ if TYPE_CHECKING:
     from echowire.verbs.exports import ObjectExport, StreamExport
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.file_limit import raise_open_file_limit
+    from echowire.verbs.listen import PeerListener, listen
     from echowire.verbs.live_capture import Capturing, LiveCapture
     from echowire.verbs.path import PathMtu, path, path_mtu
     from echowire.verbs.ping import Pinged, ping
+    from echowire.verbs.programs import Programs
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, Serving, serve
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
@@ -213,6 +227,7 @@ __all__ = [
     "Capturing",
     "Closed",
     "Conversation",
+    "CrlfReader",
     "EchowireError",
     "Endpoint",
     "Event",
@@ -238,13 +253,17 @@ __all__ = [
     "Notice",
     "ObjectExport",
     "OperationError",
+    "Passed",
     "PathMtu",
     "PathProbing",
     "PathReport",
     "Peer",
+    "PeerListener",
     "Pinged",
     "Probing",
+    "Programs",
     "ProtocolError",
+    "Proxy",
     "Reading",
     "Refused",
     "RelaySummary",
@@ -285,6 +304,7 @@ __all__ = [
     "has_range",
     "interfaces",
     "json_text",
+    "listen",
     "parse_duration",
     "parse_port",
     "parse_rate",

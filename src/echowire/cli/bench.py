@@ -22,7 +22,14 @@ from echowire.cli.common import (
     pass_environment,
     refuse_two_forms,
 )
+from echowire.cli.contradictions import FAMILIES, Contradiction, refuse_together
 from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+
+CONTRADICTIONS: tuple[Contradiction, ...] = (
+    *FAMILIES,
+    (("udp", "unix"), ("congestion", "nodelay"), "-C and --nodelay are TCP's; leave out -u and -U, or them"),
+    (("unix",), ("tos", "dscp"), "the DSCP is in the header of IP, which Unix sockets have not; leave it out"),
+)  # fmt: skip
 
 LARGEST_DOCUMENT = 64 << 20
 """Of an earlier run: a day of intervals, and TCP_INFO of ten thousand connections."""
@@ -150,6 +157,7 @@ def command(env: Environment, /, **options: Any) -> int:
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Measure, and print; the exit status."""
     refuse_two_forms(options, "an interval")
+    refuse_together(CONTRADICTIONS)
     endpoint = _endpoint(options)
     report = Report(env, options, endpoint)
     direction = _direction(options)

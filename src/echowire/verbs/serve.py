@@ -36,9 +36,10 @@ from echowire.engines.serving.handlers import check_handler
 from echowire.errors import HandlerError, UsageError
 from echowire.kernel.clock import clock_error
 from echowire.kernel.connections.inherit import adopt, inherited_descriptors
-from echowire.kernel.connections.listen import Listener, close_all, open_listeners
+from echowire.kernel.connections.listen import BACKLOG, Listener, close_all, open_listeners
 from echowire.kernel.connections.tls import server_context
 from echowire.kernel.key_file import read_key
+from echowire.kernel.tables.reached import reached_at
 from echowire.model import (
     BEYOND_LOOPBACK_IDLE_S,
     DEFAULT_PORT,
@@ -106,6 +107,13 @@ class Server:
     def endpoint(self) -> Endpoint:
         """The first endpoint."""
         return self.endpoints[0]
+
+    def reached_at(self, endpoint: Endpoint) -> list[str] | None:
+        """The addresses of this host, with the port, at which an endpoint of every interface is reached.
+
+        None for one that is bound to an address of its own. Raises `OperationError`.
+        """
+        return reached_at(endpoint)
 
     def stop(self, drain_s: float = 0.0) -> None:
         """Stop accepting at once, and end when all connections have, or in `drain_s` seconds. Does not wait.
@@ -195,6 +203,8 @@ class ServingOptions(TypedDict, total=False):
     stamp_key: str | os.PathLike[str] | None
     stamp_stateless: bool
     amplify: bool
+    backlog: int
+    show: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,10 +230,20 @@ class Serving:
     amplify: bool = False
     """Let a datagram from beyond loopback have an answer that is larger than it is, which makes an amplifier of the
     server (`Limits.amplify`)."""
+    backlog: int = BACKLOG
+    """Connections that may wait to be accepted (listen(2)); `net.core.somaxconn` caps it."""
+    show: bool = False
+    """Have `on_event` told of all that passes, as `Passed`."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(f"{self.workers} workers cannot serve; give 1 or more")
+        if self.backlog < 0:
+            raise UsageError(f"a backlog of {self.backlog} connections is none; give 0 or more")
+        if self.handler is not None and self.service != "echo":
+            raise UsageError(f"a handler serves by itself, and so does {self.service}; give one of them")
+        if self.handler is not None and self.show:
+            raise UsageError("what passes through a handler's socket is its own, and cannot be shown; capture it")
         if self.workers > 1 and not isinstance(self.handler, str | None):
             raise UsageError("workers are other processes: name the handler as 'module:function'")
         self._check_tls()
@@ -273,7 +293,13 @@ def serve(
                 endpoints, tls=context is not None, streams_only=handler is not None, service=service
             ):
                 with explaining(group[0]):
-                    listeners += open_listeners([group], family=asked.family, tls=context, reuse_port=asked.workers > 1)
+                    listeners += open_listeners(
+                        [group],
+                        family=asked.family,
+                        tls=context,
+                        reuse_port=asked.workers > 1,
+                        backlog=asked.backlog,
+                    )
         job = _job(listeners, service, handler, asked)
         kind, why = choose(asked.engine, job)
         heard = _Heard(on_event)
@@ -345,7 +371,7 @@ def _job(listeners: list[Listener], service: Service, handler: Handler | None, a
         limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
     if asked.amplify:
         limits = replace(limits, amplify=True)
-    return Job(listeners, service, handler, limits)
+    return Job(listeners, service, handler, limits, show=asked.show)
 
 
 def _order(asked: Serving, engine: str, limits: Limits) -> Order:
@@ -358,6 +384,8 @@ def _order(asked: Serving, engine: str, limits: Limits) -> Order:
         tls=(os.fspath(asked.tls[0]), os.fspath(asked.tls[1])) if isinstance(asked.tls, tuple) else None,
         stamp_key=os.fspath(asked.stamp_key) if asked.stamp_key is not None else None,
         stamp_stateless=asked.stamp_stateless,
+        show=asked.show,
+        backlog=asked.backlog,
     )
 
 
@@ -410,13 +438,19 @@ def endpoint_groups(
     first: Transport = "udp" if reflects else "tls" if tls else "tcp"
     port = service.port if reflects else DEFAULT_PORT
     groups: list[list[Endpoint]] = []
+    taken: set[Endpoint] = set()
     for given in endpoints or (f"127.0.0.1:{port}",):
         endpoint = Endpoint.of(given, transport=first, port=port)
         is_bare = not isinstance(given, Endpoint) and not endpoint.is_unix
         if isinstance(given, str):
             is_bare = split_scheme(given)[0] is None
         both = is_bare and not (tls or streams_only or reflects)
-        groups.append([endpoint, replace(endpoint, transport="udp")] if both else [endpoint])
+        group = [endpoint, replace(endpoint, transport="udp")] if both else [endpoint]
+        for each in group:
+            if each in taken and (each.port or each.is_unix):
+                raise UsageError(f"{each} is given twice; once is enough")
+        taken.update(group)
+        groups.append(group)
     return groups
 
 

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from echowire.errors import EchowireError, HandlerError
-from echowire.kernel.connections.listen import Listener, close_all, open_listeners
+from echowire.kernel.connections.listen import BACKLOG, Listener, close_all, open_listeners
 from echowire.kernel.interpreter import fresh_interpreter
 from echowire.model import Closed, Event, Family, Limits, Notice, Stopped, Summary, event_from_document
 
@@ -47,6 +47,8 @@ class Order:
     tls: tuple[str, str] | None
     stamp_key: str | None = None
     stamp_stateless: bool = False
+    show: bool = False
+    backlog: int = BACKLOG
 
 
 @dataclass(slots=True)
@@ -113,7 +115,12 @@ class WorkerGroup:
         return ended
 
     def _open_own(self) -> list[Listener]:
-        return open_listeners([[endpoint] for endpoint in self._endpoints], family=self._family, reuse_port=True)
+        return open_listeners(
+            [[endpoint] for endpoint in self._endpoints],
+            family=self._family,
+            reuse_port=True,
+            backlog=self._order.backlog,
+        )
 
     def _start(self, number: int, own: list[Listener]) -> None:
         listeners = [*own, *self._shared]

@@ -166,6 +166,10 @@ class Load:
         if seconds is None and self.count is None:
             seconds = DEFAULT_SECONDS
         load = replace(self, size=self.sizes if size is None else size, seconds=seconds)
+        if endpoint.transport == "unixseqpacket":
+            raise UsageError(
+                f"{endpoint}: a load is of bytes or of datagrams, and not of unixseqpacket; call --verify it"
+            )
         if not endpoint.is_stream:
             load._check_datagrams(endpoint)
         elif load.rate is not None and load.flows:

@@ -291,6 +291,7 @@ class ServiceConnection(Connection):
             self.hear_end()
             return
         self.received += size
+        self.host.tally.passed(self.ticket, "received", self.host.buffer[:size])
         if self.host.service.flow is Flow.ECHO:
             self.put(bytes(self.host.buffer[:size]))
 
@@ -321,9 +322,10 @@ class ServiceConnection(Connection):
         """Tell the peer that no more will come."""
         self.sock.shutdown(socket.SHUT_WR)
 
-    def count_sent(self, size: int) -> None:
-        """`size` bytes of the queue have gone to the socket."""
-        self._sent += size
+    def count_sent(self, data: memoryview) -> None:
+        """`data` has gone to the socket."""
+        self._sent += len(data)
+        self.host.tally.passed(self.ticket, "sent", data)
 
     def _flush(self) -> None:
         """One send: a source that never ends must not keep the loop from the others."""
@@ -333,7 +335,7 @@ class ServiceConnection(Connection):
             sent = self.sock.send(self.queue)
         except BlockingIOError:
             return
-        self.count_sent(sent)
+        self.count_sent(self.queue[:sent])
         self.queue = self.queue[sent:] if sent < len(self.queue) else None
 
     def _settle(self) -> None:

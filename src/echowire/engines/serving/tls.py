@@ -110,6 +110,7 @@ class TlsConnection(ServiceConnection):
                 super().open_service()
             while data := tls.read(RECORD_READ_BYTES):
                 self.received += len(data)
+                self.host.tally.passed(self.ticket, "received", data)
                 self.put(self.host.service.answer(data))
         except ssl.SSLWantReadError:
             return
@@ -120,6 +121,7 @@ class TlsConnection(ServiceConnection):
         if data:
             assert self._tls is not None
             self._sent += len(data)
+            self.host.tally.passed(self.ticket, "sent", data)
             self._tls.write(data)
             self._collect()
 
@@ -132,7 +134,7 @@ class TlsConnection(ServiceConnection):
             pass  # the peer's own has not come yet, or will never come
         self._collect()
 
-    def count_sent(self, size: int) -> None:
+    def count_sent(self, data: memoryview) -> None:
         """Records are not counted; `put` has counted what is in them."""
 
     def _collect(self) -> None:
