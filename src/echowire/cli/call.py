@@ -29,8 +29,9 @@ from echowire.cli.common import (
     printable,
     refuse_two_forms,
 )
-from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+from echowire.cli.endpoint_options import called_endpoint, refuse_other_scheme
 from echowire.cli.shown_stream import ShownStream
+from echowire.cli.tls_options import asks_for_tls, client_keywords, client_tls, default_port
 
 DEFAULT_SIZE = 64
 """Bytes of a generated payload: what ping's packet has with its header."""
@@ -123,8 +124,7 @@ class Calling:
             "family": family_of(options),
             "source": options["source"],
             "source_port": options["source_port"],
-            "tls_authorities": options["tls_ca"],
-            "tls_insecure": options["tls_insecure"],
+            **client_keywords(options),
         }
         if options["timeout"] is not None:
             how["timeout"] = options["timeout"] or None
@@ -278,7 +278,7 @@ def _endpoints(options: dict[str, Any]) -> list[Endpoint]:
     host, ports = _host_and_ports(given, scan=options["scan"])
     refuse_other_scheme(host, flagged)
     if ports is None:
-        return [Endpoint.parse(host, transport=flagged, port=echowire.DEFAULT_PORT)]
+        return [Endpoint.parse(host, transport=flagged, port=default_port(options))]
     at = Endpoint.parse(join_host_port(host, str(ports[0])), transport=flagged)
     return [replace(at, port=port) for port in ports]
 

@@ -1,8 +1,8 @@
-"""The options by which `call`, `bench`, `serve` and `ping` are told where: families, endpoints, TLS."""
+"""The options by which `call`, `bench`, `serve` and `ping` are told where: families and endpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from echowire import UsageError
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _together(*decorators: Decorator) -> Decorator:
+def together(*decorators: Decorator) -> Decorator:
     """Several decorators as one, in the order in which `--help` shows their options."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,13 +24,13 @@ def _together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-family_options = _together(
+family_options = together(
     click.option("-4", "ipv4", is_flag=True, help="IPv4 only."),
     click.option("-6", "ipv6", is_flag=True, help="IPv6 only."),
 )
 """`-4` and `-6`; `cli.common.family_of` says what they mean together."""
 
-called_endpoint = _together(
+called_endpoint = together(
     click.argument("endpoint", nargs=-1, metavar="[ENDPOINT]"),
     family_options,
     click.option("-u", "--udp", is_flag=True, help="Datagrams: UDP, or with -U a Unix datagram socket."),
@@ -38,14 +38,7 @@ called_endpoint = _together(
 )
 """The one endpoint that is called."""
 
-client_tls = _together(
-    click.option("--tls", is_flag=True, help="TLS, with the certificate checked."),
-    click.option("--tls-ca", metavar="FILE", help="Trust the authorities in this PEM file instead of the system's."),
-    click.option("--tls-insecure", is_flag=True, help="Do not check the certificate."),
-)
-"""TLS as a client has it."""
-
-served_endpoints = _together(
+served_endpoints = together(
     click.argument("endpoints", nargs=-1, metavar="[ENDPOINT]..."),
     family_options,
     click.option("-u", "--udp", is_flag=True, help="Datagrams only (with -U, Unix datagrams)."),
@@ -53,17 +46,6 @@ served_endpoints = _together(
     click.option("-U", "--unix", is_flag=True, help="The endpoints are paths of Unix sockets."),
 )
 """The endpoints that are served, which may be both transports on one port."""
-
-server_tls = _together(
-    click.option("--tls-cert", metavar="FILE", help="Serve TLS with this certificate (PEM)."),
-    click.option("--tls-key", metavar="FILE", help="Its private key (PEM)."),
-)
-"""TLS as a server has it."""
-
-
-def asks_for_tls(options: Mapping[str, Any]) -> bool:
-    """Whether one of the options of `client_tls` was given."""
-    return bool(options["tls"] or options["tls_ca"] or options["tls_insecure"])
 
 
 def refuse_other_scheme(text: str, transport: str) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import ssl
 import struct
 import time
 from collections import deque
@@ -28,7 +27,8 @@ from echowire.kernel.connections import icmp_errors
 from echowire.kernel.connections.channel import Channel, DatagramChannel, StreamChannel, endpoint_of, seconds_left
 from echowire.kernel.connections.listen import DATAGRAM_BUFFER_BYTES
 from echowire.kernel.connections.resolve import SocketAddress, Source, resolve, source_addresses
-from echowire.kernel.connections.tls_channel import TlsChannel
+from echowire.kernel.connections.tls import TlsClient
+from echowire.kernel.connections.tls_connect import secure
 from echowire.model import Endpoint, Family, Transport
 
 ATTEMPT_DELAY_S = 0.25
@@ -121,8 +121,7 @@ def connect(
     timeout_s: float | None = CONNECT_TIMEOUT_S,
     family: Family | None = None,
     source: Source | None = None,
-    tls: ssl.SSLContext | None = None,
-    tls_name: str | None = None,
+    tls: TlsClient | None = None,
 ) -> Connection | ConnectFailure:
     """Connect to `endpoint` within `timeout_s` seconds, resolving and the TLS handshake included.
 
@@ -153,12 +152,7 @@ def connect(
     if tls is None:
         return Connection(StreamChannel(winner.sock, endpoint), attempts, winner.seconds)
     began = time.perf_counter()
-    try:
-        channel = TlsChannel(winner.sock, endpoint, tls, tls_name or endpoint.host.partition("%")[0] or "localhost")
-        channel.handshake(deadline)
-    except BaseException:
-        winner.sock.close()
-        raise
+    channel = secure(winner.sock, endpoint, tls, deadline)
     return Connection(channel, attempts, winner.seconds, time.perf_counter() - began)
 
 
