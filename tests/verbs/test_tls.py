@@ -93,7 +93,18 @@ def test_of_many_names_some(shop: Workshop) -> None:
 
 def test_one_that_signed_itself(tmp_path: Path, shop: Workshop) -> None:
     certificate, key = tmp_path / "self.pem", tmp_path / "self.key"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+    make: list[str | Path] = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
     name = ["-days", "3", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     subprocess.run([*make, *name], check=True, capture_output=True)
     with tls_echo(Files(certificate, key)) as port:
@@ -257,7 +268,11 @@ def test_alpn_is_agreed_on(shop: Workshop) -> None:
     ],
 )
 def test_a_peer_that_speaks_something_else(says: bytes, remedy: str) -> None:
-    with serving(lambda sock: (sock.sendall(says * 20), sock.recv(10_000))) as port:
+    def speak(sock: socket.socket) -> None:
+        sock.sendall(says * 20)
+        sock.recv(10_000)
+
+    with serving(speak) as port:
         text = refused(port)
     assert "the peer does not speak TLS: it says '" in text and remedy in text
 
@@ -315,6 +330,14 @@ def test_a_load_shows_its_certificate(shop: Workshop) -> None:
 def test_an_authority_that_trustme_made_is_used(shop: Workshop) -> None:
     """The fixtures themselves: openssl verifies what the tests call good."""
     files = shop.make("localhost", ca=shop.intermediate)
-    verify = ["openssl", "verify", "-CAfile", shop.trusted, "-untrusted", files.certificate, files.certificate]
+    verify: list[str | Path] = [
+        "openssl",
+        "verify",
+        "-CAfile",
+        shop.trusted,
+        "-untrusted",
+        files.certificate,
+        files.certificate,
+    ]
     assert subprocess.run(verify, capture_output=True).returncode == 0
     assert isinstance(shop.ca, trustme.CA)

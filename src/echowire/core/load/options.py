@@ -201,7 +201,7 @@ class Load:
         least, most = self.sizes
         values = asdict(self)
         del values["size"]
-        return {"least_size": least, "most_size": most, **values}
+        return {"least_size": least, "most_size": most, **values, "tls_alpn": list(self.tls_alpn)}
 
     def _check_size(self) -> None:
         least, most = self.sizes
