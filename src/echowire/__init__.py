@@ -51,6 +51,9 @@ _HOME = {
     "DEFAULT_PORT": "model",
     "STAMP_PORT": "model",
     "split_scheme": "model",
+    "STARTTLS_PORTS": "core.starttls",
+    "Certificate": "core.certificates",
+    "ClientTls": "core.tls_options",
     "SCHEMAS": "core.schemas",
     "Schema": "core.schemas",
     "document_head": "core.schemas",
@@ -140,6 +143,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.core.captures.interfaces import NetworkInterface
     from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+    from echowire.core.certificates import Certificate
     from echowire.core.load.options import Load
     from echowire.core.probing.options import Probing
     from echowire.core.probing.path import PathReport
@@ -153,7 +157,9 @@ if TYPE_CHECKING:
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
     from echowire.core.sockets.usage import UsageGroup
+    from echowire.core.starttls import STARTTLS_PORTS
     from echowire.core.text import json_text, printable
+    from echowire.core.tls_options import ClientTls
     from echowire.core.units import format_duration, format_size, parse_duration, parse_rate, parse_size
     from echowire.core.views.field_lines import FieldLines, LineFormat, field_texts
     from echowire.core.views.list_lines import ListLines
@@ -218,6 +224,7 @@ __all__ = [
     "DEFAULT_PORT",
     "SCHEMAS",
     "STAMP_PORT",
+    "STARTTLS_PORTS",
     "Accepted",
     "Capture",
     "CaptureCounters",
@@ -225,6 +232,8 @@ __all__ = [
     "CaptureStart",
     "CaptureWarning",
     "Capturing",
+    "Certificate",
+    "ClientTls",
     "Closed",
     "Conversation",
     "CrlfReader",

@@ -23,7 +23,8 @@ from echowire.cli.common import (
     refuse_two_forms,
 )
 from echowire.cli.contradictions import FAMILIES, Contradiction, refuse_together
-from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+from echowire.cli.endpoint_options import called_endpoint, refuse_other_scheme
+from echowire.cli.tls_options import asks_for_tls, client_keywords, client_tls, default_port
 
 CONTRADICTIONS: tuple[Contradiction, ...] = (
     *FAMILIES,
@@ -181,8 +182,7 @@ def run(env: Environment, options: dict[str, Any]) -> int:
             stall_s=options["stall"] or None,
             connect_timeout_s=options["timeout"] or None,
             family=family_of(options),
-            tls_authorities=options["tls_ca"],
-            tls_insecure=options["tls_insecure"],
+            **client_keywords(options),
             nodelay=options["nodelay"],
             dscp=_dscp(options),
             congestion=options["congestion"],
@@ -214,7 +214,7 @@ def _endpoint(options: dict[str, Any]) -> Endpoint:
         text = f":{given[0]}" if given[0].isdigit() else given[0]
     transport: Any = "udp" if options["udp"] else "tls" if secure else "tcp"
     refuse_other_scheme(text, transport)
-    endpoint = Endpoint.parse(text, transport=transport, port=echowire.DEFAULT_PORT)
+    endpoint = Endpoint.parse(text, transport=transport, port=default_port(options))
     return replace(endpoint, transport="tls") if secure and endpoint.transport == "tcp" else endpoint
 
 

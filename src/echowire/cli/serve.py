@@ -24,7 +24,7 @@ from echowire.cli.common import (
     pass_environment,
     printable,
 )
-from echowire.cli.endpoint_options import served_endpoints, server_tls
+from echowire.cli.endpoint_options import served_endpoints
 from echowire.cli.netcat_hints import nc_of_serve
 from echowire.cli.serve_options import (
     endpoints_of,
@@ -37,6 +37,7 @@ from echowire.cli.serve_raw import ServingRaw
 from echowire.cli.serve_show import shown
 from echowire.cli.served_at import listening_lines
 from echowire.cli.signals import heard
+from echowire.cli.tls_options import server_keywords, server_tls
 
 AT_ONCE_S = 1.0
 """How long a second signal lets what is left end in order."""
@@ -155,7 +156,7 @@ class Serving:
                 amplify=options["amplify"],
                 show=options["show"] is not None,
                 **({} if options["backlog"] is None else {"backlog": options["backlog"]}),
-                tls=_tls(options),
+                **server_keywords(options),
                 stamp_key=options["key"],
                 stamp_stateless=options["stateless"],
                 family=family_of(options),
@@ -271,15 +272,6 @@ def _limits(options: dict[str, Any]) -> dict[str, Any]:
     if options["max_queue"] == 0:
         raise UsageError("--max-queue 0: a connection that may hold nothing can echo nothing; give 1 byte or more")
     return given
-
-
-def _tls(options: dict[str, Any]) -> tuple[str, str] | None:
-    if not options["tls_cert"] and not options["tls_key"]:
-        return None
-    if not options["tls_cert"]:
-        raise UsageError("--tls-key without --tls-cert: give the certificate too")
-    # One PEM file may hold both.
-    return options["tls_cert"], options["tls_key"] or options["tls_cert"]
 
 
 def _carried(received: int | None, sent: int | None) -> str:

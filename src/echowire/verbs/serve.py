@@ -199,6 +199,10 @@ class ServingOptions(TypedDict, total=False):
     workers: int
     limits: Limits | Mapping[str, Any] | None
     tls: ssl.SSLContext | TlsFiles | None
+    tls_client_authorities: str | os.PathLike[str] | None
+    tls_alpn: Sequence[str]
+    tls_min: str | None
+    tls_max: str | None
     family: Family | None
     stamp_key: str | os.PathLike[str] | None
     stamp_stateless: bool
@@ -222,6 +226,13 @@ class Serving:
     """A mapping has those that differ from the defaults, which are stricter beyond loopback."""
     tls: ssl.SSLContext | TlsFiles | None = None
     """A server's context, or a certificate's and a key's PEM file, which `workers` above 1 need."""
+    tls_client_authorities: str | os.PathLike[str] | None = None
+    """A PEM file: each client must have a certificate that one of these has signed."""
+    tls_alpn: Sequence[str] = ()
+    """The protocols served (ALPN), the preferred one first."""
+    tls_min: str | None = None
+    """The lowest version of TLS, such as `1.3`; None is 1.2."""
+    tls_max: str | None = None
     family: Family | None = None
     stamp_key: str | os.PathLike[str] | None = None
     """A file whose bytes are the key of the service `stamp`'s authenticated mode."""
@@ -259,6 +270,24 @@ class Serving:
                 raise UsageError("the SSLContext is a client's; make one with ssl.PROTOCOL_TLS_SERVER")
         elif given is not None and not (isinstance(given, tuple) and len(given) == 2):
             raise UsageError("tls is an ssl.SSLContext, or a pair: the certificate's PEM file, and the key's")
+        chosen = (self.tls_client_authorities, *self.tls_alpn, self.tls_min, self.tls_max)
+        if any(chosen) and not isinstance(given, tuple):
+            raise UsageError("how TLS is served is said beside a certificate and its key, and not beside an SSLContext")
+
+    def context(self) -> ssl.SSLContext | None:
+        """The context to serve TLS with, None for none. Raises `UsageError` for files that cannot be used."""
+        if not isinstance(self.tls, tuple):
+            return self.tls
+        return server_context(*self.tls, **self.tls_choices())
+
+    def tls_choices(self) -> dict[str, Any]:
+        """What is said of TLS beside its files, as keywords of `server_context`."""
+        return {
+            "client_authorities": _path_or_none(self.tls_client_authorities),
+            "alpn": list(self.tls_alpn),
+            "lowest": self.tls_min,
+            "highest": self.tls_max,
+        }
 
 
 def serve(
@@ -285,7 +314,7 @@ def serve(
     handler = load_handler(asked.handler) if isinstance(asked.handler, str) else asked.handler
     if handler is not None:
         check_handler(handler)
-    context = server_context(*asked.tls) if isinstance(asked.tls, tuple) else asked.tls
+    context = asked.context()
     listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
     try:
         if not listeners:
@@ -382,11 +411,16 @@ def _order(asked: Serving, engine: str, limits: Limits) -> Order:
         handler=asked.handler if isinstance(asked.handler, str) else None,
         limits=limits,
         tls=(os.fspath(asked.tls[0]), os.fspath(asked.tls[1])) if isinstance(asked.tls, tuple) else None,
-        stamp_key=os.fspath(asked.stamp_key) if asked.stamp_key is not None else None,
+        tls_choices=asked.tls_choices(),
+        stamp_key=_path_or_none(asked.stamp_key),
         stamp_stateless=asked.stamp_stateless,
         show=asked.show,
         backlog=asked.backlog,
     )
+
+
+def _path_or_none(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 class _OneEngine:

@@ -88,6 +88,7 @@ class SocketUsage:
                 self.notes.append("bytes of UDP are counted in one's own network namespace alone")
             return
         from echowire.kernel.captures.ring import PacketRing
+        from echowire.kernel.captures.ring_socket import RingSocket
         from echowire.verbs.packet_owners import PacketOwners
 
         self._owners = PacketOwners()
@@ -96,7 +97,9 @@ class SocketUsage:
         if has_udp:
             try:
                 self._ring = PacketRing(
-                    "any", instructions=udp_only(), promiscuous=False, ring_bytes=RING_BYTES, snap_len=SNAP_BYTES
+                    RingSocket(
+                        "any", instructions=udp_only(), promiscuous=False, ring_bytes=RING_BYTES, snap_len=SNAP_BYTES
+                    )
                 )
             except OperationError as error:
                 self.notes.append(f"bytes of UDP are not counted: {error}")
