@@ -23,6 +23,7 @@ from echowire.cli.common import (
     refuse_two_forms,
 )
 from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+from echowire.cli.group_options import group_options, is_many
 
 LARGEST_DOCUMENT = 64 << 20
 """Of an earlier run: a day of intervals, and TCP_INFO of ten thousand connections."""
@@ -117,6 +118,7 @@ LOAD_RATE = Quantity("rate", parse_load_rate)
 @click.option("--nodelay/--no-nodelay", default=True, help="TCP_NODELAY. [default: set]")
 @click.option("--send-buffer", type=SIZE, help="SO_SNDBUF in bytes.")
 @click.option("--receive-buffer", type=SIZE, help="SO_RCVBUF in bytes.")
+@group_options()
 @click.option("--against", metavar="FILE", help="Compare with an earlier run's --json document.")
 @click.option("--fail-if", multiple=True, metavar="CONDITION", help="Exit 1 if it holds: p99>5ms, loss>=1%, rate<10k.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
@@ -151,6 +153,10 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     """Measure, and print; the exit status."""
     refuse_two_forms(options, "an interval")
     endpoint = _endpoint(options)
+    if is_many(endpoint, options):
+        from echowire.cli import groups
+
+        return groups.bench(env, options, endpoint, _rates(options["rate"], endpoint, "echo")[0])
     report = Report(env, options, endpoint)
     direction = _direction(options)
     per_s, bits_per_s = _rates(options["rate"], endpoint, direction)

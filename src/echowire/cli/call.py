@@ -30,6 +30,7 @@ from echowire.cli.common import (
     refuse_two_forms,
 )
 from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+from echowire.cli.group_options import group_options, is_many
 from echowire.cli.shown_stream import ShownStream
 
 DEFAULT_SIZE = 64
@@ -65,6 +66,7 @@ INTERRUPTED = 130
 )
 @click.option("--verify", is_flag=True, help="Compare what comes back, and count; exit 1 if it is not the same.")
 @click.option("-z", "--scan", is_flag=True, help="Only connect, and say so. The port may be a range, as in 20-30.")
+@group_options()
 @click.option("-v", "--verbose", is_flag=True, help="Say more, on standard error.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing else.")
 @click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
@@ -104,6 +106,10 @@ class Calling:
         if options["scan"]:
             return self._scan(endpoints)
         messages = self._messages(endpoints[0])
+        if is_many(endpoints[0], options):
+            from echowire.cli import groups
+
+            return groups.call(self._env, options, endpoints[0], messages)
         self._report.begin(endpoints[0])
         try:
             with echowire.call(endpoints[0], on_attempts=self._report.attempted, **self._how()) as peer:

@@ -21,6 +21,7 @@ from echowire.cli.common import (
     refused,
 )
 from echowire.cli.endpoint_options import family_options
+from echowire.cli.group_options import group_of_targets, group_options
 from echowire.cli.ping_report import Report
 
 ASK_ABOVE = 1024
@@ -61,6 +62,7 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 )
 @click.option("-I", "--source", default="", metavar="ADDRESS", help="An address, or an interface, of this host.")
 @click.option("--key", metavar="FILE", help="The key of STAMP's authenticated mode.")
+@group_options(with_ttl=False)
 @click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
 @click.option("-D", "--timestamps", is_flag=True, help="Say when each answer came, in seconds since 1970.")
 @click.option("-n", "--numeric", is_flag=True, help="Print no names for addresses; it is the default.")
@@ -104,6 +106,10 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     """Ping, and print; the exit status."""
     refuse_two_forms(options, "an answer")
     targets = [*options["targets"], *(target for name in options["files"] for target in _read(env, name))]
+    if (group := group_of_targets(targets, options)) is not None:
+        from echowire.cli import groups
+
+        return groups.ping(env, options, group)
     number = echowire.count_targets(targets)
     if number > ASK_ABOVE and not options["yes"]:
         _confirm(env, number)

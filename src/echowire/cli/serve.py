@@ -26,6 +26,7 @@ from echowire.cli.common import (
     printable,
 )
 from echowire.cli.endpoint_options import served_endpoints, server_tls
+from echowire.cli.serve_groups import tell_silent, watched_groups
 from echowire.cli.signals import heard
 
 AT_ONCE_S = 1.0
@@ -67,6 +68,7 @@ AT_ONCE_S = 1.0
     type=SIZE,
     help="Bytes a second of answers to a peer beyond loopback. [default: 16M; 0: no limit]",
 )
+@click.option("--interface", default="", metavar="NAME", help="Join multicast groups on it. [default: the route's]")
 @click.option("--amplify", is_flag=True, help="Let datagrams beyond loopback have answers larger than they are.")
 @click.option(
     "--drain",
@@ -98,6 +100,8 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire serve localhost:9 tcp://:8000 unix:/tmp/e   several at once
     echowire serve tls://:8443 --tls-cert c.pem --tls-key k.pem
     echowire serve --handler mymodule:serve              your own function of a socket
+    echowire serve udp://239.1.2.3%eth0:5000             a multicast group, joined on eth0; 10.0.0.1@232.1.2.3:5000
+                                                         is one that only 10.0.0.1 is heard on
     echowire serve :862 --service stamp                  a reflector for echowire ping --stamp (RFC 8762)
     echowire serve :12345 --workers 2 --jsonl            two processes, events as JSON
     """
@@ -131,6 +135,7 @@ class Serving:
                 workers=options["workers"],
                 limits=_limits(options),
                 amplify=options["amplify"],
+                interface=options["interface"],
                 tls=_tls(options),
                 stamp_key=options["key"],
                 stamp_stateless=options["stateless"],
@@ -142,9 +147,12 @@ class Serving:
             # Standard output is for the answer; what a handler prints goes beside it.
             with server, redirect_stdout(self._env.stderr):
                 self._announce(server)
+                groups = watched_groups(self._env, server.endpoints)
                 if self._signals or self._is_done:  # before there was a server that could be told
                     server.stop(0.0 if self._is_done else options["drain"])
                 server.wait()
+            if groups is not None and not server.summary.datagrams_received:
+                tell_silent(self._env, groups)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
