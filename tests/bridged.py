@@ -31,6 +31,7 @@ def bridged(count: int, *, snooping: bool = True, querier: bool = False) -> Iter
             host.ip(f"address add fd66::{number}/64 dev veth0 nodad")
             host.ip("link set veth0 up")
             host.ip("link show dev veth0")
+            host.devices.append("veth0")
             host.addresses += [f"10.66.0.{number}", f"fd66::{number}"]
         yield made
 

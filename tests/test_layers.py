@@ -106,6 +106,7 @@ VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.read", "echowire.verbs.exports"): "what a capture carried, as files: a part of the same verb",
     ("echowire.verbs.serve", "echowire.verbs.workers"): "`serve --workers` is a group of processes",
     ("echowire.verbs.conversation", "echowire.verbs.call"): "what one does with call's peer: a part of the same verb",
+    ("echowire.verbs.tables", "echowire.verbs.sockets"): "the tables beside the sockets': a part of the same verb",
     ("echowire.verbs.socket_events", "echowire.verbs.sockets"): "`sockets --events` chooses as `sockets` does",
     ("echowire.verbs.path", "echowire.verbs.ping"): "a path is found by the probes of ping, with hops or sizes",
     ("echowire.verbs.worker", "echowire.verbs.serve"): "one of these processes; it loads a handler as serve does",

@@ -148,7 +148,7 @@ def _link(buffer: bytes, at: int, end: int) -> Link:
     port = _data(info.get(5, b"")) if port_kind == "bridge" else {}
     stats = found.get(23, b"")  # IFLA_STATS64
     values = unpack_from(f"={len(stats) // 8}Q", stats) if stats else ()
-    state = found.get(16, b"\0")[0]
+    state = (found.get(16) or b"\0")[0]
     return Link(
         index=index,
         name=_text(found.get(3)) or f"if{index}",
@@ -162,7 +162,7 @@ def _link(buffer: bytes, at: int, end: int) -> Link:
         own_querier=_flag(bridge.get(25)),
         querier=_querier(bridge.get(47)) if bridge else None,
         floods=_flag(port.get(27)),
-        port_of_router=None if 25 not in port else port[25][0] == 2,
+        port_of_router=port[25][:1] == b"\2" if 25 in port else None,
     )
 
 
@@ -170,8 +170,8 @@ def _querier(state: bytes | None) -> str:
     """The address of the IPv4 querier that a bridge has heard of, else of the IPv6 one (BRIDGE_QUERIER_*)."""
     found = _data(state or b"")
     for kind in (1, 5):
-        if raw := found.get(kind):
-            return str(ipaddress.ip_address(raw))
+        if address := _address(found.get(kind)):
+            return address
     return ""
 
 
@@ -192,14 +192,14 @@ def _route(buffer: bytes, at: int, end: int) -> Route | None:
         return None
     found = _data(buffer, at + calcsize(ROUTE_REQUEST), end)
     metrics = _data(found.get(8, b""))
-    raw = found.get(1, bytes(4 if family == AF_INET else 16))
+    any_address = "0.0.0.0" if family == AF_INET else "::"
     hops = tuple(_hops(found.get(9, b"")))
     if not hops and (4 in found or 5 in found or 18 in found):
         hops = (Hop(_gateway(found), _number(found.get(4)) or 0, flags=_hop_flags(flags & 0xFF)),)
     return Route(
         family=FAMILIES[family],
         type=ROUTE_TYPES[kind] if kind < len(ROUTE_TYPES) else str(kind),
-        destination=f"{ipaddress.ip_address(raw)}/{bits}",
+        destination=f"{_address(found.get(1)) or any_address}/{bits}",
         hops=hops,
         source=_address(found.get(7)),
         metric=_number(found.get(6)) or 0,
@@ -217,7 +217,7 @@ def _hops(data: bytes) -> Iterator[Hop]:
     at = 0
     while at + 8 <= len(data):
         size, flags, weight, interface = unpack_from("=HBBi", data, at)
-        if size < 8:
+        if size < 8 or at + size > len(data):
             return
         found = _data(data, at + 8, at + size)
         yield Hop(_gateway(found), interface, weight + 1, _hop_flags(flags))
@@ -237,7 +237,7 @@ def bridge_members(buffers: Iterator[bytes]) -> Iterator[BridgeMember]:
     """The groups of a dump of RTM_GETMDB: of each bridge, at which port somebody has joined."""
     for buffer in buffers:
         for kind, _, start, end in messages(buffer):
-            if kind != RTM_NEWMDB:
+            if kind not in (RTM_NEWMDB, RTM_GETMDB):  # the kernel answers a dump by the name of the question
                 continue
             _, bridge = unpack_from(MDB_REQUEST, buffer, start + HEADER_BYTES)
             body = start + HEADER_BYTES + calcsize(MDB_REQUEST)
