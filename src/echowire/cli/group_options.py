@@ -22,7 +22,11 @@ def group_options(*, with_ttl: bool = True) -> Decorator:
     ttl = click.option("--ttl", type=click.IntRange(0, 255), help="To a group: routers that may pass it on, and one.")
     interface = click.option("--interface", default="", metavar="NAME", help="To a group: the interface it leaves by.")
     loop = click.option("--loop/--no-loop", default=None, help="To a group: this host's own members hear it, or not.")
-    broadcast = click.option("--broadcast", is_flag=True, help="Send to a broadcast address: all hosts of a link.")
+    broadcast = click.option(
+        *(["--broadcast"] if with_ttl else ["-b", "--broadcast"]),
+        is_flag=True,
+        help="Send to a broadcast address: all hosts of a link.",
+    )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         function = loop(broadcast(function))

@@ -146,8 +146,8 @@ class Serving:
             )
             # Standard output is for the answer; what a handler prints goes beside it.
             with server, redirect_stdout(self._env.stderr):
+                groups = watched_groups(self._env, server.endpoints)  # from before anybody knows that it is there
                 self._announce(server)
-                groups = watched_groups(self._env, server.endpoints)
                 if self._signals or self._is_done:  # before there was a server that could be told
                     server.stop(0.0 if self._is_done else options["drain"])
                 server.wait()

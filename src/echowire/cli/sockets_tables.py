@@ -133,6 +133,8 @@ def _counter_block(env: Environment, options: dict[str, Any], look: CounterLook)
         meaning = "; ".join(part for part in (one.meaning, one.trouble) if part)
         rows.append(("!" if one.trouble else "", one.name, str(one.value), risen, meaning))
     _write(env, rows, right={2, 3})
+    if not shown:
+        env.say("nothing has moved; -a shows all")
 
 
 # --- interfaces ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,12 @@ say nothing the place in net/ipv4 or net/ipv6 that counts.
 
 from __future__ import annotations
 
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MEANINGS: dict[str, str] = {
     "IpInReceives": "packets received",
     "IpInHdrErrors": "packets with a bad header, checksum or hop limit, dropped",
@@ -76,6 +82,7 @@ MEANINGS: dict[str, str] = {
     "Icmp6OutPktTooBigs": "'packet too big' sent",
     "Icmp6InGroupMembQueries": "MLD queries received: a router or a switch asks who has joined",
     "Icmp6InGroupMembResponses": "MLDv1 reports received",
+    "Icmp6OutGroupMembResponses": "MLDv1 reports sent",
     "Icmp6OutMLDv2Reports": "MLDv2 reports sent: groups joined and left",
     "Icmp6InMLDv2Reports": "MLDv2 reports received",
     "Icmp6InNeighborSolicits": "neighbour solicitations received",
@@ -300,16 +307,25 @@ GAUGES = frozenset(
 
 def meaning_of(name: str) -> str:
     """What the counter counts; empty where that is not known. IPv6's are as IPv4's where nothing else is said."""
-    return MEANINGS.get(name) or MEANINGS.get(_of_ipv4(name), "")
+    if found := _TYPED.fullmatch(name):
+        return f"messages of type {found[2]} {'received' if found[1] == 'In' else 'sent'}"
+    return next((MEANINGS[alike] for alike in _alike(name) if alike in MEANINGS), "")
 
 
 def trouble_of(name: str) -> str:
     """What its rise means, where that is trouble; else empty."""
-    return TROUBLES.get(name) or TROUBLES.get(_of_ipv4(name), "")
+    return next((TROUBLES[alike] for alike in _alike(name) if alike in TROUBLES), "")
 
 
-def _of_ipv4(name: str) -> str:
-    for six, four in (("Ip6", "Ip"), ("Icmp6", "Icmp"), ("Udp6", "Udp"), ("UdpLite6", "Udp"), ("UdpLite", "Udp")):
-        if name.startswith(six):
-            return four + name[len(six) :]
-    return name
+_TYPED = re.compile(r"Icmp(?:Msg|6)(In|Out)Type(\d+)")
+_ALIKE = (
+    ("Ip6", "Ip"), ("Ip6", "IpExt"), ("Icmp6", "Icmp"), ("Udp6", "Udp"), ("UdpLite6", "Udp"), ("UdpLite", "Udp"),
+)  # fmt: skip
+
+
+def _alike(name: str) -> Iterator[str]:
+    """The name, and those of IPv4's and UDP's counters that count the same."""
+    yield name
+    for head, other in _ALIKE:
+        if name.startswith(head):
+            yield other + name[len(head) :]

@@ -145,7 +145,7 @@ def parse_igmp6(lines: Iterable[str]) -> Iterator[Membership]:
     """The IPv6 groups of /proc/net/igmp6: number, interface, group, users, flags, timer."""
     for line in lines:
         words = line.split()
-        if len(words) >= 4 and words[0].isdigit():
+        if len(words) >= 4 and len(words[2]) == 32:
             yield Membership(
                 words[1], int(words[0]), 6, str(ipaddress.ip_address(bytes.fromhex(words[2]))), int(words[3])
             )

@@ -192,7 +192,7 @@ def _route(buffer: bytes, at: int, end: int) -> Route | None:
         return None
     found = _data(buffer, at + calcsize(ROUTE_REQUEST), end)
     metrics = _data(found.get(8, b""))
-    any_address = "0.0.0.0" if family == AF_INET else "::"
+    any_address = "0.0.0.0" if family == AF_INET else "::"  # noqa: S104 - a destination
     hops = tuple(_hops(found.get(9, b"")))
     if not hops and (4 in found or 5 in found or 18 in found):
         hops = (Hop(_gateway(found), _number(found.get(4)) or 0, flags=_hop_flags(flags & 0xFF)),)

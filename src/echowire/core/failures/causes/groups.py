@@ -154,7 +154,7 @@ def _no_member_behind(facts: GroupFacts) -> Iterator[Finding]:
     ports = [link for link in facts.links if link.master == bridge.index]
     shut = [port.name for port in ports if port.floods is False and not port.port_of_router]
     if bridge.own_querier or bridge.querier:
-        asked = f"{bridge.querier or 'it'} asks who has"
+        asked = f"{'its own querier' if bridge.own_querier else bridge.querier} asks who has"
         yield Finding(
             "no-member",
             True,
