@@ -113,6 +113,7 @@ VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.conversation", "echowire.verbs.call"): "what one does with call's peer: a part of the same verb",
     ("echowire.verbs.call", "echowire.verbs.lines"): "lines out of a connection: a part of what call gives",
     ("echowire.verbs.listen", "echowire.verbs.call"): "whoever comes in is a peer as call gives one",
+    ("echowire.verbs.tables", "echowire.verbs.sockets"): "the tables beside the sockets': a part of the same verb",
     ("echowire.verbs.socket_events", "echowire.verbs.sockets"): "`sockets --events` chooses as `sockets` does",
     ("echowire.verbs.socket_usage", "echowire.verbs.sockets"): "who uses the network is asked of the same sockets",
     ("echowire.verbs.socket_usage", "echowire.verbs.packet_owners"): "and whose the others are, as of packets",

@@ -74,6 +74,12 @@ _HOME = {
     "Serving": "verbs.serve",
     "raise_open_file_limit": "verbs.file_limit",
     "serve": "verbs.serve",
+    "GroupAnswer": "core.load.group_ledger",
+    "GroupCall": "verbs.group_call",
+    "GroupReport": "verbs.group_call",
+    "GroupWatch": "verbs.group_watch",
+    "call_group": "verbs.group_call",
+    "is_address": "model",
     "Exchange": "verbs.call",
     "Peer": "verbs.call",
     "call": "verbs.call",
@@ -125,6 +131,14 @@ _HOME = {
     "generate_payloads": "verbs.conversation",
     "relay": "verbs.conversation",
     "scan": "verbs.conversation",
+    "CounterLook": "verbs.tables",
+    "InterfaceLook": "verbs.tables",
+    "Memberships": "verbs.tables",
+    "RouteTable": "verbs.tables",
+    "counters": "verbs.tables",
+    "link_counters": "verbs.tables",
+    "memberships": "verbs.tables",
+    "routes": "verbs.tables",
     "SocketChange": "core.sockets.changes",
     "SocketEvent": "verbs.socket_events",
     "SocketEvents": "verbs.socket_events",
@@ -144,6 +158,7 @@ if TYPE_CHECKING:
     from echowire.core.captures.interfaces import NetworkInterface
     from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
     from echowire.core.certificates import Certificate
+    from echowire.core.load.group_ledger import GroupAnswer
     from echowire.core.load.options import Load
     from echowire.core.probing.options import Probing
     from echowire.core.probing.path import PathReport
@@ -189,6 +204,7 @@ if TYPE_CHECKING:
         Refused,
         Stopped,
         Summary,
+        is_address,
         parse_port,
         split_scheme,
     )
@@ -209,6 +225,8 @@ if TYPE_CHECKING:
     from echowire.verbs.exports import ObjectExport, StreamExport
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.file_limit import raise_open_file_limit
+    from echowire.verbs.group_call import GroupCall, GroupReport, call_group
+    from echowire.verbs.group_watch import GroupWatch
     from echowire.verbs.listen import PeerListener, listen
     from echowire.verbs.live_capture import Capturing, LiveCapture
     from echowire.verbs.path import PathMtu, path, path_mtu
@@ -219,6 +237,16 @@ if TYPE_CHECKING:
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
     from echowire.verbs.socket_usage import SocketUsage
     from echowire.verbs.sockets import SocketInquiry, sockets
+    from echowire.verbs.tables import (
+        CounterLook,
+        InterfaceLook,
+        Memberships,
+        RouteTable,
+        counters,
+        link_counters,
+        memberships,
+        routes,
+    )
 
 __all__ = [
     "DEFAULT_PORT",
@@ -236,6 +264,7 @@ __all__ = [
     "ClientTls",
     "Closed",
     "Conversation",
+    "CounterLook",
     "CrlfReader",
     "EchowireError",
     "Endpoint",
@@ -244,8 +273,13 @@ __all__ = [
     "FieldLines",
     "FieldReference",
     "FilterError",
+    "GroupAnswer",
+    "GroupCall",
+    "GroupReport",
+    "GroupWatch",
     "HandlerError",
     "HttpObject",
+    "InterfaceLook",
     "Limits",
     "LineFormat",
     "ListLines",
@@ -256,6 +290,7 @@ __all__ = [
     "LiveRows",
     "Load",
     "Measurement",
+    "Memberships",
     "NameResolutionError",
     "NetworkInterface",
     "NoReplyError",
@@ -277,6 +312,7 @@ __all__ = [
     "Refused",
     "RelaySummary",
     "Rotation",
+    "RouteTable",
     "Scanned",
     "Schema",
     "Server",
@@ -300,9 +336,11 @@ __all__ = [
     "__version__",
     "bench",
     "call",
+    "call_group",
     "capture",
     "converse",
     "count_targets",
+    "counters",
     "default_columns",
     "document_head",
     "field_texts",
@@ -312,8 +350,11 @@ __all__ = [
     "generate_payloads",
     "has_range",
     "interfaces",
+    "is_address",
     "json_text",
+    "link_counters",
     "listen",
+    "memberships",
     "parse_duration",
     "parse_port",
     "parse_rate",
@@ -326,6 +367,7 @@ __all__ = [
     "read",
     "read_target_file",
     "relay",
+    "routes",
     "scan",
     "serve",
     "sockets",

@@ -24,6 +24,7 @@ from echowire.cli.common import (
 )
 from echowire.cli.contradictions import FAMILIES, Contradiction, refuse_together
 from echowire.cli.endpoint_options import called_endpoint, refuse_other_scheme
+from echowire.cli.group_options import group_options, is_many
 from echowire.cli.tls_options import asks_for_tls, client_keywords, client_tls, default_port
 
 CONTRADICTIONS: tuple[Contradiction, ...] = (
@@ -125,6 +126,7 @@ LOAD_RATE = Quantity("rate", parse_load_rate)
 @click.option("--nodelay/--no-nodelay", default=True, help="TCP_NODELAY. [default: set]")
 @click.option("--send-buffer", type=SIZE, help="SO_SNDBUF in bytes.")
 @click.option("--receive-buffer", type=SIZE, help="SO_RCVBUF in bytes.")
+@group_options()
 @click.option("--against", metavar="FILE", help="Compare with an earlier run's --json document.")
 @click.option("--fail-if", multiple=True, metavar="CONDITION", help="Exit 1 if it holds: p99>5ms, loss>=1%, rate<10k.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
@@ -160,6 +162,10 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     refuse_two_forms(options, "an interval")
     refuse_together(CONTRADICTIONS)
     endpoint = _endpoint(options)
+    if is_many(endpoint, options):
+        from echowire.cli import groups
+
+        return groups.bench(env, options, endpoint, _rates(options["rate"], endpoint, "echo")[0])
     report = Report(env, options, endpoint)
     direction = _direction(options)
     per_s, bits_per_s = _rates(options["rate"], endpoint, direction)

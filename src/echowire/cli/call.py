@@ -33,6 +33,7 @@ from echowire.cli.common import (
 )
 from echowire.cli.contradictions import is_given
 from echowire.cli.endpoint_options import called_endpoint, refuse_name, refuse_other_scheme
+from echowire.cli.group_options import group_options, is_many
 from echowire.cli.netcat_hints import nc_of_call
 from echowire.cli.relay_streams import relay_streams
 from echowire.cli.terminal import Typing
@@ -74,6 +75,7 @@ INTERRUPTED = 130
 @terminal_options
 @proxy_options
 @nc_of_call
+@group_options()
 @click.option("-v", "--verbose", is_flag=True, help="Say more, on standard error.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing else.")
 @click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
@@ -117,6 +119,10 @@ class Calling:
         if options["scan"]:
             return self._scan(endpoints)
         messages = self._messages(endpoints[0])
+        if is_many(endpoints[0], options):
+            from echowire.cli import groups
+
+            return groups.call(self._env, options, endpoints[0], messages)
         self._report.begin(endpoints[0])
         types = messages is None and (self._at_terminal or self._prompts)
         lines = {"as_hex": options["as_hex"], "crlf": options["crlf"]}

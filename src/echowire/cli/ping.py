@@ -21,6 +21,7 @@ from echowire.cli.common import (
     refused,
 )
 from echowire.cli.endpoint_options import family_options
+from echowire.cli.group_options import group_of_targets, group_options
 from echowire.cli.ping_habits import LIST_COUNT, check_habits, habit_options, habits_of, is_list
 from echowire.cli.ping_report import Report
 
@@ -62,6 +63,7 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 )
 @click.option("-I", "--source", default="", metavar="ADDRESS", help="An address, or an interface, of this host.")
 @click.option("--key", metavar="FILE", help="The key of STAMP's authenticated mode.")
+@group_options(with_ttl=False)
 @click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
 @click.option("-D", "--timestamps", is_flag=True, help="Say when each answer came, in seconds since 1970.")
 @click.option("-n", "--numeric", is_flag=True, help="Print no names for addresses; it is the default.")
@@ -110,6 +112,10 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     refuse_two_forms(options, "an answer")
     check_habits(options)
     targets = [*options["targets"], *(target for name in options["files"] for target in _read(env, name))]
+    if (group := group_of_targets(targets, options)) is not None:
+        from echowire.cli import groups
+
+        return groups.ping(env, options, group)
     number = echowire.count_targets(targets)
     if number > ASK_ABOVE and not options["yes"]:
         _confirm(env, number)

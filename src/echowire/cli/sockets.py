@@ -87,6 +87,10 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire sockets --watch -tn dst 10.0.0.0/8         live, with rates
     echowire sockets --events --jsonl                   each connection's end, with its counters
     echowire sockets -K --yes state fin-wait-2          close them
+    echowire sockets --groups                           who has joined which multicast group (netstat -g, ip maddr)
+    echowire sockets --counters                         what the kernel counted since the last look (netstat -s, nstat)
+    echowire sockets --interfaces --watch               bytes, packets, errors, drops a second (netstat -i, ip -s link)
+    echowire sockets --routes                           (netstat -r, ip route)
     echowire sockets --json -t | jq '.sockets[].tcpi_rtt'
 
     A listener that only this host can reach, that serves one family, whose queue is full, or that shares its port with

@@ -8,6 +8,7 @@ from echowire.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from echowire.cli.environment import Environment
@@ -45,6 +46,10 @@ QUERIES = {"all": BY_DEFAULT, "inet": ("tcp", "udp", "udplite", "mptcp", "raw")}
 
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Do what was asked, and return the exit status."""
+    if options["groups"] or options["counters"] or options["interfaces"] or options["routes"]:
+        from echowire.cli import sockets_tables
+
+        return sockets_tables.run(env, options)
     _check(options)
     text = filter_of(env, options)
     kinds, family = kinds_of(options)
@@ -283,7 +288,7 @@ def summary(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -
     return 0
 
 
-def write_columns(env: Environment, table: list[tuple[str, ...]]) -> None:
+def write_columns(env: Environment, table: Sequence[tuple[str, ...]]) -> None:
     """A table with its columns aligned: the first and the last to the left, the numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     last = len(widths) - 1

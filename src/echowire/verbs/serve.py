@@ -209,6 +209,7 @@ class ServingOptions(TypedDict, total=False):
     amplify: bool
     backlog: int
     show: bool
+    interface: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +246,9 @@ class Serving:
     """Connections that may wait to be accepted (listen(2)); `net.core.somaxconn` caps it."""
     show: bool = False
     """Have `on_event` told of all that passes, as `Passed`."""
+    interface: str = ""
+    """On which interface multicast groups are joined that name none themselves, as `239.1.2.3%eth0` does; without one
+    on that of the route to them."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -321,6 +325,7 @@ def serve(
             for group in endpoint_groups(
                 endpoints, tls=context is not None, streams_only=handler is not None, service=service
             ):
+                group = _placed(group, asked)
                 with explaining(group[0]):
                     listeners += open_listeners(
                         [group],
@@ -478,6 +483,9 @@ def endpoint_groups(
         is_bare = not isinstance(given, Endpoint) and not endpoint.is_unix
         if isinstance(given, str):
             is_bare = split_scheme(given)[0] is None
+        if is_bare and endpoint.is_group and not (tls or streams_only):
+            groups.append([replace(endpoint, transport="udp")])  # a connection has one peer
+            continue
         both = is_bare and not (tls or streams_only or reflects)
         group = [endpoint, replace(endpoint, transport="udp")] if both else [endpoint]
         for each in group:
@@ -486,6 +494,19 @@ def endpoint_groups(
         taken.update(group)
         groups.append(group)
     return groups
+
+
+def _placed(group: list[Endpoint], asked: Serving) -> list[Endpoint]:
+    """The endpoints of one argument, with the interface on which a multicast group is joined."""
+    if not group[0].is_group:
+        if asked.interface:
+            raise UsageError(f"{group[0]}: an interface is named for multicast groups; serve an address of it instead")
+        return group
+    if asked.workers > 1:
+        raise UsageError(f"{group[0]}: each of {asked.workers} workers would get, and answer, what comes to a group")
+    from echowire.kernel.tables.group_facts import placed  # the tables are loaded for those who need them
+
+    return [placed(endpoint, asked.interface) for endpoint in group]
 
 
 def service_of(name: str, stamp_key: str | os.PathLike[str] | None, *, stateless: bool) -> Service:
