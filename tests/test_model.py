@@ -40,7 +40,7 @@ from echowire.model import (
 ports = st.integers(0, 65535)
 labels = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_é", min_size=1, max_size=12)
 names = st.lists(labels, min_size=1, max_size=3).map(".".join)
-zones = st.sampled_from(["", "", "%eth0", "%1", "%wlan-0.5"])
+zones = st.sampled_from(["", "", "%eth0", "%1", "%wlan-0.5", "%a]"])
 v6 = st.builds(lambda address, zone: f"{address}{zone}", st.ip_addresses(v=6), zones)
 hosts = st.just("") | names | st.ip_addresses(v=4).map(str) | v6
 paths = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=26)  # 26 * 4 bytes fit
@@ -63,6 +63,10 @@ endpoints = inet_endpoints | unix_endpoints
         ("[fe80::1%eth0]:7", Endpoint("tcp", "fe80::1%eth0", 7)),
         ("[::ffff:127.0.0.1]:7", Endpoint("tcp", "::ffff:127.0.0.1", 7)),
         ("tcp://h:7", Endpoint("tcp", "h", 7)),
+        ("udp://239.1.2.3:7", Endpoint("udp", "239.1.2.3", 7)),
+        ("udp://239.1.2.3%eth0:7", Endpoint("udp", "239.1.2.3%eth0", 7)),
+        ("10.0.0.1@232.1.2.3%eth0:7/udp", Endpoint("udp", "232.1.2.3%eth0", 7, source="10.0.0.1")),
+        ("udp://[fd00::1]@[ff3e::8%eth0]:7", Endpoint("udp", "ff3e::8%eth0", 7, source="fd00::1")),
         ("tcp://:7", Endpoint("tcp", "", 7)),
         ("udp://[::1]:7", Endpoint("udp", "::1", 7)),
         ("tls://example.org:443", Endpoint("tls", "example.org", 443)),
@@ -427,7 +431,7 @@ def test_what_else_is_an_endpoint(given: EndpointLike, endpoint: Endpoint) -> No
 
 @pytest.mark.parametrize(
     "given",
-    [None, True, 1.5, b"127.0.0.1:7", ["h", 7], ("h",), ("h", "7"), (1, 2), (b"h", 7), (), object(), "é" * 500 + "\n"],
+    [None, True, 1.5, b"127.0.0.1:7", ["h", 7], ("h",), ("h", "7"), (1, 2), (b"h", 7), (), {1: 2}, "é" * 500 + "\n"],
     ids=repr,
 )
 def test_what_is_no_endpoint_is_refused_in_one_line(given: object) -> None:

@@ -51,6 +51,9 @@ _HOME = {
     "DEFAULT_PORT": "model",
     "STAMP_PORT": "model",
     "split_scheme": "model",
+    "STARTTLS_PORTS": "core.starttls",
+    "Certificate": "core.certificates",
+    "ClientTls": "core.tls_options",
     "SCHEMAS": "core.schemas",
     "Schema": "core.schemas",
     "document_head": "core.schemas",
@@ -71,6 +74,12 @@ _HOME = {
     "Serving": "verbs.serve",
     "raise_open_file_limit": "verbs.file_limit",
     "serve": "verbs.serve",
+    "GroupAnswer": "core.load.group_ledger",
+    "GroupCall": "verbs.group_call",
+    "GroupReport": "verbs.group_call",
+    "GroupWatch": "verbs.group_watch",
+    "call_group": "verbs.group_call",
+    "is_address": "model",
     "Exchange": "verbs.call",
     "Peer": "verbs.call",
     "call": "verbs.call",
@@ -91,6 +100,7 @@ _HOME = {
     "Capturing": "verbs.live_capture",
     "CaptureCounters": "core.captures.limits",
     "CaptureLimits": "core.captures.limits",
+    "CaptureStart": "verbs.capture_start",
     "field_texts": "core.views.field_lines",
     "ListLines": "core.views.list_lines",
     "LiveRows": "core.views.live_rows",
@@ -121,6 +131,14 @@ _HOME = {
     "generate_payloads": "verbs.conversation",
     "relay": "verbs.conversation",
     "scan": "verbs.conversation",
+    "CounterLook": "verbs.tables",
+    "InterfaceLook": "verbs.tables",
+    "Memberships": "verbs.tables",
+    "RouteTable": "verbs.tables",
+    "counters": "verbs.tables",
+    "link_counters": "verbs.tables",
+    "memberships": "verbs.tables",
+    "routes": "verbs.tables",
     "SocketChange": "core.sockets.changes",
     "SocketEvent": "verbs.socket_events",
     "SocketEvents": "verbs.socket_events",
@@ -130,6 +148,8 @@ _HOME = {
     "SocketShow": "core.sockets.lines",
     "SocketTable": "core.sockets.table",
     "SocketTracker": "core.sockets.changes",
+    "SocketUsage": "verbs.socket_usage",
+    "UsageGroup": "core.sockets.usage",
     "sockets": "verbs.sockets",
 }
 
@@ -137,6 +157,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.core.captures.interfaces import NetworkInterface
     from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+    from echowire.core.certificates import Certificate
+    from echowire.core.load.group_ledger import GroupAnswer
     from echowire.core.load.options import Load
     from echowire.core.probing.options import Probing
     from echowire.core.probing.path import PathReport
@@ -149,7 +171,10 @@ if TYPE_CHECKING:
     from echowire.core.sockets.changes import SocketChange, SocketTracker
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
+    from echowire.core.sockets.usage import UsageGroup
+    from echowire.core.starttls import STARTTLS_PORTS
     from echowire.core.text import json_text, printable
+    from echowire.core.tls_options import ClientTls
     from echowire.core.units import format_duration, format_size, parse_duration, parse_rate, parse_size
     from echowire.core.views.field_lines import FieldLines, LineFormat, field_texts
     from echowire.core.views.list_lines import ListLines
@@ -179,12 +204,14 @@ if TYPE_CHECKING:
         Refused,
         Stopped,
         Summary,
+        is_address,
         parse_port,
         split_scheme,
     )
     from echowire.verbs.bench import Measurement, bench
     from echowire.verbs.call import Exchange, Peer, call
     from echowire.verbs.capture import LivePackets, capture, interfaces
+    from echowire.verbs.capture_start import CaptureStart
     from echowire.verbs.conversation import (
         Conversation,
         CrlfReader,
@@ -198,6 +225,8 @@ if TYPE_CHECKING:
     from echowire.verbs.exports import ObjectExport, StreamExport
     from echowire.verbs.fields import FieldReference, fields
     from echowire.verbs.file_limit import raise_open_file_limit
+    from echowire.verbs.group_call import GroupCall, GroupReport, call_group
+    from echowire.verbs.group_watch import GroupWatch
     from echowire.verbs.listen import PeerListener, listen
     from echowire.verbs.live_capture import Capturing, LiveCapture
     from echowire.verbs.path import PathMtu, path, path_mtu
@@ -206,20 +235,36 @@ if TYPE_CHECKING:
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, Serving, serve
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
+    from echowire.verbs.socket_usage import SocketUsage
     from echowire.verbs.sockets import SocketInquiry, sockets
+    from echowire.verbs.tables import (
+        CounterLook,
+        InterfaceLook,
+        Memberships,
+        RouteTable,
+        counters,
+        link_counters,
+        memberships,
+        routes,
+    )
 
 __all__ = [
     "DEFAULT_PORT",
     "SCHEMAS",
     "STAMP_PORT",
+    "STARTTLS_PORTS",
     "Accepted",
     "Capture",
     "CaptureCounters",
     "CaptureLimits",
+    "CaptureStart",
     "CaptureWarning",
     "Capturing",
+    "Certificate",
+    "ClientTls",
     "Closed",
     "Conversation",
+    "CounterLook",
     "CrlfReader",
     "EchowireError",
     "Endpoint",
@@ -228,8 +273,13 @@ __all__ = [
     "FieldLines",
     "FieldReference",
     "FilterError",
+    "GroupAnswer",
+    "GroupCall",
+    "GroupReport",
+    "GroupWatch",
     "HandlerError",
     "HttpObject",
+    "InterfaceLook",
     "Limits",
     "LineFormat",
     "ListLines",
@@ -240,6 +290,7 @@ __all__ = [
     "LiveRows",
     "Load",
     "Measurement",
+    "Memberships",
     "NameResolutionError",
     "NetworkInterface",
     "NoReplyError",
@@ -261,6 +312,7 @@ __all__ = [
     "Refused",
     "RelaySummary",
     "Rotation",
+    "RouteTable",
     "Scanned",
     "Schema",
     "Server",
@@ -274,17 +326,21 @@ __all__ = [
     "SocketShow",
     "SocketTable",
     "SocketTracker",
+    "SocketUsage",
     "Stopped",
     "StreamExport",
     "Summary",
     "UsageError",
+    "UsageGroup",
     "ViewForm",
     "__version__",
     "bench",
     "call",
+    "call_group",
     "capture",
     "converse",
     "count_targets",
+    "counters",
     "default_columns",
     "document_head",
     "field_texts",
@@ -294,8 +350,11 @@ __all__ = [
     "generate_payloads",
     "has_range",
     "interfaces",
+    "is_address",
     "json_text",
+    "link_counters",
     "listen",
+    "memberships",
     "parse_duration",
     "parse_port",
     "parse_rate",
@@ -308,6 +367,7 @@ __all__ = [
     "read",
     "read_target_file",
     "relay",
+    "routes",
     "scan",
     "serve",
     "sockets",

@@ -38,18 +38,21 @@ class Endpoint:
     """Where a socket is bound or connected to.
 
     `host` is an address or a name, with an IPv6 zone if any, and empty for every interface. `path` is a Unix
-    socket's; one that begins with `@` is in Linux's abstract namespace (unix(7)).
+    socket's; one that begins with `@` is in Linux's abstract namespace (unix(7)). A multicast group has its interface
+    for a zone (`239.1.2.3%eth0`), over IPv4 too, and maybe a `source`: the one sender that is heard (RFC 4607).
     """
 
     transport: Transport
     host: str = ""
     port: int = 0
     path: str = ""
+    source: str = ""
 
     @classmethod
     def parse(cls, text: str, *, transport: Transport = "tcp", port: int | None = None) -> Endpoint:
         """Read `host:port`, `[v6]:port`, `:port`, a port of 127.0.0.1, any of these as in `host:port/udp`, or a URL
-        (`tcp:// tls:// udp:// unix:/path unixgram:/path unixseqpacket:/path`). It reads what `str` makes of one.
+        (`tcp:// tls:// udp:// unix:/path unixgram:/path unixseqpacket:/path`); of a multicast group also
+        `source@group:port`. It reads what `str` makes of one.
 
         `transport` and `port` hold where `text` names none. Raises `UsageError` with what is wrong.
         """
@@ -58,8 +61,11 @@ class Endpoint:
         transport = scheme or transport
         if transport in _PATH_SCHEMES:
             return cls(transport, path=_checked_path(text))
+        source, text = _split_source(text)
         host, port = _split_host(text, port)
-        return cls(transport, host=host, port=port)
+        if source and group_address(host) is None:
+            raise UsageError(f"'{source}@{text}': {host} is no multicast group; only of a group one names a source")
+        return cls(transport, host=host, port=port, source=source)
 
     @classmethod
     def of(cls, given: EndpointLike, *, transport: Transport = "tcp", port: int | None = None) -> Endpoint:
@@ -96,11 +102,19 @@ class Endpoint:
         return self.transport in _PATH_SCHEMES
 
     @property
+    def is_group(self) -> bool:
+        """Whether the host is the address of a multicast group."""
+        return not self.is_unix and group_address(self.host) is not None
+
+    @property
     def address(self) -> str:
-        """`127.0.0.1:80`, `[::1]:80`, `:80`, or the path."""
+        """`127.0.0.1:80`, `[::1]:80`, `:80`, `10.0.0.1@239.1.2.3:80`, or the path."""
         if self.is_unix:
             return self.path
-        return host_and_port(self.host, self.port)
+        at = host_and_port(self.host, self.port)
+        if not self.source:
+            return at
+        return f"[{self.source}]@{at}" if ":" in self.source else f"{self.source}@{at}"
 
     @property
     def url(self) -> str:
@@ -167,12 +181,25 @@ def _checked_path(path: str) -> str:
     return path
 
 
+def _split_source(text: str) -> tuple[str, str]:
+    """The address before an `@`, empty where there is none, and the rest."""
+    source, at, rest = text.partition("@")
+    if not at:
+        return "", text
+    source = source.removeprefix("[").removesuffix("]")
+    if not is_address(source) or group_address(source) is not None:
+        raise UsageError(
+            f"'{text}': before @ stands the address of a group's one sender, as in 10.0.0.1@232.1.2.3:5000"
+        )
+    return source, rest
+
+
 def _split_host(text: str, port: int | None) -> tuple[str, int]:
     """Host and port of `host:port`, `[v6]:port`, `:port`, a port, `host` or a bare IPv6 address."""
     if text.isascii() and text.isdigit():  # which inet_aton would take for an address: 9001 for 0.0.35.41
         return "127.0.0.1", parse_port(text)
     if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
+        host, bracket, rest = text[1:].rpartition("]")  # the last: a zone may have one in its name
         if not bracket or (rest and not rest.startswith(":")):
             raise UsageError(f"'{text}': an IPv6 address in brackets is written [::1]:12345")
         if not is_address(host) or ":" not in host:
@@ -216,6 +243,15 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def group_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The multicast address that `host` is, without its zone; None for any other host."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return address if address.is_multicast else None
 
 
 @lru_cache(maxsize=1024)  # asked for each datagram

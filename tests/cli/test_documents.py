@@ -319,6 +319,29 @@ def test_sockets_counted(tmp_path: Path) -> None:
         lines("sockets.summary", "sockets", "-s", "--jsonl")
 
 
+@pytest.mark.parametrize("table", ["memberships", "counters", "interfaces", "routes"])
+def test_the_tables_beside_them(table: str) -> None:
+    option = "--groups" if table == "memberships" else f"--{table}"
+    assert document(f"sockets.{table}", "sockets", option, "-a", "--json")
+    if table in ("counters", "interfaces"):
+        words = ("sockets", option, "-a", "--watch", "10ms", "-c", 2, "--jsonl")
+        assert [line["since_s"] > 0 for line in lines(f"sockets.{table}", *words)] == [True, True]
+
+
+def test_many_that_are_called() -> None:
+    group = "239.255.71.3%lo"
+    with echowire.serve(f"udp://{group}:0") as server:
+        at = f"udp://{group}:{server.endpoint.port}"
+        for words in (("call", at, "-c", 2), ("bench", at, "-n", 20), ("ping", "-u", at, "-c", 2)):
+            found = document("group", *words, "-W", "300ms", "--json")
+            assert (found["error"], found["loop"], found["interface"]) == (None, True, "lo")
+            assert events(lines("group", *words, "-W", "300ms", "--jsonl"))[-2:] == ["answer", "summary"]
+        other = f"udp://{group}:{server.endpoint.port % 65_000 + 1}"
+        found = document("group", "call", other, "-c", 1, "-W", "50ms", "--json", status=1)
+    assert [finding["cause"] for finding in found["findings"]] == ["no-socket"]
+    assert "nobody answered within" in found["error"]
+
+
 def test_sockets_that_are_watched(port: int) -> None:
     words = ("--watch", "20ms", "--count", "2", "-tua", "--jsonl", f"sport = :{port} or dport = :{port}")
     with socket.create_connection(("127.0.0.1", port)) as peer:

@@ -23,7 +23,9 @@ from echowire.cli.common import (
     refuse_two_forms,
 )
 from echowire.cli.contradictions import FAMILIES, Contradiction, refuse_together
-from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+from echowire.cli.endpoint_options import called_endpoint, refuse_other_scheme
+from echowire.cli.group_options import group_options, is_many
+from echowire.cli.tls_options import asks_for_tls, client_keywords, client_tls, default_port
 
 CONTRADICTIONS: tuple[Contradiction, ...] = (
     *FAMILIES,
@@ -124,6 +126,7 @@ LOAD_RATE = Quantity("rate", parse_load_rate)
 @click.option("--nodelay/--no-nodelay", default=True, help="TCP_NODELAY. [default: set]")
 @click.option("--send-buffer", type=SIZE, help="SO_SNDBUF in bytes.")
 @click.option("--receive-buffer", type=SIZE, help="SO_RCVBUF in bytes.")
+@group_options()
 @click.option("--against", metavar="FILE", help="Compare with an earlier run's --json document.")
 @click.option("--fail-if", multiple=True, metavar="CONDITION", help="Exit 1 if it holds: p99>5ms, loss>=1%, rate<10k.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
@@ -159,6 +162,10 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     refuse_two_forms(options, "an interval")
     refuse_together(CONTRADICTIONS)
     endpoint = _endpoint(options)
+    if is_many(endpoint, options):
+        from echowire.cli import groups
+
+        return groups.bench(env, options, endpoint, _rates(options["rate"], endpoint, "echo")[0])
     report = Report(env, options, endpoint)
     direction = _direction(options)
     per_s, bits_per_s = _rates(options["rate"], endpoint, direction)
@@ -181,8 +188,7 @@ def run(env: Environment, options: dict[str, Any]) -> int:
             stall_s=options["stall"] or None,
             connect_timeout_s=options["timeout"] or None,
             family=family_of(options),
-            tls_authorities=options["tls_ca"],
-            tls_insecure=options["tls_insecure"],
+            **client_keywords(options),
             nodelay=options["nodelay"],
             dscp=_dscp(options),
             congestion=options["congestion"],
@@ -214,7 +220,7 @@ def _endpoint(options: dict[str, Any]) -> Endpoint:
         text = f":{given[0]}" if given[0].isdigit() else given[0]
     transport: Any = "udp" if options["udp"] else "tls" if secure else "tcp"
     refuse_other_scheme(text, transport)
-    endpoint = Endpoint.parse(text, transport=transport, port=echowire.DEFAULT_PORT)
+    endpoint = Endpoint.parse(text, transport=transport, port=default_port(options))
     return replace(endpoint, transport="tls") if secure and endpoint.transport == "tcp" else endpoint
 
 

@@ -32,10 +32,12 @@ from echowire.cli.common import (
     refuse_two_forms,
 )
 from echowire.cli.contradictions import is_given
-from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_name, refuse_other_scheme
+from echowire.cli.endpoint_options import called_endpoint, refuse_name, refuse_other_scheme
+from echowire.cli.group_options import group_options, is_many
 from echowire.cli.netcat_hints import nc_of_call
 from echowire.cli.relay_streams import relay_streams
 from echowire.cli.terminal import Typing
+from echowire.cli.tls_options import asks_for_tls, client_keywords, client_tls, default_port
 
 DEFAULT_SIZE = 64
 """Bytes of a generated payload: what ping's packet has with its header."""
@@ -73,6 +75,7 @@ INTERRUPTED = 130
 @terminal_options
 @proxy_options
 @nc_of_call
+@group_options()
 @click.option("-v", "--verbose", is_flag=True, help="Say more, on standard error.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing else.")
 @click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
@@ -116,6 +119,10 @@ class Calling:
         if options["scan"]:
             return self._scan(endpoints)
         messages = self._messages(endpoints[0])
+        if is_many(endpoints[0], options):
+            from echowire.cli import groups
+
+            return groups.call(self._env, options, endpoints[0], messages)
         self._report.begin(endpoints[0])
         types = messages is None and (self._at_terminal or self._prompts)
         lines = {"as_hex": options["as_hex"], "crlf": options["crlf"]}
@@ -142,9 +149,8 @@ class Calling:
             "family": family_of(options),
             "source": options["source"],
             "source_port": options["source_port"],
-            "tls_authorities": options["tls_ca"],
-            "tls_insecure": options["tls_insecure"],
             "proxy": to_proxy(options),
+            **client_keywords(options),
         }
         if options["timeout"] is not None:
             how["timeout"] = options["timeout"] or None
@@ -264,7 +270,7 @@ def _endpoints(options: dict[str, Any]) -> list[Endpoint]:
     host, ports = _host_and_ports(given, scan=options["scan"])
     refuse_other_scheme(host, flagged)
     text = host if ports is None else join_host_port(host, str(ports[0]))
-    at = Endpoint.parse(text, transport=flagged, port=echowire.DEFAULT_PORT)
+    at = Endpoint.parse(text, transport=flagged, port=default_port(options))
     if options["numeric"]:
         refuse_name(at)
     if ports is None:

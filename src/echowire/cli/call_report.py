@@ -25,10 +25,11 @@ from echowire import (
 )
 from echowire.cli.call_terminal import as_text
 from echowire.cli.common import Environment, printable
+from echowire.cli.tls_report import TLS_SUPPLIED, tls_document, tls_lines
 
 PERCENTILES = (50, 90, 99)
 
-SUPPLIED = ("size", "count", "half_close", "verify", "tls_ca", "tls_insecure")
+SUPPLIED = ("size", "count", "half_close", "verify", *TLS_SUPPLIED)
 SUPPLIED_TIMES = ("interval", "wait", "timeout", "quit_after")
 
 
@@ -97,10 +98,14 @@ class Report:
             "tls_us": _micro(peer.tls_s),
             "tls_version": tls[0] if tls else None,
             "tls_cipher": tls[1] if tls else None,
+            **tls_document(peer),
             "timeout_s": peer.timeout_s,
         }
         if self._for_people and (self._env.is_terminal or self._options["verbose"]):
             self._env.say(describe_connection(peer))
+        if self._for_people:
+            for line in tls_lines(peer, verbose=self._options["verbose"], offered=self._options["alpn"]):
+                self._env.say(line)
         attempts = self._document["attempts"]
         self._event("connected", lambda: {**self._document["effective"], "attempts": attempts})
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import echowire
 from echowire import NoReplyError, Peer, RelaySummary, UsageError
-from echowire.cli.common import Environment, ended_by_signals, printable
+from echowire.cli.common import Environment, printable
+from echowire.cli.signals import ended_by_signals
 from echowire.cli.terminal import Interleaved, Typing
 
 PROMPT = "Enter a message: "

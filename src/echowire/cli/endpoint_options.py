@@ -1,9 +1,9 @@
-"""The options by which `call`, `bench`, `serve` and `ping` are told where: families, endpoints, TLS."""
+"""The options by which `call`, `bench`, `serve` and `ping` are told where: families and endpoints."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -39,13 +39,6 @@ called_endpoint = together(
 )
 """The one endpoint that is called."""
 
-client_tls = together(
-    click.option("--tls", is_flag=True, help="TLS, with the certificate checked."),
-    click.option("--tls-ca", metavar="FILE", help="Trust the authorities in this PEM file instead of the system's."),
-    click.option("--tls-insecure", is_flag=True, help="Do not check the certificate."),
-)
-"""TLS as a client has it."""
-
 served_endpoints = together(
     click.argument("endpoints", nargs=-1, metavar="[ENDPOINT]..."),
     family_options,
@@ -54,17 +47,6 @@ served_endpoints = together(
     click.option("-U", "--unix", is_flag=True, help="The endpoints are paths of Unix sockets."),
 )
 """The endpoints that are served, which may be both transports on one port."""
-
-server_tls = together(
-    click.option("--tls-cert", metavar="FILE", help="Serve TLS with this certificate (PEM)."),
-    click.option("--tls-key", metavar="FILE", help="Its private key (PEM)."),
-)
-"""TLS as a server has it."""
-
-
-def asks_for_tls(options: Mapping[str, Any]) -> bool:
-    """Whether one of the options of `client_tls` was given."""
-    return bool(options["tls"] or options["tls_ca"] or options["tls_insecure"])
 
 
 def refuse_other_scheme(text: str, transport: str) -> None:

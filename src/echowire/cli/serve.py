@@ -24,8 +24,9 @@ from echowire.cli.common import (
     pass_environment,
     printable,
 )
-from echowire.cli.endpoint_options import served_endpoints, server_tls
+from echowire.cli.endpoint_options import served_endpoints
 from echowire.cli.netcat_hints import nc_of_serve
+from echowire.cli.serve_groups import tell_silent, watched_groups
 from echowire.cli.serve_options import (
     endpoints_of,
     program_options,
@@ -37,6 +38,7 @@ from echowire.cli.serve_raw import ServingRaw
 from echowire.cli.serve_show import shown
 from echowire.cli.served_at import is_exposed, listening_lines
 from echowire.cli.signals import heard
+from echowire.cli.tls_options import server_keywords, server_tls
 
 AT_ONCE_S = 1.0
 """How long a second signal lets what is left end in order."""
@@ -78,6 +80,7 @@ AT_ONCE_S = 1.0
     type=SIZE,
     help="Bytes a second of answers to a peer beyond loopback. [default: 16M; 0: no limit]",
 )
+@click.option("--interface", default="", metavar="NAME", help="Join multicast groups on it. [default: the route's]")
 @click.option("--amplify", is_flag=True, help="Let datagrams beyond loopback have answers larger than they are.")
 @click.option(
     "--drain",
@@ -115,6 +118,8 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire serve --show text                           and see what passes
     echowire serve --raw 9000 > file                     as nc -l: one connection, its bytes to this file
     echowire serve --exec 'cat -n' 9000                  a program for each connection
+    echowire serve udp://239.1.2.3%eth0:5000             a multicast group, joined on eth0; 10.0.0.1@232.1.2.3:5000
+                                                         is one that only 10.0.0.1 is heard on
     echowire serve :862 --service stamp                  a reflector for echowire ping --stamp (RFC 8762)
     echowire serve :12345 --workers 2 --jsonl            two processes, events as JSON
     """
@@ -155,7 +160,8 @@ class Serving:
                 amplify=options["amplify"],
                 show=options["show"] is not None,
                 **({} if options["backlog"] is None else {"backlog": options["backlog"]}),
-                tls=_tls(options),
+                **server_keywords(options),
+                interface=options["interface"],
                 stamp_key=options["key"],
                 stamp_stateless=options["stateless"],
                 family=family_of(options),
@@ -165,10 +171,13 @@ class Serving:
             )
             # Standard output is for the answer; what a handler prints goes beside it.
             with server, redirect_stdout(self._env.stderr):
+                groups = watched_groups(self._env, server.endpoints)  # from before anybody knows that it is there
                 self._announce(server)
                 if self._signals or self._is_done:  # before there was a server that could be told
                     server.stop(0.0 if self._is_done else options["drain"])
                 server.wait()
+            if groups is not None and not server.summary.datagrams_received:
+                tell_silent(self._env, groups)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -274,15 +283,6 @@ def _limits(options: dict[str, Any]) -> dict[str, Any]:
     if options["max_queue"] == 0:
         raise UsageError("--max-queue 0: a connection that may hold nothing can echo nothing; give 1 byte or more")
     return given
-
-
-def _tls(options: dict[str, Any]) -> tuple[str, str] | None:
-    if not options["tls_cert"] and not options["tls_key"]:
-        return None
-    if not options["tls_cert"]:
-        raise UsageError("--tls-key without --tls-cert: give the certificate too")
-    # One PEM file may hold both.
-    return options["tls_cert"], options["tls_key"] or options["tls_cert"]
 
 
 def _carried(received: int | None, sent: int | None) -> str:

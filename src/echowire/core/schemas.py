@@ -53,6 +53,13 @@ _ALL = (
         lines="capture --jsonl",
     ),
     Schema("fields", 1, "The reference of the fields of packets.", whole="fields --json"),
+    Schema(
+        "group",
+        1,
+        "What was sent to many (a multicast group, a broadcast address), and who answered how well.",
+        whole="call GROUP --json, bench GROUP --json, ping GROUP --json",
+        lines="call GROUP --jsonl, bench GROUP --jsonl, ping GROUP --jsonl",
+    ),
     Schema("interfaces", 1, "The interfaces on which packets can be captured.", whole="capture -D --json"),
     Schema(
         "objects", 1, "The bodies of HTTP messages that were written to files.", whole="read --export-objects --json"
@@ -99,12 +106,33 @@ _ALL = (
         lines="sockets --jsonl, --watch --jsonl, --events --jsonl",
     ),
     Schema(
+        "sockets.counters",
+        1,
+        "The kernel's counters of its protocols, what they mean, and what moved since the last look.",
+        whole="sockets --counters --json",
+        lines="sockets --counters --watch --jsonl",
+    ),
+    Schema(
         "sockets.groups",
         1,
         "The sockets of a host counted by what they have in common.",
         whole="sockets --by --json",
-        lines="sockets --by --jsonl",
+        lines="sockets --by --jsonl, --by --watch --jsonl",
     ),
+    Schema(
+        "sockets.interfaces",
+        1,
+        "The interfaces of a host: their states, and what they carried, lost and refused.",
+        whole="sockets --interfaces --json",
+        lines="sockets --interfaces --watch --jsonl",
+    ),
+    Schema(
+        "sockets.memberships",
+        1,
+        "The multicast groups that a host has joined, on which interfaces, and by which processes.",
+        whole="sockets --groups --json",
+    ),
+    Schema("sockets.routes", 1, "The routes of a host, of both families.", whole="sockets --routes --json"),
     Schema(
         "sockets.summary", 1, "The sockets of a host counted by kind and state.", whole="sockets -s --json, --jsonl"
     ),

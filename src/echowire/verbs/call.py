@@ -15,16 +15,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Unpack
 
+from echowire.core.certificates import Certificate, read_certificate
 from echowire.core.failures.explain import SELF_CONNECTED
 from echowire.core.load.verify import Verdict, compare
 from echowire.core.proxies import Proxy
+from echowire.core.tls_options import ClientTls, ClientTlsOptions
 from echowire.core.units import format_duration
 from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.connections.channel import CHUNK_BYTES, Channel, Transferred, transfer, wait
 from echowire.kernel.connections.connect import CONNECT_TIMEOUT_S, Attempt, ConnectFailure, Connection, connect
 from echowire.kernel.connections.resolve import Source
-from echowire.kernel.connections.tls_channel import TlsChannel, client_context
+from echowire.kernel.connections.tls import TlsClient
+from echowire.kernel.connections.tls_channel import TlsChannel
 from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike, Family, Transport
 from echowire.verbs.explained import explained, explaining
 from echowire.verbs.lines import Lines
@@ -95,6 +99,18 @@ class Peer(Lines):
         """TLS version and cipher suite; None without TLS."""
         channel = self.channel
         return (channel.version or "", channel.cipher or "") if isinstance(channel, TlsChannel) else None
+
+    @property
+    def tls_alpn(self) -> str | None:
+        """The protocol agreed on by ALPN; None for none, and without TLS."""
+        return self.channel.alpn if isinstance(self.channel, TlsChannel) else None
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The certificates that the peer sent, its own first; of TLS 1.3 only that one where Python is below 3.13."""
+        if not isinstance(self.channel, TlsChannel):
+            return ()
+        return tuple(map(read_certificate, self.channel.chain[0]))
 
     def send(self, data: bytes, *, timeout: float | None = None) -> None:
         """Send all of `data`; on a datagram transport as one datagram.
@@ -262,11 +278,9 @@ def call(
     family: Family | None = None,
     source: str = "",
     source_port: int = 0,
-    tls_authorities: str | os.PathLike[str] | None = None,
-    tls_insecure: bool = False,
-    tls_name: str | None = None,
     proxy: Proxy | str | None = None,
     on_attempts: Callable[[tuple[Attempt, ...]], object] | None = None,
+    **tls: Unpack[ClientTlsOptions],
 ) -> Peer:
     """Connect to `endpoint`: `host:port` (TCP), a URL (`tcp:// tls:// udp:// unix:/path unixgram:/path
     unixseqpacket:/path`), or what else `Endpoint.of` takes: an `Endpoint`, `(host, port)`, the `Path` of a Unix socket,
@@ -274,25 +288,21 @@ def call(
 
     An empty host is this host. A name's addresses are tried as RFC 8305 says, IPv4 or IPv6 alone with `family`.
     `timeout` is in seconds, for all of it (and later for each wait of the `Peer`); None leaves it to the kernel,
-    which takes about two minutes. `source` and `source_port` are where to call from. TLS checks the certificate
-    against the system's authorities or those in the PEM file `tls_authorities`, for the host's name or `tls_name`.
-    `proxy` is one to connect through, by SOCKS 5 or HTTP (`Proxy`, or the text that `Proxy.parse` reads).
-    `on_attempts` is told what each address answered, also when all failed.
+    which takes about two minutes. `source` and `source_port` are where to call from. `proxy` is one to
+    connect through, by SOCKS 5 or HTTP (`Proxy`, or the text that `Proxy.parse` reads). `on_attempts` is told what each
+    address answered, also when all failed. TLS checks the certificate against the system's authorities or those in the
+    PEM file `tls_authorities`, for the host's name or `tls_name`; it shows `tls_certificate`, offers `tls_alpn`, speaks
+    from `tls_min` to `tls_max`, and begins in the clear with `starttls="smtp"`: each is a field of `ClientTls`.
 
     Raises `OperationError`, `NoReplyError`, `NameResolutionError`, `ProtocolError` of TLS, `UsageError`.
     """
     at = Endpoint.of(endpoint, port=DEFAULT_PORT)
-    tls = client_context(authorities=tls_authorities, insecure=tls_insecure) if at.transport == "tls" else None
+    asked = ClientTls(**tls)
+    client = TlsClient.of(asked) if at.transport == "tls" else None
     through = Proxy.parse(proxy) if isinstance(proxy, str) else proxy
     with explaining(at):
         made = connect(
-            at,
-            timeout_s=timeout,
-            family=family,
-            source=Source(source, source_port),
-            tls=tls,
-            tls_name=tls_name,
-            proxy=through,
+            at, timeout_s=timeout, family=family, source=Source(source, source_port), tls=client, proxy=through
         )
     if on_attempts is not None:
         on_attempts(made.attempts)

@@ -199,12 +199,17 @@ class ServingOptions(TypedDict, total=False):
     workers: int
     limits: Limits | Mapping[str, Any] | None
     tls: ssl.SSLContext | TlsFiles | None
+    tls_client_authorities: str | os.PathLike[str] | None
+    tls_alpn: Sequence[str]
+    tls_min: str | None
+    tls_max: str | None
     family: Family | None
     stamp_key: str | os.PathLike[str] | None
     stamp_stateless: bool
     amplify: bool
     backlog: int
     show: bool
+    interface: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +227,13 @@ class Serving:
     """A mapping has those that differ from the defaults, which are stricter beyond loopback."""
     tls: ssl.SSLContext | TlsFiles | None = None
     """A server's context, or a certificate's and a key's PEM file, which `workers` above 1 need."""
+    tls_client_authorities: str | os.PathLike[str] | None = None
+    """A PEM file: each client must have a certificate that one of these has signed."""
+    tls_alpn: Sequence[str] = ()
+    """The protocols served (ALPN), the preferred one first."""
+    tls_min: str | None = None
+    """The lowest version of TLS, such as `1.3`; None is 1.2."""
+    tls_max: str | None = None
     family: Family | None = None
     stamp_key: str | os.PathLike[str] | None = None
     """A file whose bytes are the key of the service `stamp`'s authenticated mode."""
@@ -234,6 +246,9 @@ class Serving:
     """Connections that may wait to be accepted (listen(2)); `net.core.somaxconn` caps it."""
     show: bool = False
     """Have `on_event` told of all that passes, as `Passed`."""
+    interface: str = ""
+    """On which interface multicast groups are joined that name none themselves, as `239.1.2.3%eth0` does; without one
+    on that of the route to them."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -259,6 +274,24 @@ class Serving:
                 raise UsageError("the SSLContext is a client's; make one with ssl.PROTOCOL_TLS_SERVER")
         elif given is not None and not (isinstance(given, tuple) and len(given) == 2):
             raise UsageError("tls is an ssl.SSLContext, or a pair: the certificate's PEM file, and the key's")
+        chosen = (self.tls_client_authorities, *self.tls_alpn, self.tls_min, self.tls_max)
+        if any(chosen) and not isinstance(given, tuple):
+            raise UsageError("how TLS is served is said beside a certificate and its key, and not beside an SSLContext")
+
+    def context(self) -> ssl.SSLContext | None:
+        """The context to serve TLS with, None for none. Raises `UsageError` for files that cannot be used."""
+        if not isinstance(self.tls, tuple):
+            return self.tls
+        return server_context(*self.tls, **self.tls_choices())
+
+    def tls_choices(self) -> dict[str, Any]:
+        """What is said of TLS beside its files, as keywords of `server_context`."""
+        return {
+            "client_authorities": _path_or_none(self.tls_client_authorities),
+            "alpn": list(self.tls_alpn),
+            "lowest": self.tls_min,
+            "highest": self.tls_max,
+        }
 
 
 def serve(
@@ -285,13 +318,14 @@ def serve(
     handler = load_handler(asked.handler) if isinstance(asked.handler, str) else asked.handler
     if handler is not None:
         check_handler(handler)
-    context = server_context(*asked.tls) if isinstance(asked.tls, tuple) else asked.tls
+    context = asked.context()
     listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
     try:
         if not listeners:
             for group in endpoint_groups(
                 endpoints, tls=context is not None, streams_only=handler is not None, service=service
             ):
+                group = _placed(group, asked)
                 with explaining(group[0]):
                     listeners += open_listeners(
                         [group],
@@ -382,11 +416,16 @@ def _order(asked: Serving, engine: str, limits: Limits) -> Order:
         handler=asked.handler if isinstance(asked.handler, str) else None,
         limits=limits,
         tls=(os.fspath(asked.tls[0]), os.fspath(asked.tls[1])) if isinstance(asked.tls, tuple) else None,
-        stamp_key=os.fspath(asked.stamp_key) if asked.stamp_key is not None else None,
+        tls_choices=asked.tls_choices(),
+        stamp_key=_path_or_none(asked.stamp_key),
         stamp_stateless=asked.stamp_stateless,
         show=asked.show,
         backlog=asked.backlog,
     )
+
+
+def _path_or_none(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 class _OneEngine:
@@ -444,6 +483,9 @@ def endpoint_groups(
         is_bare = not isinstance(given, Endpoint) and not endpoint.is_unix
         if isinstance(given, str):
             is_bare = split_scheme(given)[0] is None
+        if is_bare and endpoint.is_group and not (tls or streams_only):
+            groups.append([replace(endpoint, transport="udp")])  # a connection has one peer
+            continue
         both = is_bare and not (tls or streams_only or reflects)
         group = [endpoint, replace(endpoint, transport="udp")] if both else [endpoint]
         for each in group:
@@ -452,6 +494,19 @@ def endpoint_groups(
         taken.update(group)
         groups.append(group)
     return groups
+
+
+def _placed(group: list[Endpoint], asked: Serving) -> list[Endpoint]:
+    """The endpoints of one argument, with the interface on which a multicast group is joined."""
+    if not group[0].is_group:
+        if asked.interface:
+            raise UsageError(f"{group[0]}: an interface is named for multicast groups; serve an address of it instead")
+        return group
+    if asked.workers > 1:
+        raise UsageError(f"{group[0]}: each of {asked.workers} workers would get, and answer, what comes to a group")
+    from echowire.kernel.tables.group_facts import placed  # the tables are loaded for those who need them
+
+    return [placed(endpoint, asked.interface) for endpoint in group]
 
 
 def service_of(name: str, stamp_key: str | os.PathLike[str] | None, *, stateless: bool) -> Service:

@@ -44,7 +44,7 @@ def main() -> None:
             except BrokenPipeError:
                 pass  # the parent is gone, and standard input is about to say so
 
-    tls = server_context(*order["tls"]) if order["tls"] else None
+    tls = server_context(*order["tls"], **order["tls_choices"]) if order["tls"] else None
     listeners = []
     for at in order["listeners"]:
         endpoint = Endpoint.parse(at["endpoint"])

@@ -45,6 +45,8 @@ class Order:
     handler: str | None
     limits: Limits
     tls: tuple[str, str] | None
+    tls_choices: dict[str, Any]
+    """Keywords of `server_context`."""
     stamp_key: str | None = None
     stamp_stateless: bool = False
     show: bool = False
@@ -84,6 +86,7 @@ class WorkerGroup:
         # A socket that can be bound again each worker binds for itself. Unix sockets, and those handed to us, cannot:
         # all workers share them, and we hold them for those to come.
         self._shared = [listener for listener in listeners if not _is_own(listener)]
+        self._tls = next((listener.tls for listener in listeners if listener.tls is not None), None)
         self._endpoints = [listener.endpoint for listener in listeners if _is_own(listener)]
         own = [listener for listener in listeners if _is_own(listener)]
         try:
@@ -118,6 +121,7 @@ class WorkerGroup:
         return open_listeners(
             [[endpoint] for endpoint in self._endpoints],
             family=self._family,
+            tls=self._tls,
             reuse_port=True,
             backlog=self._order.backlog,
         )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from echowire.core.failures.causes import bind, connect, exchange, icmp, names, unix
+from echowire.core.failures.causes import bind, connect, exchange, groups, icmp, names, unix
 from echowire.core.failures.causes.case import Case, Explanation, Rule
 from echowire.core.failures.facts import HostFacts
 from echowire.errors import NameResolutionError, OperationError
@@ -86,6 +86,8 @@ _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.EC
 
 ROWS: tuple[Row, ...] = (
     # What is certain goes before what is likely: this host's own routes, then what the network said, then the rest.
+    _row((), (errno.ENODEV, errno.ENETUNREACH), None, groups.no_interface),
+    _row((), (errno.ENOBUFS,), None, groups.too_many_memberships),
     _row((14,), (errno.ENETUNREACH, errno.EHOSTUNREACH), None, connect.no_route),
     _row((13,), (errno.EHOSTUNREACH,), None, connect.neighbour_silent),
     _row((11, 12, 14, 41), (*_UNREACHABLE, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.ETIMEDOUT), None, icmp.answered),

@@ -6,10 +6,15 @@ Each is None where it was not looked up, or is not to be known.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from echowire.model import Endpoint
+
+if TYPE_CHECKING:
+    from echowire.core.sockets.memberships import Membership
+    from echowire.core.sockets.rtnetlink import BridgeMember, Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,37 @@ class HostFacts:
     nameserver_route_number: int | None = None
     """As `route_number`, to the first of them."""
     icmp: IcmpReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFacts:
+    """What this host's tables say of a multicast group, to one who sent to it or joined it and heard nothing.
+
+    `interface` is the name of that by which it was sent, or on which it was joined; empty where it is not known.
+    """
+
+    group: str
+    interface: str
+    source: str = ""
+    """The address from which it is sent: this host's own, or that of the one sender that is wanted."""
+    links: tuple[Link, ...] = ()
+    memberships: tuple[Membership, ...] = ()
+    """This host's own, of this group."""
+    bridge_members: tuple[BridgeMember, ...] = ()
+    """What this host's bridges know of this group."""
+    bound: int | None = None
+    """UDP sockets of this host on the port, and at the group's address or any."""
+    reverse_path: int | None = None
+    """`rp_filter` in effect there: 0 off, 1 strict, 2 loose (Documentation/networking/ip-sysctl.rst)."""
+    source_interface: str | None = None
+    """By which interface this host would answer `source`; empty where it has no route to it."""
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """How much these have risen meanwhile, by the kernel's names."""
+
+    def link(self, name: str) -> Link | None:
+        """The interface of that name."""
+        return next((link for link in self.links if link.name == name), None)
+
+    def name_of(self, index: int) -> str:
+        """The name of the interface of that number."""
+        return next((link.name for link in self.links if link.index == index), f"if{index}")

@@ -26,6 +26,7 @@ from echowire.kernel.connections.accept import GONE, NO_ROOM, RETRY_S, keep_urge
 from echowire.kernel.connections.channel import SEQPACKET_MAX
 from echowire.kernel.connections.listen import BACKLOG, Listener
 from echowire.kernel.connections.poller import READ, Poller, new_poller
+from echowire.kernel.memory import whole_pages
 
 ACCEPT_BATCH = 128
 """Connections accepted before the loop looks at the others again: a storm of newcomers must not starve those
@@ -50,8 +51,7 @@ class Serving(Engine):
         self.loop = Loop(poller)
         # A message that is longer than the read of it would lose its rest.
         has_messages = any(listener.endpoint.transport == "unixseqpacket" for listener in job.listeners)
-        self.buffer = bytearray(max(job.limits.queue_bytes, SEQPACKET_MAX if has_messages else 0))
-        self.view = memoryview(self.buffer)
+        self.buffer = whole_pages(max(job.limits.queue_bytes, SEQPACKET_MAX if has_messages else 0))
         self.echoes: dict[int, Echo] = {}
         self.waiting = Watch(self.loop)
         self.connections: set[Connection] = set()

@@ -1,7 +1,7 @@
 """A thread a connection: the form that every tutorial teaches, and the one for plain blocking handlers.
 
-Nothing here is clever, and that is its point: `_echo` is the whole of an echo server. What surrounds it is what
-tutorials leave out: limits, time, descriptors that run out, and an end in order.
+Nothing here is clever, and that is its point: `Conversation` (`conversation.py`) is the whole of an echo server. What
+surrounds it is what tutorials leave out: limits, time, descriptors that run out, and an end in order.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from echowire.engines.serving import handshakes
 from echowire.engines.serving.connection import Host, ServiceConnection
 from echowire.engines.serving.handshakes import Handshakes
 from echowire.engines.serving.tally import Ticket
+from echowire.kernel.connections.tls import reason_of
 
 RECORD_READ_BYTES = 64 * 1024
 """Clear bytes taken from OpenSSL at a time; a record has at most 16 KiB (RFC 8446 section 5.1)."""
@@ -75,7 +76,7 @@ class TlsConnection(ServiceConnection):
         tls = self._tls or self._begin_handshake()
         try:
             for start in range(0, size, PIECE_BYTES):
-                self._incoming.write(self.host.view[start : min(start + PIECE_BYTES, size)])
+                self._incoming.write(self.host.buffer[start : min(start + PIECE_BYTES, size)])
                 self._decrypt(tls)
             if not size:
                 self._incoming.write_eof()
@@ -154,4 +155,9 @@ def tls_reason(error: ssl.SSLError) -> str:
     """OpenSSL's reason in words: `http request`, `wrong version number`, `the peer left`."""
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return LEFT
-    return (error.reason or str(error)).lower().replace("_", " ")
+    reason = reason_of(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate is not accepted: {error.verify_message.rstrip('.')}"
+    from echowire.core.failures.tls import Handshake, handshake_fault  # when there is something to explain
+
+    return handshake_fault(Handshake(reason, is_server=True))

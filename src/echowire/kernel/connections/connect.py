@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import ssl
 import struct
 import time
 from collections import deque
@@ -37,7 +36,8 @@ from echowire.kernel.connections.channel import (
 from echowire.kernel.connections.listen import DATAGRAM_BUFFER_BYTES
 from echowire.kernel.connections.proxies import go_through
 from echowire.kernel.connections.resolve import SocketAddress, Source, resolve, socket_kind, source_addresses
-from echowire.kernel.connections.tls_channel import TlsChannel
+from echowire.kernel.connections.tls import TlsClient
+from echowire.kernel.connections.tls_connect import secure
 from echowire.model import Endpoint, Family, Transport
 
 ATTEMPT_DELAY_S = 0.25
@@ -130,8 +130,7 @@ def connect(
     timeout_s: float | None = CONNECT_TIMEOUT_S,
     family: Family | None = None,
     source: Source | None = None,
-    tls: ssl.SSLContext | None = None,
-    tls_name: str | None = None,
+    tls: TlsClient | None = None,
     proxy: Proxy | None = None,
 ) -> Connection | ConnectFailure:
     """Connect to `endpoint`, or have `proxy` do it, within `timeout_s` seconds, with resolving and the TLS handshake.
@@ -163,18 +162,17 @@ def connect(
         return race.failure()
     assert winner.sock is not None
     attempts = race.attempts()
-    try:
-        plain = StreamChannel(winner.sock, endpoint)
-        if proxy is not None:
+    plain = StreamChannel(winner.sock, endpoint)
+    if proxy is not None:
+        try:
             go_through(plain, proxy, deadline)
-        if tls is None:
-            return Connection(plain, attempts, winner.seconds)
-        began = time.perf_counter()
-        channel = TlsChannel(winner.sock, endpoint, tls, tls_name or endpoint.host.partition("%")[0] or "localhost")
-        channel.handshake(deadline)
-    except BaseException:
-        winner.sock.close()
-        raise
+        except BaseException:
+            winner.sock.close()
+            raise
+    if tls is None:
+        return Connection(plain, attempts, winner.seconds)
+    began = time.perf_counter()
+    channel = secure(winner.sock, endpoint, tls, deadline)
     return Connection(channel, attempts, winner.seconds, time.perf_counter() - began)
 
 

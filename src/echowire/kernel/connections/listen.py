@@ -19,9 +19,10 @@ from typing import Any
 
 from echowire.errors import OperationError, UsageError
 from echowire.kernel.boundary import operation
+from echowire.kernel.connections.groups import interface_number, join
 from echowire.kernel.connections.name_lock import locked_name
 from echowire.kernel.connections.resolve import SocketAddress, look_up, socket_kind
-from echowire.model import Endpoint, Family, is_loopback
+from echowire.model import Endpoint, Family, group_address, is_loopback
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: Linux's default `net.core.somaxconn` since 5.4, which caps it."""
@@ -68,6 +69,8 @@ class Listener:
         host, port = address[:2]
         if port != name[1]:
             return False
+        if self.endpoint.is_group and is_loopback(host):
+            return True  # what it sends leaves from an address of the host, not from the group's
         return _plain(host) == _plain(name[0]) or (self.wildcard and is_loopback(host))
 
     def close(self) -> None:
@@ -151,6 +154,8 @@ def _addresses(endpoint: Endpoint, family: Family | None) -> list[tuple[Endpoint
         if family == 4 or (family is None and not socket.has_dualstack_ipv6()):
             return [(endpoint, "0.0.0.0", socket.AF_INET)]  # noqa: S104 - it was asked for
         return [(endpoint, "::", socket.AF_INET6)]
+    if (group := group_address(endpoint.host)) is not None:
+        return [_group_address(endpoint, group.version, family)]
     found = look_up(endpoint.host, endpoint.port, family, socket_kind(endpoint), socket.AI_PASSIVE)
     hosts = [(_host_of(address), af) for af, address in found]
     return [(replace(endpoint, host=host), host, af) for host, af in hosts]
@@ -161,6 +166,19 @@ def _host_of(address: SocketAddress) -> str:
     if len(address) == 4 and address[3] and "%" not in address[0]:
         return f"{address[0]}%{socket.if_indextoname(address[3])}"
     return address[0]
+
+
+def _group_address(endpoint: Endpoint, version: int, family: Family | None) -> tuple[Endpoint, str, int]:
+    """What `_addresses` gives of a group: an IPv6 one is bound with its interface, which no IPv4 address names."""
+    if endpoint.is_stream:
+        raise UsageError(f"{endpoint}: a connection has one peer; a group is heard by udp://")
+    if family not in (None, version):
+        raise UsageError(f"{endpoint} is no IPv{family} group")
+    group, _, _ = endpoint.host.partition("%")
+    if version == 4:
+        return endpoint, group, socket.AF_INET
+    index = interface_number(endpoint)
+    return endpoint, f"{group}%{index}" if index else group, socket.AF_INET6
 
 
 def _open(endpoint: Endpoint, host: str, af: int, options: _Options) -> Listener:
@@ -191,10 +209,15 @@ def _bind_inet(sock: socket.socket, endpoint: Endpoint, host: str, options: _Opt
         if endpoint.is_stream:
             # A restart need not wait for the TIME-WAIT of the last run's connections (FAILURES row 2).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        elif endpoint.is_group:
+            # Each program of this host that asks for it gets what comes to a group: others may have its port, too.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if options.reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         address = socket.getaddrinfo(host, endpoint.port, sock.family, 0, 0, socket.AI_NUMERICHOST)[0][4]
         sock.bind(address)
+    if endpoint.is_group:
+        join(sock, endpoint)
     prepare(sock, endpoint, wildcard)
     bound = replace(endpoint, port=sock.getsockname()[1])
     return Listener(sock, bound, wildcard=wildcard)

@@ -115,6 +115,16 @@ class NetlinkSocket:
                     raise OSError(number, "the kernel refused the dump")
             return
 
+    def request(self, kind: int, body: bytes) -> bytes:
+        """The one reply to a request that asks for one entry. Raises `OSError` with what the kernel answered."""
+        self._sequence += 1
+        self._socket.send(request(kind, body, sequence=self._sequence))
+        buffer = self._socket.recv(RECEIVE_BYTES)
+        for found, _, start, end in messages(buffer):
+            if found == NLMSG_ERROR and (number := error_number(buffer, start, end)):
+                raise OSError(number, "the kernel has no such entry")
+        return buffer
+
     def ask(self, kind: int, body: bytes) -> None:
         """A request that is acknowledged. Raises `OSError` with what the kernel answered."""
         self._sequence += 1

@@ -77,10 +77,11 @@ Rule: TypeAlias = Callable[[Case], Explanation | None]
 
 
 def parsed(host: str) -> Address | None:
-    """The address that `host` is, its zone dropped, an IPv4-mapped one as IPv4."""
+    """The address that `host` is, its zone dropped (a group's is there with IPv4, too), an IPv4-mapped one as IPv4."""
+    host = host.partition("%")[0]
     if not is_address(host):
         return None
-    address = ipaddress.ip_address(host.partition("%")[0])
+    address = ipaddress.ip_address(host)
     return getattr(address, "ipv4_mapped", None) or address
 
 

@@ -142,7 +142,7 @@ def broadcast(case: Case) -> Explanation | None:
         return None
     return (
         f"There is a route to {case.host}, so it is a broadcast address, or a security module forbids it.",
-        "Set SO_BROADCAST on the socket to send to all.",
+        "Set SO_BROADCAST on the socket to send to all (--broadcast).",
     )
 
 
