@@ -78,12 +78,19 @@ def test_the_echo(keys: bytes, screen: str) -> None:
     assert typed.screen == screen
 
 
-def test_the_end() -> None:
-    typed = Typed()
-    assert typed.feed(b"half\x04") == [b"half"] and not typed.editor.has_ended
-    assert typed.feed(b"\x04lost\n") == [] and typed.editor.has_ended
-    typed = Typed()
-    assert typed.feed(b"a\nb\n\x04") == [b"a\n", b"b\n"] and typed.editor.has_ended
+@pytest.mark.parametrize(
+    ("typed", "messages", "has_ended"),
+    [
+        (b"half\x04", [b"half"], False),
+        (b"half\x04\x04lost\n", [b"half"], True),
+        (b"a\nb\n\x04", [b"a\n", b"b\n"], True),
+        (b"\x04", [], True),
+    ],
+)
+def test_the_end(typed: bytes, messages: list[bytes], has_ended: bool) -> None:
+    person = Typed()
+    assert person.feed(typed) == messages
+    assert person.editor.has_ended == has_ended
 
 
 def test_without_keys_all_is_text() -> None:
