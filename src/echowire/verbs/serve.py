@@ -212,18 +212,9 @@ def serve(
     listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
     try:
         if not listeners:
-            for group in endpoint_groups(
-                endpoints, tls=context is not None, streams_only=handler is not None, service=service
-            ):
-                group = in_groups(group, asked)
-                with explaining(group[0]):
-                    listeners += open_listeners(
-                        [group],
-                        family=asked.family,
-                        tls=context,
-                        reuse_port=asked.workers > 1,
-                        backlog=asked.backlog,
-                    )
+            is_tls, has_handler = context is not None, handler is not None
+            for group in endpoint_groups(endpoints, tls=is_tls, streams_only=has_handler, service=service):
+                listeners += _opened(in_groups(group, asked), asked, context)
         job = _job(listeners, service, handler, asked)
         kind, why = choose(asked.engine, job)
         heard = _Heard(on_event)
@@ -281,6 +272,14 @@ def _end_forgotten() -> None:
             server.stop()
         with suppress(Exception):  # nobody is left to tell
             server._running.wait(AT_EXIT_S)
+
+
+def _opened(group: list[Endpoint], asked: Serving, tls: ssl.SSLContext | None) -> list[Listener]:
+    """The sockets of what one argument stands for."""
+    with explaining(group[0]):
+        return open_listeners(
+            [group], family=asked.family, tls=tls, reuse_port=asked.workers > 1, backlog=asked.backlog
+        )
 
 
 def _job(listeners: list[Listener], service: Service, handler: Handler | None, asked: Serving) -> Job:
