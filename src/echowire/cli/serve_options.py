@@ -55,7 +55,10 @@ show_options = together(
 """What is told of it."""
 
 _OTHERS = ("handler", "program", "raw")
-OF_A_SERVER = ("tls_cert", "workers", "engine", "once", "amplify")
+OF_A_SERVER = (
+    *("tls_cert", "tls_key", "tls_client_ca", "alpn", "tls_min", "tls_max"),
+    *("workers", "engine", "once", "amplify"),
+)
 
 CONTRADICTIONS: tuple[Contradiction, ...] = (
     *FAMILIES,

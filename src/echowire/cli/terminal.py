@@ -78,13 +78,17 @@ class Typing:
         self._echo(typed)
 
     def __enter__(self) -> Typing:
-        with suppress(OSError, ValueError, termios.error):
-            mode = termios.tcgetattr(self._input)
-            self._echo_to = os.open(os.ttyname(self._input), ECHO_FLAGS)
-            self.editor = self._editor(_keys_of(mode))
-            self._before = mode
+        with suppress(OSError, ValueError, termios.error):  # no terminal, not ours, or not the main thread
+            before = termios.tcgetattr(self._input)
+            echo_to = os.open(os.ttyname(self._input), ECHO_FLAGS)
+            try:
+                self._on_continued = signal.signal(signal.SIGCONT, self._continued)
+            except ValueError:
+                os.close(echo_to)
+                raise
+            self._before, self._echo_to = before, echo_to
+            self.editor = self._editor(_keys_of(before))
             self._take_over()
-            self._on_continued = signal.signal(signal.SIGCONT, self._continued)
         return self
 
     def __exit__(self, *exception: object) -> None:
