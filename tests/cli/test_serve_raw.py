@@ -282,6 +282,9 @@ def test_raw_ends_a_connection_that_is_idle() -> None:
     [
         ("serve -4 -6", "give one of them"),
         ("serve -u -t", "-u is datagrams alone"),
+        ("serve -t udp://127.0.0.1:9", "is udp, and the options say tcp"),
+        ("serve -u tls://127.0.0.1:9", "is tls, and the options say udp"),
+        ("serve -t unix:/tmp/s", "is unix, and the options say tcp"),
         ("serve -U -4 /tmp/s", "no version of IP"),
         ("serve -U -p 9 /tmp/s", "no port"),
         ("serve -U -t /tmp/s", "-U is Unix sockets"),
@@ -293,6 +296,7 @@ def test_raw_ends_a_connection_that_is_idle() -> None:
         ("serve --raw --show hex", "excludes"),
         ("serve --raw --workers 2", "excludes"),
         ("serve --raw tls://9", "plain bytes"),
+        ("serve --raw --tls-min 1.3 9", "excludes TLS"),
         ("serve --raw 9 10", "one endpoint; 2 were given"),
         ("serve -q 1", "only --raw sends"),
         ("serve -C", "only --raw sends"),
