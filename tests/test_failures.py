@@ -27,6 +27,7 @@ from echowire.kernel.boundary import operation
 from echowire.kernel.connections import icmp_errors
 from echowire.kernel.connections.tcp_info import kernel_release
 from echowire.model import Endpoint, Transport
+from echowire.verbs.call import call
 from echowire.verbs.explained import explained, explaining
 from tests.netns import Namespace, chain, namespaces
 from tests.processes import unprivileged
@@ -667,6 +668,17 @@ def test_row_48_a_path_that_is_taken_and_a_full_backlog(sockets: Maker, tmp_path
     other = sockets(socket.AF_UNIX, socket.SOCK_DGRAM)
     line = said("connect", unix(path, "unixgram"), lambda: other.connect(path))
     assert f"(EPROTOTYPE 91). The socket there is of another type; try unix:{path}." in line
+
+
+def test_a_unix_socket_that_keeps_messages_called_as_a_stream(sockets: Maker, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    listener = sockets(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
+    listener.listen()
+    for transport in ("unix", "unixgram"):
+        with pytest.raises(OperationError) as caught:
+            call(f"{transport}:{path}")
+        assert f"The socket there is of another type; try unixseqpacket:{path}." in str(caught.value)
 
 
 def test_row_48_a_path_too_long(sockets: Maker, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.peers import needs
+from tests.netns import link, namespaces
+from tests.peers import needs, needs_root
 from tests.plain_servers import answering, echo, free_port, serving, serving_unix
 from tests.processes import COMMAND, PATIENCE_S
 from tests.processes import run as ours
@@ -246,6 +247,21 @@ def test_one_datagram_and_its_answer() -> None:
         assert theirs(NC, "-u", "-w", "1", "127.0.0.1", port, stdin=b"hi").stdout == b"HI"
         done = ours("call", "-u", "-w", "1", "127.0.0.1", str(port), stdin=b"hi")
     assert (done.stdout, done.returncode) == (b"HI", 0)
+
+
+@needs_nc
+@needs_root
+def test_a_datagram_to_all_of_a_link() -> None:
+    """printf hi | nc -b -u -w 1 BROADCAST PORT"""
+    with namespaces(2) as (host, other):
+        link(host, other, "10.9.0.1/24", "10.9.0.2/24")
+        inside = ["ip", "netns", "exec", host.name]
+        with other.socket(kind=socket.SOCK_DGRAM) as receiver:
+            receiver.settimeout(PATIENCE_S)
+            receiver.bind(("10.9.0.255", 9050))
+            for caller in ([NC], CALL):
+                theirs(*inside, *caller, "-b", "-u", "-w", "1", "10.9.0.255", "9050", stdin=b"hi")
+                assert receiver.recvfrom(100)[0] == b"hi"
 
 
 @needs_nc

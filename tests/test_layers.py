@@ -118,7 +118,8 @@ VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.socket_usage", "echowire.verbs.sockets"): "who uses the network is asked of the same sockets",
     ("echowire.verbs.socket_usage", "echowire.verbs.packet_owners"): "and whose the others are, as of packets",
     ("echowire.verbs.path", "echowire.verbs.ping"): "a path is found by the probes of ping, with hops or sizes",
-    ("echowire.verbs.worker", "echowire.verbs.serve"): "one of these processes; it loads a handler as serve does",
+    ("echowire.verbs.serve", "echowire.verbs.serving"): "what it is asked for",
+    ("echowire.verbs.worker", "echowire.verbs.serving"): "one of these processes; it loads a handler as serve does",
 }
 """Verbs that are built on another module of verbs/, and why."""
 

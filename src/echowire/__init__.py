@@ -2,7 +2,8 @@
 
 The public names, and the room that each lives in:
 
-    serve, Serving, Server              verbs/serve.py      bind and serve, in a thread, until stopped
+    serve, Server                       verbs/serve.py      bind and serve, in a thread, until stopped
+    Serving                             verbs/serving.py    what is to be served, and how
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
     listen, PeerListener                verbs/listen.py     wait for connections, and have each as a peer
@@ -71,7 +72,7 @@ _HOME = {
     "Programs": "verbs.programs",
     "CrlfReader": "verbs.conversation",
     "Server": "verbs.serve",
-    "Serving": "verbs.serve",
+    "Serving": "verbs.serving",
     "raise_open_file_limit": "verbs.file_limit",
     "serve": "verbs.serve",
     "GroupAnswer": "core.load.group_ledger",
@@ -233,7 +234,8 @@ if TYPE_CHECKING:
     from echowire.verbs.ping import Pinged, ping
     from echowire.verbs.programs import Programs
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
-    from echowire.verbs.serve import Server, Serving, serve
+    from echowire.verbs.serve import Server, serve
+    from echowire.verbs.serving import Serving
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
     from echowire.verbs.socket_usage import SocketUsage
     from echowire.verbs.sockets import SocketInquiry, sockets

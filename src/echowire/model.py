@@ -277,7 +277,7 @@ class Limits:
 
     idle_s: float | None = None
     """Seconds without a byte after which a connection is closed. A server that others than this
-    host can reach has 300 (`echowire.verbs.serve`)."""
+    host can reach has 300 (`verbs/serve.py`)."""
 
     queue_bytes: int = 512 * 1024
     """Bytes read and not yet sent back that one connection may hold. It is the size of one read: a peer whose

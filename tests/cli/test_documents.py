@@ -160,6 +160,17 @@ def test_serve_as_lines() -> None:
     assert {"listening", "accepted", "refused", "closed", "stopped"} <= set(events(server.events))
 
 
+def test_serve_as_lines_of_what_passes() -> None:
+    with processes.serving("127.0.0.1:0", "--show", "hex") as server:
+        for scheme in ("tcp", "udp"):
+            with echowire.call(f"{scheme}://127.0.0.1:{server.port}") as peer:
+                assert peer.echo(b"Hello") == b"Hello"
+        server.wait_for("passed", 4)
+        server.stop()
+    check_lines([json.dumps(event) for event in server.events], "serve")
+    assert {event["connection"] for event in server.of_kind("passed")} == {1, None}
+
+
 @pytest.mark.parametrize("words", [[], ["--service", "stamp"], ["--engine", "threads", "-t"]])
 def test_serve_as_one_document(words: list[str]) -> None:
     command = [*COMMAND, "serve", "127.0.0.1:0", "--json", "-v", *words]

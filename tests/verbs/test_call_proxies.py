@@ -15,6 +15,8 @@ import trustme
 
 import echowire
 from echowire import NoReplyError, OperationError, ProtocolError, UsageError
+from tests.commands import run_command
+from tests.json_schemas import check_document
 from tests.peers import needs
 from tests.plain_servers import echo, free_port, serving
 from tests.processes import PATIENCE_S
@@ -119,6 +121,17 @@ def test_ncat(port: int) -> None:
 
 
 @needs("microsocks")
+def test_the_command_tells_who_is_called_and_through_whom(port: int) -> None:
+    with microsocks() as at:
+        document = check_document(run_command("call", "-x", at, "127.0.0.1", port, "-c", 1, "--json").raw, "call")
+        told = run_command("call", "-v", "-x", at, "127.0.0.1", port, "-m", "Hello")
+    effective = document["effective"]
+    assert (effective["remote"], effective["proxy"]) == (f"tcp://127.0.0.1:{port}", f"socks5://{at}")
+    assert told.out == "Hello\n"
+    assert told.err.startswith(f"Connected to 127.0.0.1:{port}/tcp through {at} from 127.0.0.1:")
+
+
+@needs("microsocks")
 def test_tls_goes_through_to_who_was_called() -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -174,8 +187,11 @@ def test_a_proxy_that_says_nothing_and_one_that_leaves() -> None:
 
 
 def test_no_proxy_there() -> None:
-    with pytest.raises(OperationError, match="ECONNREFUSED"):
-        echowire.call("h:25", proxy=f"127.0.0.1:{free_port()}")
+    nobody = free_port()
+    with pytest.raises(OperationError) as caught:
+        echowire.call("h:25", proxy=f"127.0.0.1:{nobody}")
+    said = f"connect 127.0.0.1:{nobody}/tcp (the proxy): connection refused (ECONNREFUSED 111). No process of this host"
+    assert str(caught.value).startswith(said)
 
 
 @pytest.mark.parametrize("endpoint", ["udp://h:9", "unix:/tmp/s", "unixgram:/tmp/s"])

@@ -17,7 +17,7 @@ import trustme
 
 import echowire
 from echowire import Closed, Endpoint, Limits, Listening, OperationError, Serving, Stopped, UsageError
-from echowire.verbs.serve import ServingOptions, endpoint_groups
+from echowire.verbs.serving import ServingOptions, endpoint_groups
 
 
 def test_the_example_of_the_readme() -> None:

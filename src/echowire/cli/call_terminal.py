@@ -56,7 +56,7 @@ def talk(env: Environment, peer: Peer, typing: Typing, *, as_hex: bool = False, 
     """
     typing.editor.has_ended = False
     sink = Interleaved(env, typing, as_hex=as_hex)
-    done = echowire.relay(peer, typing.fileno(), sink, reader=typing.editor, **how)  # type: ignore[arg-type]
+    done = echowire.relay(peer, typing.source, sink, reader=typing.editor, **how)  # type: ignore[arg-type]
     sink.finish()
     if done.ended == "interrupted" or typing.editor.shown:
         env.say("")

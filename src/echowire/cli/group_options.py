@@ -17,13 +17,13 @@ PING_PORT = 7
 FOR_MANY = ("ttl", "loop", "interface", "broadcast")
 
 
-def group_options(*, with_ttl: bool = True) -> Decorator:
-    """The options of what is sent to many; `ping` has a `--ttl` of its own."""
+def group_options(*, with_ttl: bool = True, with_b: bool = True) -> Decorator:
+    """The options of what is sent to many; `ping` has a `--ttl` of its own, and iperf's `-b` is no broadcast."""
     ttl = click.option("--ttl", type=click.IntRange(0, 255), help="To a group: routers that may pass it on, and one.")
     interface = click.option("--interface", default="", metavar="NAME", help="To a group: the interface it leaves by.")
     loop = click.option("--loop/--no-loop", default=None, help="To a group: this host's own members hear it, or not.")
     broadcast = click.option(
-        *(["--broadcast"] if with_ttl else ["-b", "--broadcast"]),
+        *(["-b", "--broadcast"] if with_b else ["--broadcast"]),
         is_flag=True,
         help="Send to a broadcast address: all hosts of a link.",
     )

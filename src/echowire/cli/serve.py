@@ -36,7 +36,7 @@ from echowire.cli.serve_options import (
 )
 from echowire.cli.serve_raw import ServingRaw
 from echowire.cli.serve_show import shown
-from echowire.cli.served_at import listening_lines
+from echowire.cli.served_at import is_exposed, listening_lines
 from echowire.cli.signals import heard
 from echowire.cli.tls_options import server_keywords, server_tls
 
@@ -190,6 +190,9 @@ class Serving:
         if not self._options["as_json"] and not self._options["jsonl"]:
             for line in listening_lines(server, self._service_name):
                 self._env.answer(line)
+        if self._programs is not None and any(is_exposed(endpoint) for endpoint in server.endpoints):
+            words = " ".join(self._programs.words)
+            self._env.say(f"echowire: everybody who can reach this may run '{words}' as the user that serves")
         if self._options["verbose"]:
             self._env.say(f"engine {server.engine} ({server.why})")
 

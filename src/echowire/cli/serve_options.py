@@ -55,7 +55,10 @@ show_options = together(
 """What is told of it."""
 
 _OTHERS = ("handler", "program", "raw")
-OF_A_SERVER = ("tls_cert", "workers", "engine", "once", "amplify")
+OF_A_SERVER = (
+    *("tls_cert", "tls_key", "tls_client_ca", "alpn", "tls_min", "tls_max"),
+    *("workers", "engine", "once", "amplify"),
+)
 
 CONTRADICTIONS: tuple[Contradiction, ...] = (
     *FAMILIES,
@@ -114,7 +117,11 @@ def endpoints_of(options: Mapping[str, Any]) -> list[str | echowire.Endpoint]:
         given = ["127.0.0.1"]
     wanted: list[str | echowire.Endpoint] = []
     for text in given:
-        if echowire.split_scheme(text)[0] is not None:
+        scheme = echowire.split_scheme(text)[0]
+        for flag, kinds in (("udp", ("udp", "unixgram")), ("tcp", ("tcp", "tls"))):
+            if options[flag] and scheme not in (None, *kinds):
+                raise UsageError(f"{text} is {scheme}, and the options say {flag}")
+        if scheme is not None:
             wanted.append(text)
             continue
         endpoint = echowire.Endpoint.parse(text, port=default_port if port is None else port)

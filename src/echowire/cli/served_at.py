@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 
 from echowire import Endpoint, Server
@@ -17,6 +18,13 @@ def listening_lines(server: Server, service: str) -> list[str]:
         address = f"{endpoint.transport}:{endpoint.path}" if endpoint.is_unix else endpoint.address
         transports.setdefault(address, []).append(endpoint)
     return [line for address, endpoints in transports.items() for line in _lines(server, service, address, endpoints)]
+
+
+def is_exposed(endpoint: Endpoint) -> bool:
+    """Whether other hosts may reach it."""
+    if endpoint.is_unix:
+        return False
+    return not endpoint.host or not ipaddress.ip_address(endpoint.host).is_loopback
 
 
 def _lines(server: Server, service: str, address: str, endpoints: Sequence[Endpoint]) -> list[str]:

@@ -37,7 +37,7 @@ class Typing:
     def __init__(self, env: Environment, message_of: Callable[[bytes], bytes], *, end: bytes = b"\n") -> None:
         self._env = env
         self._message_of, self.end = message_of, end
-        self._input = env.stdin.fileno()
+        self._input = _descriptor_of(env)
         self._echo_to: int | None = None
         self._before: list[Any] | None = None
         self._prompt = ""
@@ -46,6 +46,11 @@ class Typing:
     def fileno(self) -> int:
         """The descriptor to read from."""
         return self._input
+
+    @property
+    def source(self) -> Any:
+        """What a relay reads from."""
+        return self._env.stdin if self._input < 0 else self._input
 
     def read(self) -> list[bytes]:
         """What is typed now, as whole messages; afterwards `editor.has_ended` says whether that was all."""
@@ -73,13 +78,17 @@ class Typing:
         self._echo(typed)
 
     def __enter__(self) -> Typing:
-        with suppress(OSError, termios.error):
-            mode = termios.tcgetattr(self._input)
-            self._echo_to = os.open(os.ttyname(self._input), ECHO_FLAGS)
-            self.editor = self._editor(_keys_of(mode))
-            self._before = mode
+        with suppress(OSError, ValueError, termios.error):  # no terminal, not ours, or not the main thread
+            before = termios.tcgetattr(self._input)
+            echo_to = os.open(os.ttyname(self._input), ECHO_FLAGS)
+            try:
+                self._on_continued = signal.signal(signal.SIGCONT, self._continued)
+            except ValueError:
+                os.close(echo_to)
+                raise
+            self._before, self._echo_to = before, echo_to
+            self.editor = self._editor(_keys_of(before))
             self._take_over()
-            self._on_continued = signal.signal(signal.SIGCONT, self._continued)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -157,6 +166,14 @@ class Interleaved(io.RawIOBase):
                 show()
         else:
             show()
+
+
+def _descriptor_of(env: Environment) -> int:
+    """Standard input's; -1 where it is a stream in memory that plays a terminal."""
+    try:
+        return env.stdin.fileno()
+    except OSError:  # io.UnsupportedOperation is one
+        return -1
 
 
 def _keys_of(mode: list[Any]) -> Keys:

@@ -17,7 +17,7 @@ import socket
 import struct
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from echowire.core.failures.facts import IcmpReport
 from echowire.core.proxies import Proxy
@@ -159,7 +159,8 @@ def connect(
     race = _Race(called, runs, bound, deadline)
     winner = race.run()
     if winner is None:
-        return race.failure()
+        failed = race.failure()
+        return failed if proxy is None else replace(failed, where=f"{failed.where} (the proxy)")
     assert winner.sock is not None
     attempts = race.attempts()
     plain = StreamChannel(winner.sock, endpoint)

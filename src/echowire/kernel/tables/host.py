@@ -53,6 +53,7 @@ NEEDS: Mapping[int, tuple[str, ...]] = {
     errno.EADDRINUSE: ("sockets", "sees_all_processes", "ephemeral_ports", "file_kind"),
     errno.EADDRNOTAVAIL: ("local_addresses", "ipv6_disabled", "ephemeral_ports", "connections"),
     errno.EAGAIN: ("sockets", "sees_all_processes"),
+    errno.EPROTOTYPE: ("sockets",),
     errno.ECONNREFUSED: ("local_addresses", "sockets", "sees_all_processes", "file_kind"),
     errno.EHOSTUNREACH: ("local_addresses", "route_number", "next_hop", "next_hop_answers"),
     errno.EINVAL: ("route_number",),
