@@ -14,7 +14,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PING_PORT = 7
 """The echo's (RFC 862), as of `ping -u`."""
 
-FOR_MANY = ("ttl", "loop", "interface", "broadcast")
+FOR_MANY = ("loop", "interface", "broadcast")
 
 
 def group_options(*, with_ttl: bool = True) -> Decorator:
@@ -35,13 +35,13 @@ def group_options(*, with_ttl: bool = True) -> Decorator:
     return decorate
 
 
-def is_many(endpoint: Endpoint, options: Mapping[str, Any]) -> bool:
+def is_many(endpoint: Endpoint, options: Mapping[str, Any], *, with_ttl: bool = True) -> bool:
     """Whether `endpoint` is many. Raises `UsageError` where it is one, and an option is for many."""
     if endpoint.is_group or (options["broadcast"] and not endpoint.is_stream and not endpoint.is_unix):
         return True
-    given = [name for name in FOR_MANY if options.get(name) not in (None, "", False)]
-    if given and not (given == ["ttl"] and "flows" in options):  # ping's own, which is for one, too
-        raise UsageError(f"--{given[0]} is for multicast groups and broadcast; {endpoint} is neither")
+    for name in (*FOR_MANY, "ttl") if with_ttl else FOR_MANY:
+        if options.get(name) not in (None, "", False):
+            raise UsageError(f"--{name} is for multicast groups and broadcast; {endpoint} is neither")
     return False
 
 
@@ -54,7 +54,7 @@ def group_of_targets(targets: Sequence[str], options: Mapping[str, Any]) -> Endp
             endpoint = Endpoint.parse(text, transport="udp", port=port)
         except UsageError:
             continue  # a range, or what the other way tells better
-        if is_many(endpoint, options):
+        if is_many(endpoint, options, with_ttl=False):
             found.append(endpoint)
     if found and len(targets) > 1:
         raise UsageError(f"{found[0].host} is many hosts, and is asked by itself; {len(targets)} targets were given")
