@@ -43,9 +43,10 @@ bench: $(DEV) ## Measure start-up, engines beside C, asyncio and uvloop, datagra
 	@$(PY) bench/capture.py
 	@$(PY) bench/capture_processes.py
 
-fuzz: $(DEV) ## Feed mutated input to the parsers, a million of each; ARGS='COUNT SEED'
+fuzz: $(DEV) ## Feed damaged files, packets and texts to what reads them, up to a million of each; ARGS='COUNT SEED'
 	@$(PY) -m fuzz.capture_files $(ARGS)
 	@$(PY) -m fuzz.packets $(ARGS)
+	@$(PY) -m fuzz.texts $(ARGS)
 
 fix: $(DEV) ## Format the code, and mend what the linter can
 	@$(PY) -m ruff format $(CODE)

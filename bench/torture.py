@@ -199,6 +199,7 @@ def main() -> int:
     if reason := why_not(nft=CASES[asked.case].loss_percent > 0):
         print(f"torture: {reason}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # and end what was started here first
     seed = random.SystemRandom().randrange(2**32) if asked.seed is None else asked.seed
     result = torture(asked.case, asked.engine, asked.seconds, asked.clients, seed)
     if asked.json:

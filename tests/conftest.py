@@ -34,6 +34,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and so of nohup and a lost terminal
 
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)  # pytest-xdist sets them, and who is started on a terminal of its own is to ask that
+
 settings.register_profile("echowire", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("echowire")
 

@@ -15,6 +15,7 @@ import re
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -378,19 +379,26 @@ def test_a_pipe_gets_every_byte_of_a_peer(hostile_server: str) -> None:
     assert done.stdout == HOSTILE + b"\r\n\tafter a line\n" + "é".encode()[:1]
 
 
-def test_no_event_of_a_server_shows_it(tmp_path: Path) -> None:
-    (tmp_path / "bad.py").write_text(f"def serve(sock):\n    raise ValueError({HOSTILE_TEXT!r})\n")
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """One whose name leaves room in a socket's address, of 108 bytes (unix(7))."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def test_no_event_of_a_server_shows_it(short_folder: Path) -> None:
+    (short_folder / "bad.py").write_text(f"def serve(sock):\n    raise ValueError({HOSTILE_TEXT!r})\n")
     hostile = os.fsdecode(b"/" + HOSTILE[:40].replace(b"\0", b"-"))
     for words in (["--jsonl"], ["-v"], ["-v", "--json"]):
-        command = [*COMMAND, "serve", *words, "--handler", "bad:serve", f"unix:{tmp_path}{hostile}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as server:
+        command = [*COMMAND, "serve", *words, "--handler", "bad:serve", f"unix:{short_folder}{hostile}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=short_folder) as server:
             assert server.stdout is not None and server.stderr is not None
             first = b"" if "--json" in words else server.stdout.readline()
             if "--json" in words:
                 server.stderr.readline()  # the engine: it listens
             with socket.socket(socket.AF_UNIX) as peer:
                 peer.bind(f"\0{HOSTILE_TEXT[:20]}".encode("utf-8", "surrogateescape"))
-                peer.connect(os.fsencode(tmp_path) + os.fsencode(hostile))
+                peer.connect(os.fsencode(short_folder) + os.fsencode(hostile))
                 peer.recv(10)
             server.terminate()
             out, err = server.communicate(timeout=PATIENCE_S)

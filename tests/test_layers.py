@@ -31,6 +31,7 @@ ANY = "*"
 """What is imported by a name made at run time, as `__getattr__` of the public names does."""
 
 ROWS: tuple[str, ...] = (
+    "core.text",  # an error is told in text that cannot harm
     "errors",
     "model",
     "core",  # schemas, units, nearest
@@ -101,13 +102,21 @@ SHARED_BY_VERBS: Mapping[str, str] = {
 
 VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.capture", "echowire.verbs.live_capture"): "the stream that `capture` keeps",
+    (
+        "echowire.verbs.live_capture",
+        "echowire.verbs.capture_start",
+    ): "the beginning of the stream: a part of the same verb",
     ("echowire.verbs.live_capture", "echowire.verbs.packet_owners"): "whose the packets are: a part of the same verb",
     ("echowire.verbs.capture", "echowire.verbs.read"): "what `capture` keeps is asked as a file that was read",
     ("echowire.verbs.read", "echowire.verbs.exports"): "what a capture carried, as files: a part of the same verb",
     ("echowire.verbs.serve", "echowire.verbs.workers"): "`serve --workers` is a group of processes",
     ("echowire.verbs.conversation", "echowire.verbs.call"): "what one does with call's peer: a part of the same verb",
+    ("echowire.verbs.call", "echowire.verbs.lines"): "lines out of a connection: a part of what call gives",
+    ("echowire.verbs.listen", "echowire.verbs.call"): "whoever comes in is a peer as call gives one",
     ("echowire.verbs.tables", "echowire.verbs.sockets"): "the tables beside the sockets': a part of the same verb",
     ("echowire.verbs.socket_events", "echowire.verbs.sockets"): "`sockets --events` chooses as `sockets` does",
+    ("echowire.verbs.socket_usage", "echowire.verbs.sockets"): "who uses the network is asked of the same sockets",
+    ("echowire.verbs.socket_usage", "echowire.verbs.packet_owners"): "and whose the others are, as of packets",
     ("echowire.verbs.path", "echowire.verbs.ping"): "a path is found by the probes of ping, with hops or sizes",
     ("echowire.verbs.worker", "echowire.verbs.serve"): "one of these processes; it loads a handler as serve does",
 }

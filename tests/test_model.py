@@ -26,6 +26,7 @@ from echowire.model import (
     Limits,
     Listening,
     Notice,
+    Passed,
     Refused,
     Stopped,
     Summary,
@@ -39,12 +40,14 @@ from echowire.model import (
 ports = st.integers(0, 65535)
 labels = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_é", min_size=1, max_size=12)
 names = st.lists(labels, min_size=1, max_size=3).map(".".join)
-zones = st.sampled_from(["", "", "%eth0", "%1", "%wlan-0.5"])
+zones = st.sampled_from(["", "", "%eth0", "%1", "%wlan-0.5", "%a]"])
 v6 = st.builds(lambda address, zone: f"{address}{zone}", st.ip_addresses(v=6), zones)
 hosts = st.just("") | names | st.ip_addresses(v=4).map(str) | v6
 paths = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=26)  # 26 * 4 bytes fit
 inet_endpoints = st.builds(Endpoint, st.sampled_from(["tcp", "tls", "udp"]), host=hosts, port=ports)
-unix_endpoints = st.builds(Endpoint, st.sampled_from(["unix", "unixgram"]), path=paths | paths.map("/{}".format))
+unix_endpoints = st.builds(
+    Endpoint, st.sampled_from(["unix", "unixgram", "unixseqpacket"]), path=paths | paths.map("/{}".format)
+)
 endpoints = inet_endpoints | unix_endpoints
 
 
@@ -74,6 +77,10 @@ endpoints = inet_endpoints | unix_endpoints
         ("unix:a:b", Endpoint("unix", path="a:b")),
         ("unix:////srv/echo", Endpoint("unix", path="//srv/echo")),
         ("unixgram:/run/echo.sock", Endpoint("unixgram", path="/run/echo.sock")),
+        ("unixseqpacket:/run/echo.sock", Endpoint("unixseqpacket", path="/run/echo.sock")),
+        ("9001", Endpoint("tcp", "127.0.0.1", 9001)),
+        ("udp://9001", Endpoint("udp", "127.0.0.1", 9001)),
+        ("9001/udp", Endpoint("udp", "127.0.0.1", 9001)),
         ("tcp:7", Endpoint("tcp", "tcp", 7)),
         ("h:007", Endpoint("tcp", "h", 7)),
     ],
@@ -172,8 +179,8 @@ def test_the_parts_of_an_endpoint() -> None:
     assert [one.address for one in (tcp, v6, every, unix)] == ["h:7", "[::1]:7", ":7", "/run/x"]
     assert [str(one) for one in (tcp, v6, every, unix)] == ["h:7/tcp", "[::1]:7/udp", ":7/tls", "unix:/run/x"]
     assert [one.url for one in (tcp, v6, every, unix)] == ["tcp://h:7", "udp://[::1]:7", "tls://:7", "unix:/run/x"]
-    assert [one for one in TRANSPORTS if Endpoint(one).is_stream] == ["tcp", "tls", "unix"]
-    assert [one for one in TRANSPORTS if Endpoint(one).is_unix] == ["unix", "unixgram"]
+    assert [one for one in TRANSPORTS if Endpoint(one).is_stream] == ["tcp", "tls", "unix", "unixseqpacket"]
+    assert [one for one in TRANSPORTS if Endpoint(one).is_unix] == ["unix", "unixgram", "unixseqpacket"]
     assert set(TRANSPORTS) > STREAM_TRANSPORTS
 
 
@@ -316,6 +323,16 @@ events = st.one_of(
         ok=st.booleans(),
         worker=workers,
     ),
+    st.builds(
+        Passed,
+        time_ns=times,
+        connection=st.none() | counters,
+        endpoint=endpoints,
+        peer=st.text(),
+        direction=st.sampled_from(["received", "sent"]),
+        data=st.binary(),
+        worker=workers,
+    ),
     st.builds(Refused, time_ns=times, endpoint=endpoints, peer=st.text(), reason=st.text(), worker=workers),
     st.builds(Notice, time_ns=times, message=st.text(), worker=workers),
     st.builds(Stopped, time_ns=times, summary=summaries, worker=workers),
@@ -331,7 +348,7 @@ def test_an_event_comes_back_from_json_as_it_went(event: Event) -> None:
 
 def test_every_kind_of_event_comes_back() -> None:
     kinds = {kind.__name__.lower() for kind in Event.__subclasses__()}
-    assert kinds == {"listening", "accepted", "closed", "refused", "notice", "stopped"}
+    assert kinds == {"listening", "accepted", "passed", "closed", "refused", "notice", "stopped"}
     for kind in kinds:
         with pytest.raises(TypeError):  # known, and incomplete
             event_from_document({"event": kind})
@@ -414,7 +431,7 @@ def test_what_else_is_an_endpoint(given: EndpointLike, endpoint: Endpoint) -> No
 
 @pytest.mark.parametrize(
     "given",
-    [None, True, 1.5, b"127.0.0.1:7", ["h", 7], ("h",), ("h", "7"), (1, 2), (b"h", 7), (), object(), "é" * 500 + "\n"],
+    [None, True, 1.5, b"127.0.0.1:7", ["h", 7], ("h",), ("h", "7"), (1, 2), (b"h", 7), (), {1: 2}, "é" * 500 + "\n"],
     ids=repr,
 )
 def test_what_is_no_endpoint_is_refused_in_one_line(given: object) -> None:

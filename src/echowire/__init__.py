@@ -5,6 +5,9 @@ The public names, and the room that each lives in:
     serve, Serving, Server              verbs/serve.py      bind and serve, in a thread, until stopped
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
+    listen, PeerListener                verbs/listen.py     wait for connections, and have each as a peer
+    Programs                            verbs/programs.py   a handler: a program for each connection
+    Proxy                               core/proxies.py     SOCKS 5 or HTTP, for `call` to connect through
     bench, Load, Measurement            verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
     ObjectExport, StreamExport …        verbs/exports.py    what a capture carried, as files
@@ -33,6 +36,7 @@ _HOME = {
     "Limits": "model",
     "Listening": "model",
     "Notice": "model",
+    "Passed": "model",
     "Refused": "model",
     "Stopped": "model",
     "Summary": "model",
@@ -47,6 +51,9 @@ _HOME = {
     "DEFAULT_PORT": "model",
     "STAMP_PORT": "model",
     "split_scheme": "model",
+    "STARTTLS_PORTS": "core.starttls",
+    "Certificate": "core.certificates",
+    "ClientTls": "core.tls_options",
     "SCHEMAS": "core.schemas",
     "Schema": "core.schemas",
     "document_head": "core.schemas",
@@ -58,6 +65,11 @@ _HOME = {
     "format_size": "core.units",
     "json_text": "core.text",
     "printable": "core.text",
+    "Proxy": "core.proxies",
+    "PeerListener": "verbs.listen",
+    "listen": "verbs.listen",
+    "Programs": "verbs.programs",
+    "CrlfReader": "verbs.conversation",
     "Server": "verbs.serve",
     "Serving": "verbs.serve",
     "raise_open_file_limit": "verbs.file_limit",
@@ -88,6 +100,7 @@ _HOME = {
     "Capturing": "verbs.live_capture",
     "CaptureCounters": "core.captures.limits",
     "CaptureLimits": "core.captures.limits",
+    "CaptureStart": "verbs.capture_start",
     "field_texts": "core.views.field_lines",
     "ListLines": "core.views.list_lines",
     "LiveRows": "core.views.live_rows",
@@ -135,6 +148,8 @@ _HOME = {
     "SocketShow": "core.sockets.lines",
     "SocketTable": "core.sockets.table",
     "SocketTracker": "core.sockets.changes",
+    "SocketUsage": "verbs.socket_usage",
+    "UsageGroup": "core.sockets.usage",
     "sockets": "verbs.sockets",
 }
 
@@ -142,19 +157,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from echowire.core.captures.interfaces import NetworkInterface
     from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+    from echowire.core.certificates import Certificate
     from echowire.core.load.group_ledger import GroupAnswer
     from echowire.core.load.options import Load
     from echowire.core.probing.options import Probing
     from echowire.core.probing.path import PathReport
     from echowire.core.probing.path_options import PathProbing
     from echowire.core.probing.targets import count_targets, has_range, read_target_file
+    from echowire.core.proxies import Proxy
     from echowire.core.reports.http_objects import HttpObject
     from echowire.core.reports.tcp.live_ladder import LiveLadder
     from echowire.core.schemas import SCHEMAS, Schema, document_head
     from echowire.core.sockets.changes import SocketChange, SocketTracker
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
+    from echowire.core.sockets.usage import UsageGroup
+    from echowire.core.starttls import STARTTLS_PORTS
     from echowire.core.text import json_text, printable
+    from echowire.core.tls_options import ClientTls
     from echowire.core.units import format_duration, format_size, parse_duration, parse_rate, parse_size
     from echowire.core.views.field_lines import FieldLines, LineFormat, field_texts
     from echowire.core.views.list_lines import ListLines
@@ -180,6 +200,7 @@ if TYPE_CHECKING:
         Limits,
         Listening,
         Notice,
+        Passed,
         Refused,
         Stopped,
         Summary,
@@ -190,8 +211,10 @@ if TYPE_CHECKING:
     from echowire.verbs.bench import Measurement, bench
     from echowire.verbs.call import Exchange, Peer, call
     from echowire.verbs.capture import LivePackets, capture, interfaces
+    from echowire.verbs.capture_start import CaptureStart
     from echowire.verbs.conversation import (
         Conversation,
+        CrlfReader,
         RelaySummary,
         Scanned,
         converse,
@@ -204,12 +227,15 @@ if TYPE_CHECKING:
     from echowire.verbs.file_limit import raise_open_file_limit
     from echowire.verbs.group_call import GroupCall, GroupReport, call_group
     from echowire.verbs.group_watch import GroupWatch
+    from echowire.verbs.listen import PeerListener, listen
     from echowire.verbs.live_capture import Capturing, LiveCapture
     from echowire.verbs.path import PathMtu, path, path_mtu
     from echowire.verbs.ping import Pinged, ping
+    from echowire.verbs.programs import Programs
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, Serving, serve
     from echowire.verbs.socket_events import SocketEvent, SocketEvents
+    from echowire.verbs.socket_usage import SocketUsage
     from echowire.verbs.sockets import SocketInquiry, sockets
     from echowire.verbs.tables import (
         CounterLook,
@@ -226,15 +252,20 @@ __all__ = [
     "DEFAULT_PORT",
     "SCHEMAS",
     "STAMP_PORT",
+    "STARTTLS_PORTS",
     "Accepted",
     "Capture",
     "CaptureCounters",
     "CaptureLimits",
+    "CaptureStart",
     "CaptureWarning",
     "Capturing",
+    "Certificate",
+    "ClientTls",
     "Closed",
     "Conversation",
     "CounterLook",
+    "CrlfReader",
     "EchowireError",
     "Endpoint",
     "Event",
@@ -266,13 +297,17 @@ __all__ = [
     "Notice",
     "ObjectExport",
     "OperationError",
+    "Passed",
     "PathMtu",
     "PathProbing",
     "PathReport",
     "Peer",
+    "PeerListener",
     "Pinged",
     "Probing",
+    "Programs",
     "ProtocolError",
+    "Proxy",
     "Reading",
     "Refused",
     "RelaySummary",
@@ -291,10 +326,12 @@ __all__ = [
     "SocketShow",
     "SocketTable",
     "SocketTracker",
+    "SocketUsage",
     "Stopped",
     "StreamExport",
     "Summary",
     "UsageError",
+    "UsageGroup",
     "ViewForm",
     "__version__",
     "bench",
@@ -316,6 +353,7 @@ __all__ = [
     "is_address",
     "json_text",
     "link_counters",
+    "listen",
     "memberships",
     "parse_duration",
     "parse_port",

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import errno as _errno
 
+from echowire.core.text import printable
+
 FROM_THE_NETWORK = frozenset(
     {
         _errno.ECONNREFUSED,
@@ -48,7 +50,10 @@ class EchowireError(Exception):
 
 
 class UsageError(EchowireError):
-    """What was asked for cannot be done as it was asked."""
+    """What was asked for cannot be done as it was asked. It is told on one line, whatever was typed."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class FilterError(UsageError):
@@ -62,7 +67,7 @@ class FilterError(UsageError):
         self.size = size
 
     def __str__(self) -> str:
-        return self.message
+        return printable(self.message)
 
     @property
     def pointed(self) -> str:

@@ -23,12 +23,14 @@ STAMP_PORT = 862
 UNIX_PATH_MAX = 107
 """Bytes that a Unix socket's path may have: `sockaddr_un.sun_path` is 108 with its closing NUL (linux/un.h)."""
 
-Transport: TypeAlias = Literal["tcp", "tls", "udp", "unix", "unixgram"]
+Transport: TypeAlias = Literal["tcp", "tls", "udp", "unix", "unixgram", "unixseqpacket"]
 TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
+Direction: TypeAlias = Literal["received", "sent"]
 Family: TypeAlias = Literal[4, 6]
 """A version of IP, where one alone is wanted."""
 
-STREAM_TRANSPORTS: frozenset[Transport] = frozenset({"tcp", "tls", "unix"})
+STREAM_TRANSPORTS: frozenset[Transport] = frozenset({"tcp", "tls", "unix", "unixseqpacket"})
+"""Those with connections. A `unixseqpacket` one keeps the bounds of messages (SOCK_SEQPACKET, unix(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,16 @@ class Endpoint:
 
     @classmethod
     def parse(cls, text: str, *, transport: Transport = "tcp", port: int | None = None) -> Endpoint:
-        """Read `host:port`, `[v6]:port`, `:port`, any of these as in `host:port/udp`, or a URL (`tcp:// tls:// udp://
-        unix:/path unixgram:/path`); of a multicast group also `source@group:port`. It reads what `str` makes of an
-        endpoint.
+        """Read `host:port`, `[v6]:port`, `:port`, a port of 127.0.0.1, any of these as in `host:port/udp`, or a URL
+        (`tcp:// tls:// udp:// unix:/path unixgram:/path unixseqpacket:/path`); of a multicast group also
+        `source@group:port`. It reads what `str` makes of one.
 
         `transport` and `port` hold where `text` names none. Raises `UsageError` with what is wrong.
         """
         # A path may end as it likes.
         scheme, text = _split_prefix(text) if transport in _PATH_SCHEMES else split_scheme(text)
         transport = scheme or transport
-        if transport in ("unix", "unixgram"):
+        if transport in _PATH_SCHEMES:
             return cls(transport, path=_checked_path(text))
         source, text = _split_source(text)
         host, port = _split_host(text, port)
@@ -97,7 +99,7 @@ class Endpoint:
     @property
     def is_unix(self) -> bool:
         """True for a Unix socket."""
-        return self.transport in ("unix", "unixgram")
+        return self.transport in _PATH_SCHEMES
 
     @property
     def is_group(self) -> bool:
@@ -132,7 +134,7 @@ class _Path(Protocol):
 EndpointLike: TypeAlias = Endpoint | str | tuple[str, int] | tuple[str, int, int, int] | int | _Path
 """What is taken for an endpoint (`Endpoint.of`); the tuples are those of `socket.getsockname()`."""
 
-_PATH_SCHEMES = ("unix", "unixgram")
+_PATH_SCHEMES = ("unix", "unixgram", "unixseqpacket")
 _SUFFIXES: Mapping[str, Transport] = {"tcp": "tcp", "tls": "tls", "udp": "udp"}
 
 
@@ -193,9 +195,11 @@ def _split_source(text: str) -> tuple[str, str]:
 
 
 def _split_host(text: str, port: int | None) -> tuple[str, int]:
-    """Host and port of `host:port`, `[v6]:port`, `:port`, `host` or a bare IPv6 address."""
+    """Host and port of `host:port`, `[v6]:port`, `:port`, a port, `host` or a bare IPv6 address."""
+    if text.isascii() and text.isdigit():  # which inet_aton would take for an address: 9001 for 0.0.35.41
+        return "127.0.0.1", parse_port(text)
     if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
+        host, bracket, rest = text[1:].rpartition("]")  # the last: a zone may have one in its name
         if not bracket or (rest and not rest.startswith(":")):
             raise UsageError(f"'{text}': an IPv6 address in brackets is written [::1]:12345")
         if not is_address(host) or ":" not in host:
@@ -349,6 +353,8 @@ class Event:
                 values[name] = value.url
             elif isinstance(value, Summary):
                 values[name] = asdict(value)
+        if isinstance(data := values.pop("data", None), bytes):
+            values["data_hex"] = data.hex()
         return {"event": self.kind, **values}
 
 
@@ -398,6 +404,21 @@ class Refused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Passed(Event):
+    """Bytes that passed, where it was asked for: what one read of a connection, or one write, carried, or a datagram.
+
+    `received` is from the peer, `sent` to it. A connection has its number, a datagram None. Under TLS it is what was
+    encrypted.
+    """
+
+    connection: int | None
+    endpoint: Endpoint
+    peer: str
+    direction: Direction
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
     """Something the operator should know: no descriptor is free, a worker died."""
 
@@ -412,7 +433,7 @@ class Stopped(Event):
 
 
 _EVENTS: Mapping[str, type[Event]] = {
-    kind.__name__.lower(): kind for kind in (Listening, Accepted, Closed, Refused, Notice, Stopped)
+    kind.__name__.lower(): kind for kind in (Listening, Accepted, Passed, Closed, Refused, Notice, Stopped)
 }
 
 
@@ -422,6 +443,8 @@ def event_from_document(document: Mapping[str, Any]) -> Event:
     kind = _EVENTS[values.pop("event")]
     if "endpoint" in values:
         values["endpoint"] = Endpoint.parse(values["endpoint"])
+    if "data_hex" in values:
+        values["data"] = bytes.fromhex(values.pop("data_hex"))
     if "summary" in values:
         values["summary"] = Summary(**values["summary"])
     return kind(**values)

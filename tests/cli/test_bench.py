@@ -341,3 +341,16 @@ def test_no_redraw_where_none_is_wanted(port: int, variables: dict[str, str]) ->
 def test_the_help_has_examples() -> None:
     ran = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
     assert "echowire bench -c 50 -s 1K" in ran.stdout
+
+
+def test_what_is_no_echo_is_said() -> None:
+    def greet(sock: Any) -> None:
+        sock.sendall(b"220 hello there\r\n")
+        while sock.recv(4096):
+            pass
+
+    with serving(greet) as port:
+        ran = bench(port, "-t", "200ms")
+    assert ran.status == 1
+    assert "1 sent, 0 echoed, 1 corrupted, 0 lost, 0 unanswered, 64 bytes out, 17 bytes in" in ran.out
+    assert "no echo: 17 bytes came back, which are not what was sent" in ran.err

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import random
-import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -293,121 +289,3 @@ def test_ctrl_c_ends_a_measurement_with_its_summary(port: int) -> None:
         out, err = process.communicate()
     assert process.returncode == 0 and err == b""
     assert b"0 lost\nRound trip: min" in out
-
-
-# A terminal
-
-
-class Terminal:
-    """A process on a pseudo-terminal."""
-
-    def __init__(self, arguments: list[str]) -> None:
-        self.master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            [*COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=_own
-        )
-        os.close(slave)
-        self.seen = ""
-
-    def expect(self, text: str) -> None:
-        """Read until `text` is shown."""
-        while text not in self.seen:
-            ready, _, _ = select.select([self.master], [], [], 20)
-            assert ready, f"{text!r} was not shown, but: {self.seen!r}"
-            self.seen += self._read()
-        self.seen = self.seen.partition(text)[2]
-
-    def type(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def end(self) -> int:
-        """The exit status, once all that it shows is read."""
-        while data := self._read():
-            self.seen += data
-        return self.process.wait()
-
-    def _read(self) -> str:
-        try:
-            return os.read(self.master, 65_536).decode()
-        except OSError:  # EIO: nobody has the terminal open any more
-            return ""
-
-
-def _own() -> None:
-    """Make the terminal the process's controlling one, so that Ctrl-C is its signal."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-@contextmanager
-def terminal(*arguments: object) -> Iterator[Terminal]:
-    opened = Terminal([str(argument) for argument in arguments])
-    try:
-        yield opened
-    finally:
-        opened.process.kill()
-        opened.process.wait()
-        os.close(opened.master)
-
-
-def test_the_prompt(port: int) -> None:
-    with terminal("127.0.0.1", port) as person:
-        person.expect(f"Connected to 127.0.0.1:{port}/tcp from 127.0.0.1:")
-        person.expect("Enter a message: ")
-        person.type("Hello\n")
-        person.expect("Echoed message: Hello\r\n")
-        person.expect("Enter a message: ")
-        person.type("\n")  # nothing to send
-        person.expect("Enter a message: ")
-        person.type("naïve ☃\n")
-        person.expect("Echoed message: naïve ☃\r\n")
-        person.type("\x04")
-        assert person.end() == 0
-        assert "Traceback" not in person.seen
-
-
-def test_ctrl_c_at_the_prompt(port: int) -> None:
-    with terminal(port) as person:
-        person.expect("Enter a message: ")
-        person.type("\x03")
-        assert person.end() == 0
-        assert "Traceback" not in person.seen
-
-
-def test_something_else_than_the_echo_is_shown_and_cannot_steer_the_terminal() -> None:
-    def behave(sock: socket.socket) -> None:
-        sock.recv(100)
-        sock.sendall(b"\x1b[31m!")
-        sock.recv(100)
-
-    with serving(behave) as port, terminal(port) as person:
-        person.expect("Enter a message: ")
-        person.type("Hello!\n")
-        person.expect("Received (corrupted at byte 0): \\x1b[31m!")
-        person.expect("Enter a message: ")
-        person.type("gone?\n")
-        person.expect("echowire: recv ")
-        person.expect("closed the connection")
-        assert person.end() == 1
-
-
-def test_the_prompt_over_udp_with_nobody_there() -> None:
-    with terminal("-u", "127.0.0.1", free_port()) as person:
-        person.expect("Enter a message: ")
-        person.type("Hello\n")
-        person.expect("ECONNREFUSED 111")
-        assert person.end() == 1
-
-
-def test_hex_at_the_prompt(port: int) -> None:
-    with terminal("--hex", port) as person:
-        person.expect("Enter a message: ")
-        person.type("4z\n")
-        person.expect("'4z' is not hex")
-        person.expect("Enter a message: ")
-        person.type("48 65\n")
-        person.expect("Echoed message: 4865")
-        person.type("\x04")
-        assert person.end() == 0

@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import termios
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -376,12 +377,12 @@ def test_nothing_is_imported_once_root_is_given_up(
 
 
 @pytest.fixture
-def shared_folder(tmp_path: Path) -> Path:
+def shared_folder() -> Iterator[Path]:
     """One that everybody may enter and write to."""
-    tmp_path.chmod(0o777)
-    for above in tmp_path.parents[:2]:
-        above.chmod(0o755)
-    return tmp_path
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
 
 
 def read_all(descriptor: int) -> bytes:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,65 @@ def test_a_server_that_dies_in_mid_run(connections: int) -> None:
     assert all(f"127.0.0.1:{port}" in failure for failure in measured.failures)
     assert measured.conditions == {"errors>0": True}
     document_of(measured)
+
+
+LOADS: list[dict[str, Any]] = [{}, {"connections": 3}, {"pipeline": 3}, {"rate": 50.0}, {"size": (64, 65)}]
+"""Each lean loop, and the general one closed and open."""
+
+
+def banner(sock: socket.socket) -> None:
+    sock.sendall(b"220 hello there\r\n")
+    swallow(sock)
+
+
+def half(sock: socket.socket) -> None:
+    data = sock.recv(64)
+    sock.sendall(data[:32])
+    swallow(sock)
+
+
+def source(sock: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            sock.sendall(b"0123456789abcdef" * 64)
+
+
+@pytest.mark.parametrize("how", LOADS)
+def test_a_greeting_is_no_echo(how: dict[str, Any]) -> None:
+    with serving(banner) as port:
+        measured = echowire.bench(f"127.0.0.1:{port}", seconds=0.3, **how)
+    outcomes = measured.outcomes
+    assert measured.no_echo and not measured.no_reply and not measured.ok
+    assert outcomes.received_bytes == 17 * how.get("connections", 1)
+    assert outcomes.corrupted == how.get("connections", 1) and outcomes.partial == outcomes.echoed == 0
+    assert outcomes.sent == outcomes.corrupted + outcomes.unanswered
+    document_of(measured)
+
+
+@pytest.mark.parametrize("how", LOADS)
+def test_half_an_echo_is_counted_and_is_none(how: dict[str, Any]) -> None:
+    with serving(half) as port:
+        measured = echowire.bench(f"127.0.0.1:{port}", seconds=0.3, **how)
+    outcomes = measured.outcomes
+    assert measured.no_echo and not measured.ok
+    assert (outcomes.echoed, outcomes.corrupted, outcomes.partial) == (0, 0, how.get("connections", 1))
+    assert outcomes.sent == outcomes.unanswered
+    document_of(measured)
+
+
+@pytest.mark.parametrize("how", LOADS)
+@pytest.mark.parametrize("behave", [source, swallow, lambda sock: sock.recv(65_536)])
+def test_what_only_sends_or_only_takes_or_closes_is_no_echo(behave: Any, how: dict[str, Any]) -> None:
+    with serving(behave) as port:
+        measured = echowire.bench(f"127.0.0.1:{port}", seconds=0.3, **how)
+    assert measured.no_echo and not measured.ok and not measured.outcomes.echoed
+    document_of(measured)
+
+
+def test_an_echo_under_way_at_the_end_is_no_fault(port: int) -> None:
+    """A message that the end cuts is in part, and the others are echoes."""
+    measured = echowire.bench(f"127.0.0.1:{port}", seconds=0.3, size=1 << 20, pipeline=2)
+    assert measured.ok and measured.outcomes.echoed and not measured.no_echo
 
 
 @pytest.mark.parametrize("how", [{}, {"connections": 3}, {"pipeline": 3}, {"rate": 1000.0}, {"direction": "both"}])

@@ -616,7 +616,9 @@ def test_tls_that_is_not_trusted(tls_server: ssl.SSLContext, authorities: Path, 
     with serving(echo, tls=tls_server) as port:
         with pytest.raises(ProtocolError, match=r"the certificate is not accepted: .*--tls-ca"):
             echowire.call(f"tls://localhost:{port}", tls_authorities=tmp_path / "other.pem")
-        with pytest.raises(ProtocolError, match=r"the certificate is not accepted: .*[Hh]ostname mismatch"):
+        with pytest.raises(
+            ProtocolError, match=r"not accepted: it is for localhost, 127.0.0.1, and not for example.org"
+        ):
             echowire.call(f"tls://localhost:{port}", tls_authorities=authorities, tls_name="example.org")
         with echowire.call(f"tls://localhost:{port}", tls_insecure=True) as peer:
             assert peer.echo(b"hello") == b"hello"

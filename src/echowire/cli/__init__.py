@@ -32,6 +32,16 @@ def main() -> int:
             gc.disable()  # it ends before there is anything to collect
             env = Environment.of_process()
             return outcome(env, False, lambda: run_sockets(env, options))
+    if sys.argv[1:2] == ["capture"]:
+        # What is to be captured happens at once, so the interfaces are opened before click could be loaded.
+        from echowire.cli.capture_options import plain as plain_capture
+
+        if (asked := plain_capture(sys.argv[2:])) is not None:
+            from echowire.cli.capture_run import run as run_capture
+            from echowire.cli.environment import Environment, outcome
+
+            env = Environment.of_process()
+            return outcome(env, False, lambda: run_capture(env, asked))
     from echowire.cli.main import run
 
     return run(sys.argv[1:])

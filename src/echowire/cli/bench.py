@@ -22,8 +22,16 @@ from echowire.cli.common import (
     pass_environment,
     refuse_two_forms,
 )
-from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+from echowire.cli.contradictions import FAMILIES, Contradiction, refuse_together
+from echowire.cli.endpoint_options import called_endpoint, refuse_other_scheme
 from echowire.cli.group_options import group_options, is_many
+from echowire.cli.tls_options import asks_for_tls, client_keywords, client_tls, default_port
+
+CONTRADICTIONS: tuple[Contradiction, ...] = (
+    *FAMILIES,
+    (("udp", "unix"), ("congestion", "nodelay"), "-C and --nodelay are TCP's; leave out -u and -U, or them"),
+    (("unix",), ("tos", "dscp"), "the DSCP is in the header of IP, which Unix sockets have not; leave it out"),
+)  # fmt: skip
 
 LARGEST_DOCUMENT = 64 << 20
 """Of an earlier run: a day of intervals, and TCP_INFO of ten thousand connections."""
@@ -152,6 +160,7 @@ def command(env: Environment, /, **options: Any) -> int:
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Measure, and print; the exit status."""
     refuse_two_forms(options, "an interval")
+    refuse_together(CONTRADICTIONS)
     endpoint = _endpoint(options)
     if is_many(endpoint, options):
         from echowire.cli import groups
@@ -179,8 +188,7 @@ def run(env: Environment, options: dict[str, Any]) -> int:
             stall_s=options["stall"] or None,
             connect_timeout_s=options["timeout"] or None,
             family=family_of(options),
-            tls_authorities=options["tls_ca"],
-            tls_insecure=options["tls_insecure"],
+            **client_keywords(options),
             nodelay=options["nodelay"],
             dscp=_dscp(options),
             congestion=options["congestion"],
@@ -212,7 +220,7 @@ def _endpoint(options: dict[str, Any]) -> Endpoint:
         text = f":{given[0]}" if given[0].isdigit() else given[0]
     transport: Any = "udp" if options["udp"] else "tls" if secure else "tcp"
     refuse_other_scheme(text, transport)
-    endpoint = Endpoint.parse(text, transport=transport, port=echowire.DEFAULT_PORT)
+    endpoint = Endpoint.parse(text, transport=transport, port=default_port(options))
     return replace(endpoint, transport="tls") if secure and endpoint.transport == "tcp" else endpoint
 
 

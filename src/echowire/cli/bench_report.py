@@ -66,6 +66,10 @@ class Report(RunReport):
             env.say(f"echowire: {printable(text)}{times}")
         if measured.no_reply and not measured.failures:
             env.say(f"echowire: bench {measured.endpoint}: no reply")
+        elif measured.no_echo and not measured.failures:
+            came = format_size(measured.outcomes.received_bytes)
+            what = "and no message whole" if measured.outcomes.partial else "which are not what was sent"
+            env.say(f"echowire: bench {measured.endpoint}: no echo: {came} came back, {what}")
         self.say_conditions(measured.conditions)
 
 
@@ -136,6 +140,8 @@ def _counts(measured: Measurement) -> list[str]:
     counts = measured.document()["counts"]
     shown = ("sent", "echoed", "corrupted", "truncated", "lost", "unanswered", "duplicated", "reordered", "late")
     named = [f"{counts[name]} {name}" for name in shown if counts[name] is not None]
+    if counts["partial"]:
+        named[named.index(f"{counts['unanswered']} unanswered")] += f" ({counts['partial']} had come in part)"
     if measured.direction == "send" and measured.outcomes.received_bytes:
         named.append(f"{format_size(measured.outcomes.received_bytes)} came back: this is no sink")
     if counts["unexpected"]:

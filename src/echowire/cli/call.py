@@ -2,13 +2,14 @@
 
 a scan (-z)              connect, say so, send nothing
 a conversation           -m, -s, -c, -i or --verify: messages with their echoes, measured
-a prompt                 on a terminal: a line, its echo, until the end of input
-a relay                  with piped input: netcat
+a prompt                 on a terminal, where the peer is known to be an echo: a line, its echo (`call_terminal.py`)
+a relay                  netcat: lines at a terminal, or what is piped in
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain, count, repeat
 from typing import Any
@@ -16,8 +17,10 @@ from typing import Any
 import click
 
 import echowire
-from echowire import EchowireError, Endpoint, NoReplyError, Peer, UsageError
-from echowire.cli.call_report import Report, as_text
+from echowire import EchowireError, Endpoint, Peer, UsageError
+from echowire.cli.call_options import proxy_options, refuse_contradictions, terminal_options, to_proxy
+from echowire.cli.call_report import Report
+from echowire.cli.call_terminal import Prompt, bytes_of, talk, typing_at
 from echowire.cli.common import (
     DURATION,
     PORT,
@@ -26,12 +29,15 @@ from echowire.cli.common import (
     family_of,
     join_host_port,
     pass_environment,
-    printable,
     refuse_two_forms,
 )
-from echowire.cli.endpoint_options import asks_for_tls, called_endpoint, client_tls, refuse_other_scheme
+from echowire.cli.contradictions import is_given
+from echowire.cli.endpoint_options import called_endpoint, refuse_name, refuse_other_scheme
 from echowire.cli.group_options import group_options, is_many
-from echowire.cli.shown_stream import ShownStream
+from echowire.cli.netcat_hints import nc_of_call
+from echowire.cli.relay_streams import relay_streams
+from echowire.cli.terminal import Typing
+from echowire.cli.tls_options import asks_for_tls, client_keywords, client_tls, default_port
 
 DEFAULT_SIZE = 64
 """Bytes of a generated payload: what ping's packet has with its header."""
@@ -62,10 +68,13 @@ INTERRUPTED = 130
     "-N/ ",
     "--half-close/--no-half-close",
     default=True,
-    help="Tell the peer when the input has ended (it is the default), or do not.",
+    help="Tell the peer when the input has ended (it is the default, but for -x), or do not.",
 )
 @click.option("--verify", is_flag=True, help="Compare what comes back, and count; exit 1 if it is not the same.")
 @click.option("-z", "--scan", is_flag=True, help="Only connect, and say so. The port may be a range, as in 20-30.")
+@terminal_options
+@proxy_options
+@nc_of_call
 @group_options()
 @click.option("-v", "--verbose", is_flag=True, help="Say more, on standard error.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end, and nothing else.")
@@ -75,10 +84,11 @@ def command(env: Environment, /, **options: Any) -> int:
     """Call ENDPOINT, and send and receive.
 
     ENDPOINT is HOST PORT, host:port, [v6]:port, a port of this host, or a URL: tcp:// tls:// udp:// unix:/path
-    unixgram:/path; without one, 127.0.0.1:12345. On a terminal it asks for messages and shows what comes back.
-    Otherwise it is netcat: what is piped in is sent, then the half-close, and what comes back is written, until
-    the peer closes; for UDP, until nothing has come for a second after the end of the input. Bytes that would steer a
-    terminal are shown on one as \\x1b; to a pipe or a file everything goes as it is.
+    unixgram:/path unixseqpacket:/path. It is netcat: what is typed (lines, with their ends) or piped in is sent, then
+    the half-close (Ctrl-D), and what comes is shown when it comes, until the peer closes; for UDP, until nothing has
+    come for a second after the end of the input. Without ENDPOINT the peer is the echo at 127.0.0.1:12345, and a
+    terminal has a prompt. Bytes that would steer a terminal are shown on one as \\x1b; to a pipe or a file everything
+    goes as it is.
 
     \b
     echowire call                                   type, and see the echo
@@ -86,7 +96,9 @@ def command(env: Environment, /, **options: Any) -> int:
     printf hi | echowire call -u 127.0.0.1 12345    one datagram, and its answer
     echowire call -u -c 10 -i 100ms --verify        ten, measured and compared
     echowire call tls://host:8443 --tls-ca ca.pem -m Hello
+    echowire call mail.example.org 25               type, and see what the server says; -C for CRLF
     echowire call -z host 20-30                     which ports take connections
+    echowire call -x 127.0.0.1:1080 host 80         through a SOCKS 5 proxy; -X connect for one of HTTP
     """
     return Calling(env, options).run()
 
@@ -102,6 +114,7 @@ class Calling:
         """Do what was asked for; the exit status."""
         options = self._options
         refuse_two_forms(options, "an event")
+        refuse_contradictions(options)
         endpoints = _endpoints(options)
         if options["scan"]:
             return self._scan(endpoints)
@@ -111,14 +124,21 @@ class Calling:
 
             return groups.call(self._env, options, endpoints[0], messages)
         self._report.begin(endpoints[0])
+        types = messages is None and (self._at_terminal or self._prompts)
+        lines = {"as_hex": options["as_hex"], "crlf": options["crlf"]}
         try:
-            with echowire.call(endpoints[0], on_attempts=self._report.attempted, **self._how()) as peer:
+            with (
+                typing_at(self._env, **lines) if types else nullcontext() as typing,
+                echowire.call(endpoints[0], on_attempts=self._report.attempted, **self._how()) as peer,
+            ):
                 self._report.connected(peer)
                 if messages is not None:
                     return self._converse(peer, messages)
-                if self._env.is_terminal and not options["as_json"] and not options["jsonl"]:
-                    return self._prompt(peer)
-                return self._relay(peer)
+                if typing is None:
+                    return self._relay(peer)
+                if self._prompts:
+                    return Prompt(self._env, peer, typing, as_hex=options["as_hex"], wait_s=options["wait"]).run()
+                return self._talk(peer, typing)
         except EchowireError as error:
             self._report.failed(error)
             raise
@@ -129,12 +149,22 @@ class Calling:
             "family": family_of(options),
             "source": options["source"],
             "source_port": options["source_port"],
-            "tls_authorities": options["tls_ca"],
-            "tls_insecure": options["tls_insecure"],
+            "proxy": to_proxy(options),
+            **client_keywords(options),
         }
         if options["timeout"] is not None:
             how["timeout"] = options["timeout"] or None
         return how
+
+    @property
+    def _at_terminal(self) -> bool:
+        """Whether a person types, and is to be shown what comes."""
+        return self._env.is_terminal and not self._options["as_json"] and not self._options["jsonl"]
+
+    @property
+    def _prompts(self) -> bool:
+        """Whether to ask for each message: where the peer is known to be an echo."""
+        return self._options["prompt"] or (self._at_terminal and not self._options["endpoint"])
 
     def _messages(self, endpoint: Endpoint) -> Iterable[bytes] | None:
         """What to send, or None when that is typed or piped."""
@@ -154,7 +184,7 @@ class Calling:
             if not size and endpoint.is_stream:
                 raise UsageError("a stream has no empty messages; give -s 1 or more")
             return echowire.generate_payloads(size, rounds or None)
-        given = [_bytes_of(text, as_hex=options["as_hex"]) for text in texts]
+        given = [bytes_of(text, as_hex=options["as_hex"]) for text in texts]
         if endpoint.is_stream and not all(given):
             raise UsageError("a stream has no empty messages; -m '' is for datagrams")
         return chain.from_iterable(repeat(given, rounds) if rounds else (given for _ in count()))
@@ -185,61 +215,26 @@ class Calling:
             raise failure
         return 1 if wrong or unanswered else 0
 
-    def _prompt(self, peer: Peer) -> int:
-        env, as_hex, answered, asked = self._env, self._options["as_hex"], 0, 0
-        try:
-            for exchange in echowire.converse(peer, self._typed(peer), timeout_s=self._options["wait"]):
-                asked += 1
-                if exchange.unasked:
-                    env.answer(f"Received: {as_text(exchange.unasked, as_hex=as_hex)}")
-                if exchange.received is not None:
-                    answered += 1
-                    said = "Echoed message" if exchange.verdict.ok else f"Received ({exchange.verdict})"
-                    env.answer(f"{said}: {as_text(exchange.received, as_hex=as_hex)}")
-                if isinstance(exchange.error, NoReplyError):
-                    env.say(printable(str(exchange.error)))
-                elif exchange.error is not None:
-                    raise exchange.error
-        except KeyboardInterrupt:
-            env.say("")
-        return 1 if asked and not answered else 0
+    def _relay_options(self) -> dict[str, Any]:
+        options = self._options
+        return {
+            # Many a proxy takes a half-close for the end of both ways, and the answer is lost.
+            "half_close": options["half_close"] and (not options["proxy"] or is_given("half_close")),
+            "idle_s": options["timeout"] or None,
+            "reply_wait_s": options["wait"],
+            "quit_after_s": options["quit_after"],
+            "verify": options["verify"],
+        }
 
-    def _typed(self, peer: Peer) -> Iterator[bytes]:
-        """What is typed, a line at a time, without its end; an empty line only where it can be sent."""
-        env = self._env
-        while True:
-            env.stderr.write("Enter a message: ")
-            env.stderr.flush()
-            line = env.stdin.readline()
-            if not line:
-                env.say("")
-                return
-            try:
-                message = _bytes_of(
-                    line.removesuffix(b"\n").decode("utf-8", "surrogateescape"), as_hex=self._options["as_hex"]
-                )
-            except UsageError as error:
-                env.say(str(error))
-                continue
-            if message or not peer.is_stream:
-                yield message
+    def _talk(self, peer: Peer, typing: Typing) -> int:
+        done = talk(self._env, peer, typing, as_hex=self._options["as_hex"], **self._relay_options())
+        self._report.relayed(done, at_terminal=True)
+        return 0 if done.ok else 1
 
     def _relay(self, peer: Peer) -> int:
         options = self._options
-        shown = ShownStream(self._env) if self._env.stdout.isatty() else None
-        sink: Any = None if options["as_json"] or options["jsonl"] else shown or self._env.stdout
-        done = echowire.relay(
-            peer,
-            self._env.stdin,
-            sink,
-            half_close=options["half_close"],
-            idle_s=options["timeout"] or None,
-            reply_wait_s=options["wait"],
-            quit_after_s=options["quit_after"],
-            verify=options["verify"],
-        )
-        if shown is not None:
-            shown.finish()
+        writes = not options["as_json"] and not options["jsonl"]
+        done = relay_streams(self._env, peer, writes=writes, crlf=options["crlf"], **self._relay_options())
         self._report.relayed(done)
         if done.ended == "interrupted" and not options["verify"]:
             return INTERRUPTED
@@ -250,7 +245,7 @@ class Calling:
         self._report.begin(endpoints[0])
         for scanned in echowire.scan(endpoints, **self._how()):
             open_ports += scanned.is_open
-            self._report.scanned(scanned)
+            self._report.scanned(scanned, among_several=len(endpoints) > 1)
             if len(endpoints) == 1 and scanned.error is not None:
                 self._report.end_scan()
                 raise scanned.error
@@ -258,15 +253,6 @@ class Calling:
         if not open_ports and not options["as_json"] and not options["jsonl"]:
             self._env.say(f"echowire: none of these {len(endpoints)} ports takes connections")
         return 0 if open_ports else 1
-
-
-def _bytes_of(text: str, *, as_hex: bool) -> bytes:
-    if not as_hex:
-        return text.encode("utf-8", "surrogateescape")
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise UsageError(f"'{printable(text)}' is not hex; write pairs of digits, as in 48 65 6c 6c 6f") from None
 
 
 def _endpoints(options: dict[str, Any]) -> list[Endpoint]:
@@ -283,9 +269,12 @@ def _endpoints(options: dict[str, Any]) -> list[Endpoint]:
         return [Endpoint.parse(given[0], transport=flagged)]
     host, ports = _host_and_ports(given, scan=options["scan"])
     refuse_other_scheme(host, flagged)
+    text = host if ports is None else join_host_port(host, str(ports[0]))
+    at = Endpoint.parse(text, transport=flagged, port=default_port(options))
+    if options["numeric"]:
+        refuse_name(at)
     if ports is None:
-        return [Endpoint.parse(host, transport=flagged, port=echowire.DEFAULT_PORT)]
-    at = Endpoint.parse(join_host_port(host, str(ports[0])), transport=flagged)
+        return [at]
     return [replace(at, port=port) for port in ports]
 
 
@@ -293,17 +282,27 @@ def _host_and_ports(given: list[str], *, scan: bool) -> tuple[str, range | None]
     """The host, and the ports where they stand alone; else the whole endpoint, and None."""
     if not given:
         return f"127.0.0.1:{echowire.DEFAULT_PORT}", None
+    if len(given) == 1 and scan and is_range(given[0].rpartition(":")[2]):
+        given = [part for part in given[0].rpartition(":") if part != ":"]
     if len(given) == 1 and not given[0].isdigit():
         return given[0], None
     host, text = given if len(given) == 2 else ("", given[0])
     first, dash, last = text.partition("-")
     if not (scan and dash):
+        if is_range(text):
+            raise UsageError(f"'{text}' is a range of ports, and one port is called; -z tries them all")
         port = echowire.parse_port(text)
         return host, range(port, port + 1)
     ports = range(echowire.parse_port(first), echowire.parse_port(last) + 1)
     if not ports:
         raise UsageError(f"'{text}' is no range of ports; the lower one comes first")
     return host, ports
+
+
+def is_range(text: str) -> bool:
+    """Whether it is written as a range of ports is."""
+    first, dash, last = text.partition("-")
+    return bool(dash) and first.isdigit() and last.isdigit()
 
 
 def _transport(options: dict[str, Any]) -> Any:

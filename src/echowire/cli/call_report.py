@@ -14,6 +14,7 @@ from echowire import (
     EchowireError,
     Endpoint,
     Exchange,
+    NoReplyError,
     OperationError,
     Peer,
     RelaySummary,
@@ -22,11 +23,13 @@ from echowire import (
     format_duration,
     format_size,
 )
+from echowire.cli.call_terminal import as_text
 from echowire.cli.common import Environment, printable
+from echowire.cli.tls_report import TLS_SUPPLIED, tls_document, tls_lines
 
 PERCENTILES = (50, 90, 99)
 
-SUPPLIED = ("size", "count", "half_close", "verify", "tls_ca", "tls_insecure")
+SUPPLIED = ("size", "count", "half_close", "verify", *TLS_SUPPLIED)
 SUPPLIED_TIMES = ("interval", "wait", "timeout", "quit_after")
 
 
@@ -89,15 +92,20 @@ class Report:
         self._document["effective"] = {
             "transport": peer.transport,
             "local": peer.local.url if peer.local.address else None,
-            "remote": peer.remote.url,
+            "remote": peer.remote.url if peer.proxy is None else peer.channel.endpoint.url,
+            "proxy": None if peer.proxy is None else peer.proxy.url,
             "connect_us": _micro(peer.connect_s),
             "tls_us": _micro(peer.tls_s),
             "tls_version": tls[0] if tls else None,
             "tls_cipher": tls[1] if tls else None,
+            **tls_document(peer),
             "timeout_s": peer.timeout_s,
         }
         if self._for_people and (self._env.is_terminal or self._options["verbose"]):
             self._env.say(describe_connection(peer))
+        if self._for_people:
+            for line in tls_lines(peer, verbose=self._options["verbose"], offered=self._options["alpn"]):
+                self._env.say(line)
         attempts = self._document["attempts"]
         self._event("connected", lambda: {**self._document["effective"], "attempts": attempts})
 
@@ -148,7 +156,14 @@ class Report:
             return f"seq={self._number}: {printable(said[:1].lower() + said[1:])}"
         size = "1 byte" if len(exchange.received) == 1 else f"{len(exchange.received)} bytes"
         took = f" time={format_duration(exchange.rtt_s)}" if exchange.rtt_s is not None else ""
-        return f"{size} from {self._peer.remote if self._peer else '?'}: seq={self._number}{took}{verdict}"
+        who = (
+            "?"
+            if self._peer is None
+            else self._peer.remote
+            if self._peer.proxy is None
+            else self._peer.channel.endpoint
+        )
+        return f"{size} from {who}: seq={self._number}{took}{verdict}"
 
     def _show(self, data: bytes) -> None:
         env = self._env
@@ -160,7 +175,8 @@ class Report:
 
     def conclude(self, tally: Any, peer: Peer, error: EchowireError | None) -> None:
         """The conversation has ended: its summary, and the error where nothing at all was answered."""
-        self._document["effective"]["remote"] = peer.remote.url
+        if peer.proxy is None:
+            self._document["effective"]["remote"] = peer.remote.url  # of datagrams it may have become another
         self._document["error"] = None if error is None else str(error)
         rtt = _statistics(self._rtts)
         self._document["summary"] = {
@@ -179,8 +195,8 @@ class Report:
                 self._env.answer(f"Round trip: {named}")
         self._finish()
 
-    def relayed(self, done: RelaySummary) -> None:
-        """The relay has ended."""
+    def relayed(self, done: RelaySummary, *, at_terminal: bool = False) -> None:
+        """The relay has ended; who sits at a terminal is told why."""
         self._document["summary"] = {
             "sent_bytes": done.sent_bytes,
             "received_bytes": done.received_bytes,
@@ -195,7 +211,7 @@ class Report:
                 self._env.say(f"Verified: {sizes}: {done.verdict}")
             elif done.tally is not None:
                 self._env.say(f"Verified: {done.tally}")
-            elif self._options["verbose"]:
+            elif self._options["verbose"] or at_terminal:
                 self._env.say(f"{sizes[0].upper()}{sizes[1:]}; ended: {done.ended}")
         self._finish()
 
@@ -205,8 +221,8 @@ class Report:
             self._document["error"] = str(error)
             self._finish()
 
-    def scanned(self, scanned: Scanned) -> None:
-        """One endpoint of a scan; among several only what is open is said, unless more is wanted."""
+    def scanned(self, scanned: Scanned, *, among_several: bool) -> None:
+        """One endpoint of a scan: what is open is the answer; what is not is told beside it, a line a port."""
         record = {
             "endpoint": scanned.endpoint.url,
             "open": scanned.is_open,
@@ -217,6 +233,8 @@ class Report:
         self._document["scanned"].append(record)
         if self._for_people and scanned.is_open:
             self._env.answer(f"{scanned.endpoint} is open, connected in {format_duration(scanned.connect_s)}")
+        elif self._for_people and among_several:
+            self._env.say(f"{scanned.endpoint}: {_why_not(scanned.error)}")
 
     def end_scan(self) -> None:
         """All endpoints of a scan were tried."""
@@ -238,20 +256,22 @@ class Report:
             self._event("failed", lambda: {**document_head("call"), **failure})
 
 
+def _why_not(error: EchowireError | None) -> str:
+    if isinstance(error, OperationError):
+        return f"{error.system_message[:1].lower()}{error.system_message[1:]} ({error.errno_name} {error.number})"
+    return "no answer" if isinstance(error, NoReplyError) else str(error)
+
+
 def describe_connection(peer: Peer) -> str:
     """`Connected to 127.0.0.1:12345/tcp from 127.0.0.1:51234 in 52.1 µs`."""
     origin = f" from {peer.local.address}" if peer.local.address else ""
     if not peer.is_stream:
         return f"Sending to {peer.remote}{origin}"
-    line = f"Connected to {peer.remote}{origin} in {format_duration(peer.connect_s)}"
+    to = f"{peer.remote}" if peer.proxy is None else f"{peer.channel.endpoint} through {peer.remote.address}"
+    line = f"Connected to {to}{origin} in {format_duration(peer.connect_s)}"
     if peer.tls is not None:
         line += f", TLS in {format_duration(peer.tls_s)} ({', '.join(peer.tls)})"
     return line
-
-
-def as_text(data: bytes, *, as_hex: bool) -> str:
-    """`data` for a terminal: hex, or text in which nothing steers it."""
-    return data.hex() if as_hex else printable(data.decode("utf-8", "backslashreplace"))
 
 
 def _micro(seconds: float | None) -> float | None:

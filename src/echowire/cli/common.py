@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
 import click
@@ -21,7 +18,6 @@ __all__ = [
     "SIZE",
     "Environment",
     "Quantity",
-    "ended_by_signals",
     "family_of",
     "join_host_port",
     "pass_environment",
@@ -73,25 +69,6 @@ def refuse_two_forms(options: Mapping[str, Any], event: str) -> None:
     """Raise `UsageError` where both forms of JSON are asked for; `event` is what has a line in `--jsonl`."""
     if options["as_json"] and options["jsonl"]:
         raise UsageError(f"--json is one document, --jsonl a line {event}; give one of them")
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end the program as Ctrl-C does: what is half done is taken away first."""
-
-    def ended(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    mine = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
-    if threading.current_thread() is not threading.main_thread():
-        mine = []
-    for one in mine:
-        signal.signal(one, ended)
-    try:
-        yield
-    finally:
-        for one in mine:
-            signal.signal(one, signal.SIG_DFL)
 
 
 def join_host_port(host: str, port: str) -> str:

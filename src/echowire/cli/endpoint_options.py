@@ -1,19 +1,20 @@
-"""The options by which `call`, `bench`, `serve` and `ping` are told where: families, endpoints, TLS."""
+"""The options by which `call`, `bench`, `serve` and `ping` are told where: families and endpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 import echowire
-from echowire import UsageError
+from echowire import Endpoint, UsageError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _together(*decorators: Decorator) -> Decorator:
+def together(*decorators: Decorator) -> Decorator:
     """Several decorators as one, in the order in which `--help` shows their options."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,13 +25,13 @@ def _together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-family_options = _together(
+family_options = together(
     click.option("-4", "ipv4", is_flag=True, help="IPv4 only."),
     click.option("-6", "ipv6", is_flag=True, help="IPv6 only."),
 )
-"""`-4` and `-6`; `cli.common.family_of` says what they mean together."""
+"""`-4` and `-6`, of which `cli/contradictions.py` allows one."""
 
-called_endpoint = _together(
+called_endpoint = together(
     click.argument("endpoint", nargs=-1, metavar="[ENDPOINT]"),
     family_options,
     click.option("-u", "--udp", is_flag=True, help="Datagrams: UDP, or with -U a Unix datagram socket."),
@@ -38,14 +39,7 @@ called_endpoint = _together(
 )
 """The one endpoint that is called."""
 
-client_tls = _together(
-    click.option("--tls", is_flag=True, help="TLS, with the certificate checked."),
-    click.option("--tls-ca", metavar="FILE", help="Trust the authorities in this PEM file instead of the system's."),
-    click.option("--tls-insecure", is_flag=True, help="Do not check the certificate."),
-)
-"""TLS as a client has it."""
-
-served_endpoints = _together(
+served_endpoints = together(
     click.argument("endpoints", nargs=-1, metavar="[ENDPOINT]..."),
     family_options,
     click.option("-u", "--udp", is_flag=True, help="Datagrams only (with -U, Unix datagrams)."),
@@ -54,20 +48,19 @@ served_endpoints = _together(
 )
 """The endpoints that are served, which may be both transports on one port."""
 
-server_tls = _together(
-    click.option("--tls-cert", metavar="FILE", help="Serve TLS with this certificate (PEM)."),
-    click.option("--tls-key", metavar="FILE", help="Its private key (PEM)."),
-)
-"""TLS as a server has it."""
-
-
-def asks_for_tls(options: Mapping[str, Any]) -> bool:
-    """Whether one of the options of `client_tls` was given."""
-    return bool(options["tls"] or options["tls_ca"] or options["tls_insecure"])
-
 
 def refuse_other_scheme(text: str, transport: str) -> None:
     """Raise `UsageError` where an endpoint's own scheme is another than the options' transport; TCP is said by none."""
     scheme, _ = echowire.split_scheme(text)
     if scheme is not None and transport not in ("tcp", scheme):
         raise UsageError(f"{text} is {scheme}, and the options say {transport}")
+
+
+def refuse_name(endpoint: Endpoint) -> None:
+    """Raise `UsageError` where -n was given and `endpoint` has a name."""
+    if endpoint.is_unix or not endpoint.host:
+        return
+    try:
+        ipaddress.ip_address(endpoint.host)
+    except ValueError:
+        raise UsageError(f"'{endpoint.host}' is a name, and -n has none looked up; give its address") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 import echowire
 from echowire import Endpoint, GroupAnswer, GroupReport, NoReplyError, UsageError, format_duration
-from echowire.cli.call_report import as_text
+from echowire.cli.call_terminal import as_text
 from echowire.cli.common import Environment, family_of, refuse_two_forms
 from echowire.cli.sockets_report import write_columns
 

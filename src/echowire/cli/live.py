@@ -12,22 +12,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from echowire.cli.columns import fitted
 from echowire.cli.common import Environment
-from echowire.cli.ping_rows import COLUMNS, HOP_COLUMNS, hop_rows, target_row
+from echowire.cli.ping_rows import COLUMNS, HOP_COLUMNS, HOPS_LEAVING, LEAVING, WORDS, hop_rows, target_row
 
 REDRAWN_EACH_S = 0.25
 BARS = "▁▂▃▄▅▆▇█"
-SPARKS = 30
-"""Round trips of the sparkline: what fits a terminal of 120 columns beside the figures."""
+SPARKS, SPARKS_LEAST = 30, 10
+"""Round trips of the sparkline, at most and at least."""
 
-LEFT = ("Target", "Answer", "Address", "Note")
-"""Columns of words; those of numbers are set to the right."""
+FIGURES_CELLS = 90
+"""That the figures of a target take, more or less."""
 
 
 class Redrawn:
-    """A table that `build` makes for so many lines; drawn when asked to, and at most four times a second."""
+    """A table that `build` makes for so many lines and cells; drawn when asked to, and at most four times a second."""
 
-    def __init__(self, env: Environment, build: Callable[[int], Table]) -> None:
+    def __init__(self, env: Environment, build: Callable[[int, int], Table]) -> None:
         self._build = build
         self._next = 0.0
         self._stream = io.TextIOWrapper(env.stdout, encoding="utf-8", write_through=True)
@@ -49,23 +50,30 @@ class Redrawn:
         self._stream.detach()
 
     def _table(self) -> Table:
-        return self._build(max(self._console.size.height - 3, 1))
+        size = self._console.size
+        return self._build(max(size.height - 3, 1), size.width)
 
 
-def ping_table(targets: Sequence[Any]) -> Callable[[int], Table]:
+def ping_table(targets: Sequence[Any]) -> Callable[[int, int], Table]:
     """Builds a line a target; where not all fit, those that do not answer come first: they are what one looks for."""
 
-    def build(room: int) -> Table:
-        table = _empty((*COLUMNS, "Last"))
+    def build(room: int, width: int) -> Table:
         shown = targets
         if len(shown) > room:
             shown = sorted(shown, key=lambda target: -(target.loss or 0.0))[:room]
-        for target in shown:
-            style = "red" if target.answers and not target.is_up else "yellow" if target.loss else ""
+        sparks = [sparkline(target.recent[-_sparks(width) :]) for target in shown]
+        rows = [[*COLUMNS, "Last"]]
+        for target, spark in zip(shown, sparks, strict=True):
             known = target.received + target.lost + target.corrupted
             name, _, *rest = target_row(target)
-            cells = map(Text, (name, str(known), *rest))  # no markup: a name may have brackets
-            table.add_row(*cells, sparkline(target.recent[-SPARKS:]), style=style)
+            rows.append([name, str(known), *rest, spark.plain])
+        names, *cells = fitted(rows, width, LEAVING, WORDS)
+        table = _empty(names)
+        for target, spark, row in zip(shown, sparks, cells, strict=True):
+            style = "red" if target.answers and not target.is_up else "yellow" if target.loss else ""
+            # No markup: a name may have brackets.
+            texts = [spark if name == "Last" else Text(cell) for name, cell in zip(names, row, strict=True)]
+            table.add_row(*texts, style=style)
         if len(targets) > room:
             table.add_row(f"… and {len(targets) - room} more")
         return table
@@ -73,12 +81,18 @@ def ping_table(targets: Sequence[Any]) -> Callable[[int], Table]:
     return build
 
 
-def path_table(path: Any) -> Callable[[int], Table]:
+def _sparks(width: int) -> int:
+    """Round trips of the sparkline: as many as the line has room for beside the figures."""
+    return max(SPARKS_LEAST, min(SPARKS, width - FIGURES_CELLS))
+
+
+def path_table(path: Any) -> Callable[[int, int], Table]:
     """Builds a line a hop, and one for each further address of it."""
 
-    def build(room: int) -> Table:
-        table = _empty(HOP_COLUMNS)
-        for row in hop_rows(path)[:room]:
+    def build(room: int, width: int) -> Table:
+        names, *rows = fitted([HOP_COLUMNS, *hop_rows(path)], width, HOPS_LEAVING, WORDS)
+        table = _empty(names)
+        for row in rows[:room]:
             table.add_row(*map(Text, row))
         return table
 
@@ -102,5 +116,5 @@ def sparkline(values: Sequence[float | None]) -> Text:
 def _empty(columns: Sequence[str]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for name in columns:
-        table.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in (*WORDS, "Last") else "right", no_wrap=True)
     return table

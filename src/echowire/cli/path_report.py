@@ -7,8 +7,10 @@ from typing import Any
 
 import echowire
 from echowire import PathMtu, PathReport, UsageError, document_head, format_duration
+from echowire.cli.columns import fitted, width_of
 from echowire.cli.common import Environment, family_of, printable
-from echowire.cli.ping_rows import HOP_COLUMNS, aligned, hop_rows
+from echowire.cli.interim import asked_by_quit
+from echowire.cli.ping_rows import HOP_COLUMNS, HOPS_LEAVING, WORDS, aligned, hop_rows
 from echowire.cli.run_report import RunReport
 
 NAMES = {"icmp": "ICMP", "udp": "UDP", "tcp": "TCP"}
@@ -24,14 +26,19 @@ class PathRun(RunReport):
             options["live"] is not False and not options["quiet"] and self.for_people and env.has_colour
         )
         self._live: Any = None
+        self._path: Any = None
+        self._quit = asked_by_quit()
+        self._asked = self._quit.__enter__()
 
     def close(self) -> None:
         """Leave the live table as it is."""
+        self._quit.__exit__(None, None, None)
         if self._live is not None:
             self._live.close()
 
     def begin(self, path: Any, effective: Mapping[str, Any]) -> None:
         """The target is known, and nothing is sent yet."""
+        self._path = path
         if self.for_people:
             self.env.answer(_headline(self._target, effective))
         if self.may_redraw:
@@ -43,24 +50,45 @@ class PathRun(RunReport):
         """Some time has passed."""
         if self._live is not None:
             self._live.redraw()
+        elif self._asked.take():
+            for line in aligned([HOP_COLUMNS, *hop_rows(self._path)], (1, len(HOP_COLUMNS) - 1)):
+                self.env.say(line)
 
     def conclude(self, path: PathReport) -> None:
         """The run has ended."""
         if not self.for_people:
             self.conclude_json(path.document())
             return
-        for line in aligned([HOP_COLUMNS, *hop_rows(path)], (1, len(HOP_COLUMNS) - 1)):
+        rows = fitted([HOP_COLUMNS, *hop_rows(path)], width_of(self.env), HOPS_LEAVING, WORDS)
+        for line in aligned(rows, [at for at, name in enumerate(rows[0]) if name in WORDS]):
+            self.env.answer(line)
+        for line in _ways(path):
             self.env.answer(line)
         if not path.reached:
             self.env.answer(f"{printable(path.target)} was not reached")
 
 
+def _ways(path: PathReport) -> list[str]:
+    """Which flow took which way, where they took several: `Flows 0, 2: 10.0.1.1 10.0.2.2`."""
+    flows = sorted({flow for hop in path.hops for flow in hop.flows})
+    ways: dict[tuple[str, ...], list[str]] = {}
+    for flow in flows:
+        ways.setdefault(tuple(hop.flows.get(flow, "???") for hop in path.hops), []).append(str(flow))
+    if len(flows) < 2:
+        return []
+    if len(ways) == 1:
+        return [f"All {len(flows)} flows took this way"]
+    return [f"Flow{'s' * (len(who) > 1)} {', '.join(who)}: {' '.join(way)}" for way, who in ways.items()]
+
+
 def run_path(env: Environment, options: Mapping[str, Any], target: str, probe: str) -> int:
     """Find the path, and print; the exit status."""
     report = PathRun(env, options, target)
-    count = options["count"]
+    count, flows = options["count"], options["flows"]
+    if count is not None and count < flows:
+        env.say(f"echowire: --flows {flows} takes turns, and -c {count} ends after {count} of them; give -c {flows}")
     if count is None and not (options["live"] and report.may_redraw):
-        count = 3
+        count = max(3, flows)
     with report:
         path = echowire.path(
             target,
@@ -70,7 +98,7 @@ def run_path(env: Environment, options: Mapping[str, Any], target: str, probe: s
             interval_s=0.5 if options["interval"] is None else options["interval"],
             wait_s=1.0 if options["wait"] is None else options["wait"],
             max_hops=options["hops"],
-            flows=options["flows"],
+            flows=flows,
             size=options["size"],
             family=family_of(options),
             source=options["source"],

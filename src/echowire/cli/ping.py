@@ -22,6 +22,7 @@ from echowire.cli.common import (
 )
 from echowire.cli.endpoint_options import family_options
 from echowire.cli.group_options import group_of_targets, group_options
+from echowire.cli.ping_habits import LIST_COUNT, check_habits, habit_options, habits_of, is_list
 from echowire.cli.ping_report import Report
 
 ASK_ABOVE = 1024
@@ -66,6 +67,7 @@ FILE_MAX_BYTES = 16 * 1024 * 1024
 @click.option("-q", "--quiet", is_flag=True, help="Only the summary.")
 @click.option("-D", "--timestamps", is_flag=True, help="Say when each answer came, in seconds since 1970.")
 @click.option("-n", "--numeric", is_flag=True, help="Print no names for addresses; it is the default.")
+@habit_options
 @click.option("--live/--no-live", default=None, help="A table, redrawn. [default: with several targets, on a terminal]")
 @click.option("--yes", is_flag=True, help=f"Do not ask before more than {ASK_ABOVE:,} targets.")
 @click.option(
@@ -79,7 +81,8 @@ def command(env: Environment, /, **options: Any) -> int:
     """Ask TARGET whether it is there, how far, and how steadily; and tell who says no.
 
     TARGET is a name, an address, or a range such as 10.0.0.0/24; with -T, -u and --stamp also host:port. Round trips
-    are from the kernel's stamps of sending and receiving where it gives them. Ctrl-C ends it with the summary.
+    are from the kernel's stamps of sending and receiving where it gives them. Ctrl-C ends it with the summary,
+    Ctrl-\\ tells how it stands and goes on.
 
     \b
     echowire ping example.org                     until Ctrl-C
@@ -89,6 +92,8 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire ping --stamp -c 100 -i 10ms host     each way by itself; host runs: echowire serve --service stamp
     echowire ping --path host                     the path, as mtr has it; also -T -P 443 or -u; --flows 8
     echowire ping --mtu host                      how large a packet may be
+    echowire ping --alive 10.0.0.0/24             only the addresses that answer; --unreachable: the others
+    echowire ping --flood -c 1000 host            as fast as the answers come; -A with a pause
     echowire ping --jsonl host | jq .word
     echowire ping -q -c 100 -i 10ms host --fail-if 'loss>1% or p99>50ms'
 
@@ -105,6 +110,7 @@ def command(env: Environment, /, **options: Any) -> int:
 def run(env: Environment, options: dict[str, Any]) -> int:
     """Ping, and print; the exit status."""
     refuse_two_forms(options, "an answer")
+    check_habits(options)
     targets = [*options["targets"], *(target for name in options["files"] for target in _read(env, name))]
     if (group := group_of_targets(targets, options)) is not None:
         from echowire.cli import groups
@@ -114,6 +120,8 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     if number > ASK_ABOVE and not options["yes"]:
         _confirm(env, number)
     count = options["count"]
+    if count is None and is_list(options):
+        count = LIST_COUNT
     if count is None and (echowire.has_range(targets) or options["as_json"]):
         count = 1
     if options["path"] or options["mtu"]:
@@ -138,6 +146,7 @@ def run(env: Environment, options: dict[str, Any]) -> int:
             tos=options["tos"],
             fragments=options["fragments"],
             stamp_key=options["key"],
+            **habits_of(options),
             most_targets=max(number, 1),
             fail_if=options["fail_if"],
             on_begin=report.begin,
@@ -174,6 +183,10 @@ def _read(env: Environment, name: str) -> list[str]:
         else:
             with Path(name).open("rb") as file:
                 data = file.read(FILE_MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"-f {name}: no such file (errno {error.errno}); -f reads targets from a file, as in fping; --flood floods"
+        ) from error
     except OSError as error:
         raise UsageError(f"-f {name}: {(error.strerror or str(error)).lower()} (errno {error.errno})") from error
     if len(data) > FILE_MAX_BYTES:

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echowire import Pinged, document_head, format_duration
+from echowire.cli.columns import fitted, width_of
 from echowire.cli.common import Environment, printable
 from echowire.cli.histogram import histogram_lines
-from echowire.cli.ping_rows import COLUMNS, aligned, describe, nano, target_row
+from echowire.cli.interim import asked_by_quit
+from echowire.cli.ping_habits import is_list
+from echowire.cli.ping_rows import COLUMNS, LEAVING, WORDS, aligned, describe, nano, target_row
 from echowire.cli.run_report import RunReport
 
 LINES_UP_TO = 16
@@ -29,14 +32,19 @@ class Report(RunReport):
     def __init__(self, env: Environment, options: Mapping[str, Any], number: int) -> None:
         super().__init__(env, options, document_head("ping"))
         wanted = options["live"]
-        several = number > 1 and not options["quiet"]
+        self._is_list = is_list(options)
+        is_quiet = options["quiet"] or options["flood"] or self._is_list
+        several = number > 1 and not is_quiet
         self._is_live = self.for_people and env.has_colour and (several if wanted is None else wanted)
-        self._has_lines = self.for_people and not options["quiet"] and not self._is_live and number <= LINES_UP_TO
+        self._has_lines = self.for_people and not is_quiet and not self._is_live and number <= LINES_UP_TO
         self._targets: Sequence[Any] = ()
         self._live: Any = None
+        self._quit = asked_by_quit()
+        self._asked = self._quit.__enter__()
 
     def close(self) -> None:
         """Leave the live table as it is."""
+        self._quit.__exit__(None, None, None)
         if self._live is not None:
             self._live.close()
 
@@ -44,8 +52,10 @@ class Report(RunReport):
         """The targets are known, and nothing is sent yet."""
         self._targets = targets
         for target in targets:
-            if target.problem:
+            if target.problem and not self._is_list:
                 self.env.say(f"echowire: ping {printable(target.name)}: {printable(target.problem)}")
+        if self.options["verbose"] and "socket" in effective:
+            self.env.say(f"echowire: {effective['socket']} socket of ICMP, identifier {effective['identifier']}")
         if self._is_live:
             from echowire.cli.live import Redrawn, ping_table
 
@@ -60,23 +70,33 @@ class Report(RunReport):
             self.event("answer", {**answer.document(), "target": target.name, "address": target.address or None})
         elif self._has_lines and answer.word != "name unknown":
             self.env.answer(self._line(answer))
+        if self.options["audible"] and answer.is_reply:
+            self.env.write(b"\a")
+            self.env.flush()
 
     def idle(self) -> None:
         """Some time has passed."""
         if self._live is not None:
             self._live.redraw()
+        if self._asked.take() and self._live is None:
+            for target in self._targets[:LINES_UP_TO]:
+                self.env.say(_interim(target))
 
     def conclude(self, pinged: Pinged) -> None:
         """The run has ended."""
         env = self.env
         if not self.for_people:
             self.conclude_json(pinged.document())
+        elif self._is_list:
+            for target in pinged.targets:
+                if target.is_up == self.options["alive"]:
+                    env.answer(printable(target.name))
         elif len(pinged.targets) == 1:
             plain = env.variables.get("TERM") == "dumb"
             for line in _summary(pinged, plain=plain):
                 env.answer(line)
         else:
-            for line in _table(pinged):
+            for line in _table(pinged, width_of(env)):
                 env.answer(line)
         self.say_conditions(pinged.conditions)
 
@@ -85,6 +105,16 @@ class Report(RunReport):
         at = f"[{answer.time_ns / 1e9:.6f}] " if self.options["timestamps"] else ""
         whose = f"{target.name}: " if len(self._targets) > 1 else ""
         return f"{at}{printable(whose)}{_said(answer)}"
+
+
+def _interim(target: Any) -> str:
+    """How it stands: `192.0.2.1: 12/13 packets, 8% loss, min/avg/max = 40.1 µs/52 µs/80 µs`."""
+    known, times = target.received + target.lost + target.corrupted, target.round_trips
+    loss = "" if not known else f", {100 * (known - target.received) / known:.3g}% loss"
+    figures = "/".join(nano(figure) for figure in (times.min_ns, times.mean_ns, times.max_ns))
+    return f"{target.name}: {target.received}/{known} packets{loss}" + (
+        f", min/avg/max = {figures}" if times.count else ""
+    )
 
 
 def _headline(target: Any, effective: Mapping[str, Any]) -> str:
@@ -172,10 +202,11 @@ def _one_way(way: Any) -> str:
     return f"min {nano(delays.min_ns)}, {middle}, max {nano(delays.max_ns)}, ± {nano(way.error_ns)}; {jitter}"
 
 
-def _table(pinged: Pinged) -> list[str]:
+def _table(pinged: Pinged, width: int | None) -> list[str]:
     """A line a target, in the order in which they were given."""
-    rows = [COLUMNS, *(target_row(target) for target in pinged.targets)]
-    lines = ["", *aligned(rows, (0, len(COLUMNS) - 1))]
+    every = [COLUMNS, *(target_row(target) for target in pinged.targets)]
+    rows = fitted(every, width, LEAVING, WORDS)
+    lines = ["", *aligned(rows, [at for at, name in enumerate(rows[0]) if name in WORDS])]
     up = sum(target.is_up for target in pinged.targets)
     total = f"{len(pinged.targets)} targets, {up} up, {format_duration(pinged.seconds)}"
     return [*lines, "", total]

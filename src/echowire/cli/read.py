@@ -9,10 +9,11 @@ import click
 import echowire
 from echowire import LineFormat, UsageError
 from echowire.cli import read_exports, read_reports
-from echowire.cli.common import Environment, ended_by_signals, pass_environment, printable
+from echowire.cli.common import Environment, pass_environment, printable
 from echowire.cli.heap import keep_what_is_freed
 from echowire.cli.read_progress import conclude, progress
 from echowire.cli.read_view import TIMES, view
+from echowire.cli.signals import ended_by_signals
 from echowire.cli.write_behind import WriteBehind
 
 NAMED_CHARACTERS = {"/t": "\t", "/s": " ", "\\t": "\t", "\\s": " "}

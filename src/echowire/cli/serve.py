@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import redirect_stdout
-from dataclasses import asdict, replace
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -21,13 +21,24 @@ from echowire.cli.common import (
     SIZE,
     Environment,
     family_of,
-    join_host_port,
     pass_environment,
     printable,
 )
-from echowire.cli.endpoint_options import served_endpoints, server_tls
+from echowire.cli.endpoint_options import served_endpoints
+from echowire.cli.netcat_hints import nc_of_serve
 from echowire.cli.serve_groups import tell_silent, watched_groups
+from echowire.cli.serve_options import (
+    endpoints_of,
+    program_options,
+    raw_options,
+    refuse_contradictions,
+    show_options,
+)
+from echowire.cli.serve_raw import ServingRaw
+from echowire.cli.serve_show import shown
+from echowire.cli.served_at import listening_lines
 from echowire.cli.signals import heard
+from echowire.cli.tls_options import server_keywords, server_tls
 
 AT_ONCE_S = 1.0
 """How long a second signal lets what is left end in order."""
@@ -42,6 +53,7 @@ AT_ONCE_S = 1.0
 @click.option("--key", metavar="FILE", help="The key of STAMP's authenticated mode (HMAC-SHA-256).")
 @click.option("--stateless", is_flag=True, help="Have STAMP keep no count of each session's packets.")
 @click.option("--handler", metavar="MODULE:FUNCTION", help="Serve with a blocking function of a connected socket.")
+@program_options
 @click.option("--engine", default="auto", show_default=True, help="auto, readiness (epoll), threads or kernel.")
 @click.option(
     "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share the port."
@@ -77,8 +89,11 @@ AT_ONCE_S = 1.0
     show_default=True,
     help="At the end, wait this long for connections to finish.",
 )
-@click.option("--once", is_flag=True, help="End after the first connection. (-k, to keep on, is the default.)")
-@click.option("-k", "--keep-open", is_flag=True, hidden=True, help="As in nc -lk; it is the default.")
+@click.option("--backlog", type=click.IntRange(min=0), help="Connections that may wait to be accepted. [default: 4096]")
+@click.option("--once", is_flag=True, help="End after the first connection.")
+@raw_options
+@show_options
+@nc_of_serve
 @click.option("-v", "--verbose", is_flag=True, help="Tell of each connection, on standard error.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document at the end.")
 @click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
@@ -87,8 +102,8 @@ def command(env: Environment, /, **options: Any) -> int:
     """Serve an echo, or another small service, on ENDPOINT.
 
     Without ENDPOINT: 127.0.0.1:12345, TCP and UDP. An endpoint is HOST PORT, host:port, [v6]:port, :port (every
-    interface, IPv4 and IPv6), or a URL: tcp:// udp:// tls:// unix:/path unixgram:/path. One without a scheme is
-    TCP and UDP. Ctrl-C or SIGTERM ends it in order, a second one at once.
+    interface, IPv4 and IPv6), a port of 127.0.0.1, or a URL: tcp:// udp:// tls:// unix:/path unixgram:/path
+    unixseqpacket:/path. One without a scheme is TCP and UDP. Ctrl-C or SIGTERM ends it in order, a second one at once.
 
     Beyond loopback a datagram is never answered by a larger one, or whoever forges its source would have others sent
     more than was paid for: chargen, qotd and daytime send as much of their text as the question was long, and time, of
@@ -100,19 +115,27 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire serve localhost:9 tcp://:8000 unix:/tmp/e   several at once
     echowire serve tls://:8443 --tls-cert c.pem --tls-key k.pem
     echowire serve --handler mymodule:serve              your own function of a socket
+    echowire serve --show text                           and see what passes
+    echowire serve --raw 9000 > file                     as nc -l: one connection, its bytes to this file
+    echowire serve --exec 'cat -n' 9000                  a program for each connection
     echowire serve udp://239.1.2.3%eth0:5000             a multicast group, joined on eth0; 10.0.0.1@232.1.2.3:5000
                                                          is one that only 10.0.0.1 is heard on
     echowire serve :862 --service stamp                  a reflector for echowire ping --stamp (RFC 8762)
     echowire serve :12345 --workers 2 --jsonl            two processes, events as JSON
     """
-    return Serving(env, options).run()
+    refuse_contradictions(options)
+    if options["raw"]:
+        return ServingRaw(env, options).run()
+    with nullcontext() if options["program"] is None else echowire.Programs(options["program"]) as programs:
+        return Serving(env, options, programs).run()
 
 
 class Serving:
     """One run of the command."""
 
-    def __init__(self, env: Environment, options: dict[str, Any]) -> None:
+    def __init__(self, env: Environment, options: dict[str, Any], programs: echowire.Programs | None) -> None:
         self._env = env
+        self._programs = programs
         self._options = options
         self._signals = 0
         self._server: echowire.Server | None = None
@@ -128,15 +151,17 @@ class Serving:
         previous = {number: signal.signal(number, self._on_signal) for number in ending}
         try:
             self._server = server = echowire.serve(
-                *_endpoints(options),
+                *endpoints_of(options),
                 service=options["service"],
-                handler=options["handler"],
+                handler=self._programs or options["handler"],
                 engine=options["engine"],
                 workers=options["workers"],
                 limits=_limits(options),
                 amplify=options["amplify"],
+                show=options["show"] is not None,
+                **({} if options["backlog"] is None else {"backlog": options["backlog"]}),
+                **server_keywords(options),
                 interface=options["interface"],
-                tls=_tls(options),
                 stamp_key=options["key"],
                 stamp_stateless=options["stateless"],
                 family=family_of(options),
@@ -163,10 +188,15 @@ class Serving:
 
     def _announce(self, server: echowire.Server) -> None:
         if not self._options["as_json"] and not self._options["jsonl"]:
-            for line in _listening_lines(server.endpoints):
+            for line in listening_lines(server, self._service_name):
                 self._env.answer(line)
         if self._options["verbose"]:
             self._env.say(f"engine {server.engine} ({server.why})")
+
+    @property
+    def _service_name(self) -> str:
+        options = self._options
+        return "program" if self._programs is not None else "handler" if options["handler"] else options["service"]
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
@@ -198,7 +228,12 @@ class Serving:
         env = self._env
         if self._options["jsonl"]:
             env.answer_json(event.document())
-        if isinstance(event, echowire.Notice):
+        if isinstance(event, echowire.Passed):
+            if not self._options["jsonl"]:
+                for line in shown(event, self._options["show"]):
+                    env.answer(line, flush=False)
+                env.flush()
+        elif isinstance(event, echowire.Notice):
             env.say(f"echowire: {printable(event.message)}")
         elif isinstance(event, echowire.Closed) and (self._options["verbose"] or event.error):
             carried = _carried(event.received_bytes, event.sent_bytes)
@@ -230,34 +265,6 @@ class Serving:
             self._env.answer(_summary_line(server.summary))
 
 
-def _endpoints(options: dict[str, Any]) -> list[str | echowire.Endpoint]:
-    """The endpoints that the arguments mean, `HOST PORT` included."""
-    given, port = list(options["endpoints"]), options["port"]
-    is_stamp = options["service"] == "stamp"
-    default_port = echowire.STAMP_PORT if is_stamp else echowire.DEFAULT_PORT
-    if options["unix"]:
-        if not given:
-            raise UsageError("-U needs the path of a socket, as in: echowire serve -U /tmp/echo.sock")
-        return [echowire.Endpoint.parse(path, transport="unixgram" if options["udp"] else "unix") for path in given]
-    if len(given) == 2 and given[1].isdigit():
-        given = [join_host_port(*given)]
-    if not given and (port is not None or options["udp"] or options["tcp"]):
-        given = ["127.0.0.1"]
-    wanted: list[str | echowire.Endpoint] = []
-    for text in given:
-        if echowire.split_scheme(text)[0] is not None:
-            wanted.append(text)
-            continue
-        endpoint = echowire.Endpoint.parse(text, port=default_port if port is None else port)
-        if options["udp"] or is_stamp:
-            wanted.append(replace(endpoint, transport="udp"))
-        elif options["tcp"]:
-            wanted.append(replace(endpoint, transport="tls" if options["tls_cert"] else "tcp"))
-        else:
-            wanted.append(endpoint.address)
-    return wanted
-
-
 def _limits(options: dict[str, Any]) -> dict[str, Any]:
     """The limits that were given; 0 is no limit."""
     given: dict[str, Any] = {}
@@ -273,28 +280,6 @@ def _limits(options: dict[str, Any]) -> dict[str, Any]:
     if options["max_queue"] == 0:
         raise UsageError("--max-queue 0: a connection that may hold nothing can echo nothing; give 1 byte or more")
     return given
-
-
-def _tls(options: dict[str, Any]) -> tuple[str, str] | None:
-    if not options["tls_cert"] and not options["tls_key"]:
-        return None
-    if not options["tls_cert"]:
-        raise UsageError("--tls-key without --tls-cert: give the certificate too")
-    # One PEM file may hold both.
-    return options["tls_cert"], options["tls_key"] or options["tls_cert"]
-
-
-def _listening_lines(endpoints: tuple[echowire.Endpoint, ...]) -> list[str]:
-    """A line for each address: transports that share one are named in it unless they are TCP and UDP both."""
-    transports: dict[str, list[str]] = {}
-    for endpoint in endpoints:
-        address = f"{endpoint.transport}:{endpoint.path}" if endpoint.is_unix else endpoint.address
-        transports.setdefault(address, []).append(endpoint.transport)
-    lines = []
-    for address, kinds in transports.items():
-        plain = kinds == ["tcp", "udp"] or kinds[0].startswith("unix")
-        lines.append(f"Server listening on {address}" + ("" if plain else f" ({', '.join(kinds)})"))
-    return lines
 
 
 def _carried(received: int | None, sent: int | None) -> str:

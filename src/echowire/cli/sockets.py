@@ -7,11 +7,39 @@ from typing import Any
 import click
 
 from echowire import parse_duration
-from echowire.cli.common import Environment, Quantity, pass_environment
-from echowire.cli.sockets_report import run
+from echowire.cli.common import Environment, Quantity, pass_environment, refused
+from echowire.cli.sockets_report import UNKNOWN, run
 from echowire.cli.sockets_switches import SWITCHES, key_of
 
 GROUPS = ("process", "state", "peer", "port", "cgroup", "user", "kind")
+
+
+REFUSED = {
+    ("-S", "--sctp"): UNKNOWN["sctp"],
+    ("-d", "--dccp"): UNKNOWN["dccp"],
+    ("--tipc",): UNKNOWN["tipc"],
+    ("--tipcinfo",): UNKNOWN["tipc"],
+    ("--xdp",): UNKNOWN["xdp"],
+    ("-T", "--threads"): "threads share the sockets of their process; -p names it, and ps -T its threads",
+    ("-b", "--bpf"): "the code of a socket's filter is not shown here; ss -b shows it",
+    ("-Z", "--context"): "security contexts are not shown here; ss -Z, or ps -Z, shows them",
+    ("-z", "--contexts"): "security contexts are not shown here; ss -z shows them",
+    ("-V",): "the version is that of the whole: echowire --version",
+}
+"""ss's flags that this command has not, and what to use instead."""
+
+NO_DIAG = "raw messages are not written here; --json has all that is in them, and ss -D writes them"
+
+
+def _refused(function: Any) -> Any:
+    for names, why in REFUSED.items():
+        function = refused(*names, why=f"{names[0]}: {why}")(function)
+
+    def refuse(context: click.Context, _: click.Parameter, given: str | None) -> None:
+        if given is not None:
+            raise click.UsageError(f"-D: {NO_DIAG}", context)
+
+    return click.option("-D", "--diag", hidden=True, expose_value=False, callback=refuse)(function)
 
 
 def _switches(function: Any) -> Any:
@@ -24,6 +52,7 @@ def _switches(function: Any) -> Any:
 @click.command("sockets")
 @click.argument("filter", nargs=-1, metavar="[FILTER]...")
 @_switches
+@_refused
 @click.option("-f", "--family", metavar="FAMILY", help="inet, inet6, unix, link, netlink or vsock, as in ss.")
 @click.option("-F", "--filter", "filter_file", metavar="FILE", help="Read the filter from a file, or - for stdin.")
 @click.option(

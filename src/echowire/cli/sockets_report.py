@@ -23,24 +23,25 @@ FAMILIES = {
 }
 """The arguments of -f, as in ss."""
 
-QUERIES = {
-    "all": "",
-    "inet": "tcp,udp,udplite,mptcp,raw",
-    "unix_stream": "unix",
-    "unix_dgram": "unix",
-    "unix_seqpacket": "unix",
-    "packet_raw": "packet",
-    "packet_dgram": "packet",
-    "vsock_stream": "vsock",
-    "vsock_dgram": "vsock",
+HOST_FAMILIES = {"unix": "unix", "packet": "link", "netlink": "netlink", "vsock": "vsock"}
+"""Where only such sockets are asked for, a host of the filter is one of them, as in ss."""
+
+UNKNOWN = {
+    "sctp": "SCTP sockets are not listed here; ss -S does, and /proc/net/sctp/assocs",
+    "dccp": "DCCP is gone from Linux 6.16 on; before it, ss -d lists its sockets",
+    "tipc": "TIPC sockets are not listed here; ss --tipc does, and tipc socket list",
+    "xdp": "XDP sockets are not listed here; ss --xdp does",
 }
-"""Of -A: what ss has besides the kinds' own names. A kind's parts are listed together."""
+"""Kinds that ss has and this command has not, and what to use for them."""
 
 FILTER_FILE_MAX_BYTES = 64 * 1024
 """Of the file that -F names: more than a filter may have (`wire.socket_filter.MAX_CHARACTERS`), and not a disk."""
 
-BY_DEFAULT = ("netlink", "packet", "unix", "raw", "udp", "udplite", "tcp", "vsock")
-"""Without a kind: all, but not the connections of MPTCP beside the subflows that they are made of, as in ss."""
+BY_DEFAULT = SocketInquiry.KINDS
+"""Without a kind: all."""
+
+QUERIES = {"all": BY_DEFAULT, "inet": ("tcp", "udp", "udplite", "mptcp", "raw")}
+"""Of -A: what ss has besides the names of the kinds and their parts."""
 
 
 def run(env: Environment, options: dict[str, Any]) -> int:
@@ -52,21 +53,30 @@ def run(env: Environment, options: dict[str, Any]) -> int:
     _check(options)
     text = filter_of(env, options)
     kinds, family = kinds_of(options)
+    states = states_of(options)
+    if states is None and not is_named(options):
+        states = SocketInquiry.CONNECTED  # of all kinds, those that have no states are left out
     wants_all = options["json"] or options["jsonl"] or options["by"] or options["watch"] is not None
     inquiry = SocketInquiry(
         text,
         kinds=kinds,
-        states=states_of(options),
+        states=states,
         family=family,
         memory=bool(options["memory"] or wants_all),
         info=bool(options["info"] or wants_all),
+        tos=bool(options["tos"] or wants_all),
+        host_family=HOST_FAMILIES.get(kinds[0].partition("_")[0], "") if len(kinds) == 1 else "",
         with_processes=bool(options["processes"] or options["by"] == "process"),
         namespace=options["net"],
     )
     if options["watch"] is not None or options["events"]:
-        from echowire.cli import sockets_live
-
-        status = (sockets_live.events if options["events"] else sockets_live.watch)(env, options, inquiry)
+        if options["by"]:
+            from echowire.cli.sockets_usage import usage as follow
+        elif options["events"]:
+            from echowire.cli.sockets_events import events as follow
+        else:
+            from echowire.cli.sockets_live import watch as follow
+        status = follow(env, options, inquiry)
         tell(env, options, inquiry, inquiry.hidden_sockets)
         return status
     if options["kill"]:
@@ -87,10 +97,10 @@ def _check(options: dict[str, Any]) -> None:
     if options["json"] and options["jsonl"]:
         raise UsageError("--json is one document, --jsonl a line a socket; give one of them")
     modes = [name for name in ("kill", "summary", "by", "watch", "events") if options[name] not in (None, False)]
-    if len(modes) > 1:
+    if len(modes) > 1 and modes != ["by", "watch"]:
         raise UsageError(f"--{modes[0]} and --{modes[1]} are two answers; give one of them")
-    if options["json"] and modes and modes[0] in ("watch", "events", "kill"):
-        raise UsageError(f"--{modes[0]} has no one document; --jsonl gives a line each")
+    if options["json"] and modes and modes[-1] in ("watch", "events", "kill"):
+        raise UsageError(f"--{modes[-1]} has no one document; --jsonl gives a line each")
     if options["watch"] == 0:
         raise UsageError("--watch 0 would never end looking; give 1s, or 100ms")
     if options["yes"] and not options["kill"]:
@@ -122,12 +132,10 @@ def kinds_of(options: dict[str, Any]) -> tuple[list[str], int | None]:
     kinds = [kind for kind in SocketInquiry.KINDS if options[kind]]
     family = None if options["ipv4"] == options["ipv6"] else 4 if options["ipv4"] else 6
     if options["query"]:
-        for word in options["query"].split(","):
-            found = [kind for kind in QUERIES.get(word, word).split(",") if kind] or list(BY_DEFAULT)
-            if unknown := [kind for kind in found if kind not in SocketInquiry.KINDS]:
-                raise UsageError(f"-A: no sockets are called '{unknown[0]}'; one of {', '.join(SocketInquiry.KINDS)}")
-            kinds += found
+        kinds += _of_query(options["query"])
     if options["family"]:
+        if options["family"] in UNKNOWN:
+            raise UsageError(f"-f {options['family']}: {UNKNOWN[options['family']]}")
         if options["family"] not in FAMILIES:
             raise UsageError(f"-f: no family is called '{options['family']}'; one of {', '.join(FAMILIES)}")
         of_family, family = FAMILIES[options["family"]]
@@ -139,6 +147,28 @@ def kinds_of(options: dict[str, Any]) -> tuple[list[str], int | None]:
     return kinds or list(BY_DEFAULT), family
 
 
+def _of_query(query: str) -> list[str]:
+    """The kinds, and parts of kinds, that -A names; what has an exclamation mark is left out of them."""
+    kinds: list[str] = []
+    known = (*SocketInquiry.KINDS, *SocketInquiry.PARTS)
+    for word in query.split(","):
+        name = word.removeprefix("!")
+        if name in UNKNOWN:
+            raise UsageError(f"-A {name}: {UNKNOWN[name]}")
+        found = QUERIES.get(name, (name,))
+        if unknown := [kind for kind in found if kind not in known]:
+            raise UsageError(f"-A: no sockets are called '{unknown[0]}'; one of {', '.join((*QUERIES, *known))}")
+        kinds = [kind for kind in kinds if kind not in found] if word != name else [*kinds, *found]
+    if not kinds:
+        raise UsageError(f"-A '{query}' leaves no sockets; name some first, as in 'all,!tcp'")
+    return kinds
+
+
+def is_named(options: dict[str, Any]) -> bool:
+    """Whether a kind of sockets was named."""
+    return bool(options["query"] or options["family"] or any(options[kind] for kind in SocketInquiry.KINDS))
+
+
 def states_of(options: dict[str, Any]) -> int | None:
     """The states that -a and -l mean; None: what is connected."""
     if options["all"] or (options["summary"] and not options["listening"]):
@@ -148,7 +178,7 @@ def states_of(options: dict[str, Any]) -> int | None:
 
 def listing(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, kinds: list[str]) -> int:
     """The table as lines, printed while it is read."""
-    maker = SocketLines(inquiry.reader, show_of(options, kinds))
+    maker = SocketLines(inquiry.reader, show_of(options, kinds, inquiry.state_bits))
     if not options["no_header"]:
         env.answer(maker.heading())
     for block in inquiry.blocks(ahead=True):
@@ -158,10 +188,11 @@ def listing(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, k
     return 0
 
 
-def show_of(options: dict[str, Any], kinds: list[str]) -> SocketShow:
-    """What a line shows."""
+def show_of(options: dict[str, Any], kinds: list[str], states: int = 0) -> SocketShow:
+    """What a line shows. As in ss there is no column for what is the same in each: one kind, or one of `states`."""
     return SocketShow(
-        netid=len(kinds) > 1 or kinds[0] in ("unix", "packet", "vsock"),
+        netid=len(set(kinds)) > 1 or kinds[0] in ("unix", "packet", "vsock"),
+        state=not states or states & (states - 1) != 0,
         timers=options["options"],
         extended=options["extended"],
         memory=options["memory"],
@@ -182,7 +213,7 @@ def show_of(options: dict[str, Any], kinds: list[str]) -> SocketShow:
 def tell(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, hidden: int) -> None:
     """Say what could not be seen, and what it would take; of kinds that the kernel cannot list, if they were named."""
     asked = {kind for kind in SocketInquiry.KINDS if options[kind]} | {options["family"]}
-    asked.update(QUERIES.get(word, word) for word in (options["query"] or "").split(","))
+    asked.update(word.partition("_")[0] for word in (options["query"] or "").split(","))
     for note in inquiry.notes:
         if any(f" {kind} sockets" in note for kind in asked):
             env.say(f"echowire: {note}")

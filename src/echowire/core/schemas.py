@@ -117,7 +117,7 @@ _ALL = (
         1,
         "The sockets of a host counted by what they have in common.",
         whole="sockets --by --json",
-        lines="sockets --by --jsonl",
+        lines="sockets --by --jsonl, --by --watch --jsonl",
     ),
     Schema(
         "sockets.interfaces",

@@ -7,11 +7,10 @@ that nothing that is executed from then on gets any back, whatever set-user-ID b
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import pwd
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 
 from echowire.kernel.boundary import operation
@@ -22,7 +21,9 @@ MAX_ID = 2**32 - 2
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _CLEAR_ALL = 24, 38, 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 
-_libc = ctypes.CDLL(None, use_errno=True)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def sudo_user() -> int | None:
@@ -33,17 +34,51 @@ def sudo_user() -> int | None:
     return uid or None
 
 
-def become(uid: int) -> None:
-    """Be user `uid` for good, with this user's groups, and without the means to become root again."""
+@contextmanager
+def acting_as(uid: int | None) -> Iterator[None]:
+    """Be user `uid`, with this user's groups, for a moment, in which files are opened. None changes nothing.
+
+    Nothing may be imported meanwhile: this program's own files may be out of that user's reach.
+    """
+    if uid is None:
+        yield
+        return
+    name, gid = _identity(uid)
+    groups, root_gid = os.getgroups(), os.getegid()
+    with operation("become", f"user {name or uid}"):
+        _set_groups(name, gid)
+        if gid is not None:
+            os.setegid(gid)
+        os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(root_gid)
+        os.setgroups(groups)
+
+
+def _identity(uid: int) -> tuple[str, int | None]:
+    """The user's name, empty if there is none, and group."""
     gid, name = _number("SUDO_GID"), ""
     with suppress(KeyError):
         entry = pwd.getpwuid(uid)
         name, gid = entry.pw_name, entry.pw_gid if gid is None else gid
+    return name, gid
+
+
+def _set_groups(name: str, gid: int | None) -> None:
+    if name and gid is not None:
+        os.initgroups(name, gid)
+    else:
+        os.setgroups([] if gid is None else [gid])
+
+
+def become(uid: int) -> None:
+    """Be user `uid` for good, with this user's groups, and without the means to become root again."""
+    name, gid = _identity(uid)
     with operation("become", f"user {name or uid}"):
-        if name and gid is not None:
-            os.initgroups(name, gid)
-        else:
-            os.setgroups([] if gid is None else [gid])
+        _set_groups(name, gid)
         _empty_bounding_set()  # while there is the capability to do so
         if gid is not None:
             os.setresgid(gid, gid, gid)
@@ -76,13 +111,18 @@ def _empty_bounding_set() -> None:
 
 def _clear_capabilities() -> None:
     """Those that outlive the change of ids: inheritable and ambient ones."""
+    import ctypes
+
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    if _libc.capset(header, (ctypes.c_uint32 * 6)()):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset(header, (ctypes.c_uint32 * 6)()):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     _prctl(_PR_CAP_AMBIENT, _CLEAR_ALL)
 
 
 def _prctl(option: int, value: int) -> None:
+    import ctypes  # which takes its time, and who starts a capture has no need of it yet
+
     arguments = (ctypes.c_ulong(one) for one in (value, 0, 0, 0))
-    if _libc.prctl(option, *arguments):
+    if ctypes.CDLL(None, use_errno=True).prctl(option, *arguments):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -24,6 +24,7 @@ from typing import Any, TextIO
 
 from echowire.core.figures.histogram import Histogram
 from echowire.core.load.payloads import Outcomes
+from echowire.core.tls_options import ClientTls
 from echowire.core.units import format_duration
 from echowire.engines.load.plan import Plan
 from echowire.engines.load.run import RunningLoad
@@ -207,7 +208,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 def plan_from_json(document: dict[str, Any]) -> Plan:
     """The plan that `plan_to_json` wrote."""
     endpoint, options = Endpoint.parse(document["endpoint"]), SocketOptions(**document["options"])
-    return Plan(**{**document, "endpoint": endpoint, "options": options})
+    return Plan(**{**document, "endpoint": endpoint, "options": options, "tls": ClientTls(**document["tls"])})
 
 
 def error_document(error: EchowireError) -> dict[str, Any]:

@@ -15,17 +15,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Unpack
 
+from echowire.core.certificates import Certificate, read_certificate
 from echowire.core.failures.explain import SELF_CONNECTED
 from echowire.core.load.verify import Verdict, compare
+from echowire.core.proxies import Proxy
+from echowire.core.tls_options import ClientTls, ClientTlsOptions
 from echowire.core.units import format_duration
 from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.connections.channel import CHUNK_BYTES, Channel, Transferred, transfer, wait
 from echowire.kernel.connections.connect import CONNECT_TIMEOUT_S, Attempt, ConnectFailure, Connection, connect
 from echowire.kernel.connections.resolve import Source
-from echowire.kernel.connections.tls_channel import TlsChannel, client_context
+from echowire.kernel.connections.tls import TlsClient
+from echowire.kernel.connections.tls_channel import TlsChannel
 from echowire.model import DEFAULT_PORT, Endpoint, EndpointLike, Family, Transport
 from echowire.verbs.explained import explained, explaining
+from echowire.verbs.lines import Lines
 
 SURPLUS_BYTES = 1024 * 1024
 """The most that is taken of what a stream sends beyond the echo: a peer that never stops must not fill memory."""
@@ -48,14 +54,14 @@ class Exchange:
     """In a conversation over a stream: what had come before the message was sent, such as a greeting."""
 
 
-class Peer:
+class Peer(Lines):
     """A connection, or for datagrams a socket that speaks to one address. Close it, or use it in a `with` block.
 
     `timeout` of each operation is in seconds and bounds the time in which nothing moves; None is the timeout that
     `call` was given.
     """
 
-    def __init__(self, connection: Connection, timeout_s: float | None) -> None:
+    def __init__(self, connection: Connection, timeout_s: float | None, proxy: Proxy | None = None) -> None:
         self.channel: Channel = connection.channel
         """The socket itself, as `echowire.kernel.connections.channel` wraps it."""
         self.attempts = connection.attempts
@@ -65,6 +71,8 @@ class Peer:
         self.tls_s = connection.tls_s
         """Seconds that the TLS handshake took; None without TLS."""
         self.timeout_s = timeout_s
+        self.proxy = proxy
+        """What it is connected through: `remote` is then the proxy, and `channel.endpoint` who is called."""
 
     @property
     def local(self) -> Endpoint:
@@ -78,7 +86,7 @@ class Peer:
 
     @property
     def transport(self) -> Transport:
-        """`tcp`, `tls`, `udp`, `unix` or `unixgram`."""
+        """`tcp`, `tls`, `udp`, `unix`, `unixgram` or `unixseqpacket`."""
         return self.channel.endpoint.transport
 
     @property
@@ -91,6 +99,18 @@ class Peer:
         """TLS version and cipher suite; None without TLS."""
         channel = self.channel
         return (channel.version or "", channel.cipher or "") if isinstance(channel, TlsChannel) else None
+
+    @property
+    def tls_alpn(self) -> str | None:
+        """The protocol agreed on by ALPN; None for none, and without TLS."""
+        return self.channel.alpn if isinstance(self.channel, TlsChannel) else None
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The certificates that the peer sent, its own first; of TLS 1.3 only that one where Python is below 3.13."""
+        if not isinstance(self.channel, TlsChannel):
+            return ()
+        return tuple(map(read_certificate, self.channel.chain[0]))
 
     def send(self, data: bytes, *, timeout: float | None = None) -> None:
         """Send all of `data`; on a datagram transport as one datagram.
@@ -125,6 +145,16 @@ class Peer:
         """As `recv`, and None if nothing is there yet."""
         with self._explaining():
             return self.channel.receive(n)
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for select, poll or asyncio; with `has_more` in mind. Raises `OperationError`."""
+        return self.channel.fileno()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `recv` has something although the socket itself may have nothing to read: what TLS has decrypted, or
+        what came with the line that was read last. A loop over `poll` looks here first."""
+        return self.channel.has_more
 
     def drain(self) -> bytes:
         """What has come on a stream and was not asked for, up to `SURPLUS_BYTES`, without waiting."""
@@ -248,38 +278,37 @@ def call(
     family: Family | None = None,
     source: str = "",
     source_port: int = 0,
-    tls_authorities: str | os.PathLike[str] | None = None,
-    tls_insecure: bool = False,
-    tls_name: str | None = None,
+    proxy: Proxy | str | None = None,
     on_attempts: Callable[[tuple[Attempt, ...]], object] | None = None,
+    **tls: Unpack[ClientTlsOptions],
 ) -> Peer:
-    """Connect to `endpoint`: `host:port` (TCP), a URL (`tcp:// tls:// udp:// unix:/path unixgram:/path`), or what else
-    `Endpoint.of` takes: an `Endpoint`, `(host, port)`, the `Path` of a Unix socket, a port of 127.0.0.1.
+    """Connect to `endpoint`: `host:port` (TCP), a URL (`tcp:// tls:// udp:// unix:/path unixgram:/path
+    unixseqpacket:/path`), or what else `Endpoint.of` takes: an `Endpoint`, `(host, port)`, the `Path` of a Unix socket,
+    a port of 127.0.0.1.
 
     An empty host is this host. A name's addresses are tried as RFC 8305 says, IPv4 or IPv6 alone with `family`.
     `timeout` is in seconds, for all of it (and later for each wait of the `Peer`); None leaves it to the kernel,
-    which takes about two minutes. `source` and `source_port` are where to call from. TLS checks the certificate
-    against the system's authorities or those in the PEM file `tls_authorities`, for the host's name or `tls_name`.
-    `on_attempts` is told what each address answered, also when all failed.
+    which takes about two minutes. `source` and `source_port` are where to call from. `proxy` is one to
+    connect through, by SOCKS 5 or HTTP (`Proxy`, or the text that `Proxy.parse` reads). `on_attempts` is told what each
+    address answered, also when all failed. TLS checks the certificate against the system's authorities or those in the
+    PEM file `tls_authorities`, for the host's name or `tls_name`; it shows `tls_certificate`, offers `tls_alpn`, speaks
+    from `tls_min` to `tls_max`, and begins in the clear with `starttls="smtp"`: each is a field of `ClientTls`.
 
     Raises `OperationError`, `NoReplyError`, `NameResolutionError`, `ProtocolError` of TLS, `UsageError`.
     """
     at = Endpoint.of(endpoint, port=DEFAULT_PORT)
-    tls = client_context(authorities=tls_authorities, insecure=tls_insecure) if at.transport == "tls" else None
+    asked = ClientTls(**tls)
+    client = TlsClient.of(asked) if at.transport == "tls" else None
+    through = Proxy.parse(proxy) if isinstance(proxy, str) else proxy
     with explaining(at):
         made = connect(
-            at,
-            timeout_s=timeout,
-            family=family,
-            source=Source(source, source_port),
-            tls=tls,
-            tls_name=tls_name,
+            at, timeout_s=timeout, family=family, source=Source(source, source_port), tls=client, proxy=through
         )
     if on_attempts is not None:
         on_attempts(made.attempts)
     if isinstance(made, ConnectFailure):
         raise _connect_error(made, timeout, source_port)
-    return Peer(made, timeout)
+    return Peer(made, timeout, through)
 
 
 def _connect_error(failure: ConnectFailure, timeout: float | None, source_port: int) -> EchowireError:

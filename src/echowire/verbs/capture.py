@@ -13,7 +13,7 @@ from typing import Self
 
 from echowire.core.captures.interfaces import NetworkInterface
 from echowire.core.captures.limits import CaptureCounters, CaptureLimits
-from echowire.core.captures.records import MAX_PACKET_BYTES
+from echowire.core.captures.numbers import MAX_PACKET_BYTES
 from echowire.core.views.field_lines import LineFormat
 from echowire.kernel.tables.interfaces import list_interfaces
 from echowire.verbs.live_capture import LiveCapture

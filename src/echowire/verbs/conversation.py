@@ -5,7 +5,9 @@ It is built on `verbs/call.py` and is a part of the same verb.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -16,13 +18,15 @@ from echowire.core.load.verify import DatagramLedger, Payloads, StreamLedger, Ta
 from echowire.core.units import format_duration
 from echowire.errors import EchowireError, NoReplyError, OperationError, UsageError
 from echowire.kernel.connections import relay as kernel_relay
-from echowire.kernel.connections.relay import Endings, Stream
+from echowire.kernel.connections.relay import Endings, Reader, Stream
 from echowire.model import Endpoint
 from echowire.verbs.call import Exchange, Peer, call
 from echowire.verbs.explained import explained
 
 DATAGRAM_WAIT_S = 1.0
 """How long a datagram's reply is waited for unless it is said: on paths of this planet, thrice the round trip."""
+
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 
 LINGER_S = 0.05
 """How long, at the end of a verified conversation, second copies and late replies are still listened for."""
@@ -157,6 +161,22 @@ def generate_payloads(size: int, count: int | None = None, *, run: bytes | None 
         number += 1
 
 
+class CrlfReader:
+    """Has each line end with CR and LF, as many protocols of the Internet want it (nc -C). One that does stays so."""
+
+    has_ended = False
+
+    def __init__(self) -> None:
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """`data`, in which each line feed has its carriage return; of datagrams it is one."""
+        # A carriage return may have been the last byte of the read before.
+        bare = data[1:] if self._after_cr and data.startswith(b"\n") else data
+        self._after_cr = data.endswith(b"\r")
+        return [data[: len(data) - len(bare)] + _BARE_LINE_FEED.sub(b"\r\n", bare)]
+
+
 @dataclass(frozen=True, slots=True)
 class RelaySummary:
     """What a relay carried. `ended` is `peer closed`, `quit`, `idle`, `output closed` or `interrupted`.
@@ -186,20 +206,22 @@ def relay(
     reply_wait_s: float | None = None,
     quit_after_s: float | None = None,
     verify: bool = False,
+    reader: Reader | None = None,
 ) -> RelaySummary:
     """Be netcat: send what `source` has, write what comes back to `sink`, until the peer closes.
 
     `source` and `sink` are descriptors or binary streams; a `sink` of None throws away. The end of the input
     half-closes the connection, unless told otherwise. `idle_s` ends it when nothing moved for so long,
     `quit_after_s` so long after the end of the input. Datagrams have no end: without `quit_after_s` it ends when
-    nothing came for `reply_wait_s` after the end of the input; None is `idle_s` if given, else one second. Each
-    read of the input is then one datagram.
+    nothing came for `reply_wait_s` after the end of the input; None is `idle_s` if given, else one second, and
+    `math.inf` for ever. Each read of the input is then one datagram. `reader` makes of what is read what is sent, such
+    as another line end (`CrlfReader`).
 
     Raises `OperationError`; `NoReplyError` when datagrams were waited for and not one came; with `verify`
     `ProtocolError` when what comes back is 64 MiB behind.
     """
     waited = next((s for s in (reply_wait_s, idle_s, DATAGRAM_WAIT_S) if s is not None), None)
-    by_silence = not peer.is_stream and quit_after_s is None
+    by_silence = not peer.is_stream and quit_after_s is None and waited != math.inf
     endings = Endings(half_close, idle_s, waited if by_silence else None, quit_after_s)
     ledger = (StreamLedger() if peer.is_stream else DatagramLedger()) if verify else None
     try:
@@ -208,6 +230,7 @@ def relay(
             source,
             sink,
             endings,
+            reader=reader,
             on_sent=ledger.sent if ledger else None,
             on_received=ledger.received if ledger else None,
         )

@@ -7,31 +7,28 @@ from __future__ import annotations
 
 import errno
 import platform
-import shlex
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypedDict, Unpack
 
-from echowire.core.captures.in_place import MAX_NOTE_BYTES, Notes, Pieces, pcap_pieces, pcapng_pieces, statistics_block
+from echowire.core.captures.in_place import Notes, Pieces, pcap_pieces, pcapng_pieces, statistics_block
 from echowire.core.captures.limits import CaptureCounters, CaptureLimits, Rotation
+from echowire.core.captures.numbers import MAX_PACKET_BYTES
 from echowire.core.captures.pcap import PcapWriter
 from echowire.core.captures.pcapng_writer import PcapngWriter
-from echowire.core.captures.records import MAX_PACKET_BYTES, Interface, Option, Records, Section
+from echowire.core.captures.records import Interface, Option, Records, Section
 from echowire.core.packets.beforehand import load_all
 from echowire.core.packets.chosen import Chosen
 from echowire.core.packets.dissect import Dissector
-from echowire.errors import OperationError, UsageError
+from echowire.errors import OperationError
 from echowire.kernel import privileges
-from echowire.kernel.captures.libpcap import compile_filter
 from echowire.kernel.captures.output import CaptureOutput
-from echowire.kernel.captures.ring import RETIRE_MS, RING_BYTES, PacketRing, link_of
+from echowire.kernel.captures.ring import PacketRing
+from echowire.kernel.captures.ring_socket import RETIRE_MS, RING_BYTES
 from echowire.kernel.captures.session import Batch, PacketSession
+from echowire.verbs.capture_start import CaptureStart
 from echowire.verbs.packet_owners import PacketOwners
 
 if TYPE_CHECKING:
@@ -100,15 +97,18 @@ class LiveCapture:
     """
 
     def __init__(
-        self, interfaces: Sequence[str], *, capturing: Capturing | None = None, **options: Unpack[CapturingOptions]
+        self,
+        interfaces: Sequence[str] | CaptureStart,
+        *,
+        capturing: Capturing | None = None,
+        **options: Unpack[CapturingOptions],
     ) -> None:
         """How it is captured is said by keyword, each a field of `Capturing`, or by a `capturing` of which the keywords
         change some: `filter`, `snap_len`, `limits`, `processes` and the others.
+
+        Of a capture that was started, which this takes over, all is in effect already that its `CaptureStart` was told.
         """
         asked = replace(capturing or Capturing(), **options)
-        names = list(dict.fromkeys(interfaces))
-        if not names:
-            raise UsageError("name an interface to capture on; `echowire capture -D` lists them")
         self.limits = asked.limits or CaptureLimits()
         self.captured = 0
         """Packets so far."""
@@ -119,16 +119,16 @@ class LiveCapture:
         self.on_notice: Callable[[OperationError], None] | None = None
         """Told of an interface that went down; it may come up again."""
         self._sink: _Sink | None = None
-        self._start_ns = time.time_ns()
         self._owners = PacketOwners() if asked.processes else None  # first, so that nothing comes before it
         try:
-            self._session = PacketSession([partial(_open_ring, name, asked) for name in names])
+            self._started = interfaces if isinstance(interfaces, CaptureStart) else _started(interfaces, asked)
+            self._session = PacketSession(self._started.rings)
         except BaseException:
             if self._owners:
                 self._owners.close()
             raise
         self._session.on_notice = self._notice
-        self.interfaces = tuple(_described(ring, asked.filter) for ring in self._session.rings)
+        self.interfaces = tuple(_described(ring, self._started.filter) for ring in self._session.rings)
         self.sections = (_section(asked.application),)
         try:
             if asked.give_up_root and (uid := privileges.sudo_user()) is not None:
@@ -160,6 +160,7 @@ class LiveCapture:
         if self._sink:
             self._sink.close()
         self._session.close()
+        self._started.close()
         if self._owners:
             self._owners.close()
 
@@ -189,8 +190,7 @@ class LiveCapture:
 
     def write_to(self, path: str, *, kind: FileKind = "pcapng", rotation: Rotation | None = None) -> None:
         """Write all packets to a file, `-` being standard output, or to files in turn. Called before they come."""
-        if kind == "pcap" and len({one.link_type for one in self.interfaces}) > 1:
-            raise UsageError("a pcap file has packets of one link type only; write a pcapng file")
+        self._started.check_kind(kind)
         try:
             self._sink = _Sink(self, path, kind, rotation)
         except OperationError as error:
@@ -308,7 +308,8 @@ class LiveCapture:
     def _statistics(self, now_ns: int) -> bytes:
         """The statistics blocks of all interfaces."""
         blocks = [
-            statistics_block(index, now_ns, self._start_ns, one) for index, one in enumerate(self._session.counters())
+            statistics_block(index, now_ns, self._started.time_ns, one)
+            for index, one in enumerate(self._session.counters())
         ]
         return b"".join(blocks)
 
@@ -335,6 +336,7 @@ class _Sink:
             last_file=live.limits.files,
             is_stopping=lambda: live._session.is_stopping,
             now_ns=time.time_ns(),
+            descriptor=live._started.take_file(path),
         )
         self._open = True
 
@@ -366,37 +368,16 @@ class _Sink:
             self.output.finish(time.time_ns())
 
 
-def _open_ring(name: str, asked: Capturing) -> PacketRing:
-    try:
-        instructions = compile_filter(asked.filter, link_of(name)[0], asked.snap_len, name) if asked.filter else b""
-        return PacketRing(
-            name,
-            instructions=instructions,
-            promiscuous=asked.promiscuous,
-            ring_bytes=asked.buffer_bytes,
-            snap_len=asked.snap_len,
-            retire_ms=asked.retire_ms,
-            room_bytes=MAX_NOTE_BYTES if asked.processes else 0,
-        )
-    except OperationError as error:
-        error.meaning, error.remedy = _advice(error, name)
-        raise
-
-
-def _advice(error: OperationError, name: str) -> tuple[str, str]:
-    """What a refusal means, and what to do about it."""
-    if error.number in (errno.EPERM, errno.EACCES):
-        command = shlex.join([shutil.which("echowire") or "echowire", *sys.argv[1:]])
-        python = shlex.quote(str(Path(sys.executable).resolve()))
-        return (
-            "Packets of others are seen with CAP_NET_RAW only",
-            f"Run 'sudo {command}', or allow every program of this Python: 'sudo setcap cap_net_raw+ep {python}'.",
-        )
-    if error.number in (errno.ENODEV, errno.ENXIO):
-        return f"There is no interface {name}", "List them with `echowire capture -D`."
-    if error.number in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT):
-        return "This system has no packet sockets with a ring (Linux's AF_PACKET, TPACKET_V3)", ""
-    return "", ""
+def _started(interfaces: Sequence[str], asked: Capturing) -> CaptureStart:
+    return CaptureStart(
+        interfaces,
+        filter=asked.filter,
+        snap_len=asked.snap_len,
+        promiscuous=asked.promiscuous,
+        buffer_bytes=asked.buffer_bytes,
+        retire_ms=asked.retire_ms,
+        processes=asked.processes,
+    )
 
 
 def _section(application: str) -> Section:

@@ -20,7 +20,7 @@ from echowire.core.probing.echo_data import DATA_MAX
 from echowire.core.probing.options import port_of
 from echowire.core.probing.path import Path, PathReport
 from echowire.core.probing.path_options import PathOptions, PathProbe, PathProbing
-from echowire.core.probing.targets import TargetLike, expand_targets, target_text
+from echowire.core.probing.targets import TargetLike, expand_targets, in_zone, target_text
 from echowire.core.schemas import document_head
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.flows import FlowsProber
@@ -35,7 +35,7 @@ from echowire.errors import EchowireError, OperationError, UsageError
 from echowire.kernel.connections.probes import ProbeOptions, open_icmp, open_tcp, open_udp
 from echowire.model import Family
 from echowire.verbs.explained import explaining
-from echowire.verbs.ping import find_targets, interruptible, probe_options, random_bits
+from echowire.verbs.ping import find_targets, interface_of, interruptible, probe_options, random_bits
 
 OVERHEAD: Mapping[Family, int] = {4: 28, 6: 48}
 """Bytes of a packet before its data: IP's header, and eight of ICMP's or UDP's."""
@@ -66,7 +66,7 @@ def path(
     asked = replace(probing or PathProbing(), **options)
     data = asked.data_bytes
     target = target_text(target)
-    at = _one_target(target, asked.probe, asked.to_port, asked.family)
+    at = _one_target(target, asked.probe, asked.to_port, asked.family, asked.source)
     start = time.monotonic_ns()
     hops = (asked.first_hop, asked.max_hops)
     rounds = HopRounds(at, data, asked.count, hops, asked.flows, round(asked.interval_s * 1e9), start)
@@ -151,7 +151,7 @@ def path_mtu(
     if tries < 1 or wait_s <= 0:
         raise UsageError("tries and wait must be above 0")
     target = target_text(target)
-    at = _one_target(target, probe, port_of(probe, port), family)
+    at = _one_target(target, probe, port_of(probe, port), family, source)
     options = probe_options(source, None, None, "probe")
     start = time.monotonic_ns()
     overhead = OVERHEAD[at.family]
@@ -209,8 +209,8 @@ def _both(take: Callable[[Answer], object], on_answer: Callable[[Answer], object
     return tell
 
 
-def _one_target(target: str, probe: PathProbe, port: int, family: Family | None) -> Target:
-    names = list(expand_targets([target], ports=probe != "icmp"))
+def _one_target(target: str, probe: PathProbe, port: int, family: Family | None, source: str) -> Target:
+    names = in_zone(expand_targets([target], ports=probe != "icmp"), interface_of(source))
     if len(names) != 1:
         raise UsageError("one target at a time")
     return find_targets(names, port, family, raising=True)[0][0]

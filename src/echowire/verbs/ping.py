@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from echowire.core.probing.answers import Answer
-from echowire.core.probing.options import Fragments, ProbeKind, Probing, ProbingOptions
+from echowire.core.probing.options import Fragments, Probing, ProbingOptions
 from echowire.core.probing.statistics import PingReport, TargetStatistics
 from echowire.core.probing.targets import (
     MOST_TARGETS,
@@ -28,10 +28,12 @@ from echowire.core.probing.targets import (
     TargetName,
     count_targets,
     expand_targets,
+    in_zone,
     target_text,
 )
 from echowire.engines.probing.flight import Flight, Target
 from echowire.engines.probing.icmp import IcmpProber
+from echowire.engines.probing.paced import ADAPTIVE_LEAST_NS, FLOOD_IDLE_NS, PacedRounds
 from echowire.engines.probing.prober import Prober
 from echowire.engines.probing.run import Run
 from echowire.engines.probing.schedule import Rounds
@@ -85,13 +87,18 @@ def ping(
     conditions = _conditions(fail_if)
     asked = replace(probing or Probing(), **options)
     texts = [target_text(target) for target in targets]
-    probed, statistics = find_targets(_names_of(texts, asked, most_targets), asked.to_port, asked.family)
-    report = _teller(statistics, on_answer)
-    flight = Flight(len(statistics), round(asked.wait_s * 1e9), report)
-    leaving = probe_options(asked.source, asked.first_ttl, asked.tos, asked.fragments)
-    opened, facts = open_probers(asked.probe, flight, probed, leaving, stamp_key)
+    names = _names_of(texts, asked, most_targets)
+    probed, statistics = find_targets(names, asked.to_port, asked.family)
     start = time.monotonic_ns()
     rounds = _rounds(probed, asked, start)
+    report = _teller(statistics, rounds, on_answer)
+    flight = Flight(len(statistics), round(asked.wait_s * 1e9), report)
+    leaving = replace(
+        probe_options(asked.source, asked.first_ttl, asked.tos, asked.fragments),
+        dont_route=asked.dont_route,
+        mark=asked.mark,
+    )
+    opened, facts = open_probers(asked, flight, probed, leaving, stamp_key)
     times = {"interval_s": rounds.round_ns / 1e9, "apart_s": rounds.apart_ns / 1e9}
     effective = {**facts, "targets": len(statistics), **times, "size": asked.data_bytes}
     deadline = None if asked.deadline_s is None else start + round(asked.deadline_s * 1e9)
@@ -123,19 +130,28 @@ def _names_of(targets: Sequence[str], asked: Probing, most: int) -> list[TargetN
     number, most = count_targets(targets), min(most, MOST_TARGETS)
     if number > most:
         raise UsageError(f"{number:,} targets are more than the {most:,} that are allowed")
-    return list(expand_targets(targets, ports=asked.probe != "icmp"))
+    return in_zone(expand_targets(targets, ports=asked.probe != "icmp"), interface_of(asked.source))
 
 
-def _rounds(targets: Sequence[Target], asked: Probing, start: int) -> Rounds:
+def _rounds(targets: Sequence[Target], asked: Probing, start: int) -> Rounds | PacedRounds:
+    if asked.pace != "steady":
+        is_flood = asked.pace == "flood"
+        least = round(1e9 / asked.rate) if asked.rate else 0 if is_flood else ADAPTIVE_LEAST_NS
+        idle = FLOOD_IDLE_NS if is_flood else round(asked.interval_s * 1e9)
+        return PacedRounds(targets, asked.data_bytes, asked.count, asked.preload, least, max(idle, least))
     apart = _apart_ns(asked.rate, asked.interval_s, len(targets))
     return Rounds(targets, asked.data_bytes, asked.count, round(asked.interval_s * 1e9), apart, start)
 
 
 def probe_options(source: str, ttl: int | None, tos: int | None, fragments: Fragments | None) -> ProbeOptions:
     """The options of the probes' sockets; `source` is an address, or else an interface."""
-    if source and not is_address(source):
-        return ProbeOptions(interface=source, ttl=ttl, tos=tos, fragments=fragments)
-    return ProbeOptions(source=source, ttl=ttl, tos=tos, fragments=fragments)
+    interface = interface_of(source)
+    return ProbeOptions("" if interface else source, interface, ttl, fragments, tos)
+
+
+def interface_of(source: str) -> str:
+    """The interface that `source` is; empty where it is an address, or nothing."""
+    return "" if not source or is_address(source) else source
 
 
 def find_targets(
@@ -167,14 +183,14 @@ def find_targets(
 
 
 def open_probers(
-    probe: ProbeKind,
+    asked: Probing,
     flight: Flight,
     targets: Sequence[Target],
     options: ProbeOptions,
     stamp_key: str | os.PathLike[str] | None,
 ) -> tuple[dict[Family, Prober], dict[str, Any]]:
     """A prober for each family that the targets have, and what is in effect. Raises `OperationError`."""
-    run = random_bits(64)
+    run, probe = random_bits(64), asked.probe
     probers: dict[Family, Prober] = {}
     facts: dict[str, Any] = {"probe": probe}
     try:
@@ -184,9 +200,9 @@ def open_probers(
                     opened = open_icmp(family, options, random_bits(16))
                 facts["socket"] = "raw" if opened.is_raw else "datagram"
                 facts["identifier"] = opened.identifier
-                probers[family] = IcmpProber(flight, opened, run)
+                probers[family] = IcmpProber(flight, opened, run, pattern=asked.pattern_bytes)
             elif probe == "udp":
-                probers[family] = UdpProber(flight, open_udp(family, options), family, run)
+                probers[family] = UdpProber(flight, open_udp(family, options), family, run, asked.pattern_bytes)
             elif probe == "tcp":
                 probers[family] = TcpProber(flight, lambda version: open_tcp(version, options))
             else:
@@ -255,14 +271,20 @@ def _apart_ns(rate: float | None, interval_s: float, count: int) -> int:
 
 
 def _teller(
-    statistics: Sequence[TargetStatistics], on_answer: Callable[[Answer], object] | None
+    statistics: Sequence[TargetStatistics],
+    rounds: Rounds | PacedRounds,
+    on_answer: Callable[[Answer], object] | None,
 ) -> Callable[[Answer], object]:
-    if on_answer is None:
+    paced = rounds if isinstance(rounds, PacedRounds) else None
+    if on_answer is None and paced is None:
         return lambda answer: statistics[answer.target].take(answer)
 
     def tell(answer: Answer) -> None:
         statistics[answer.target].take(answer)
-        on_answer(answer)
+        if paced is not None:
+            paced.told(answer)
+        if on_answer is not None:
+            on_answer(answer)
 
     return tell
 

@@ -36,9 +36,10 @@ from echowire.engines.serving.handlers import check_handler
 from echowire.errors import HandlerError, UsageError
 from echowire.kernel.clock import clock_error
 from echowire.kernel.connections.inherit import adopt, inherited_descriptors
-from echowire.kernel.connections.listen import Listener, close_all, open_listeners
+from echowire.kernel.connections.listen import BACKLOG, Listener, close_all, open_listeners
 from echowire.kernel.connections.tls import server_context
 from echowire.kernel.key_file import read_key
+from echowire.kernel.tables.reached import reached_at
 from echowire.model import (
     BEYOND_LOOPBACK_IDLE_S,
     DEFAULT_PORT,
@@ -106,6 +107,13 @@ class Server:
     def endpoint(self) -> Endpoint:
         """The first endpoint."""
         return self.endpoints[0]
+
+    def reached_at(self, endpoint: Endpoint) -> list[str] | None:
+        """The addresses of this host, with the port, at which an endpoint of every interface is reached.
+
+        None for one that is bound to an address of its own. Raises `OperationError`.
+        """
+        return reached_at(endpoint)
 
     def stop(self, drain_s: float = 0.0) -> None:
         """Stop accepting at once, and end when all connections have, or in `drain_s` seconds. Does not wait.
@@ -191,10 +199,16 @@ class ServingOptions(TypedDict, total=False):
     workers: int
     limits: Limits | Mapping[str, Any] | None
     tls: ssl.SSLContext | TlsFiles | None
+    tls_client_authorities: str | os.PathLike[str] | None
+    tls_alpn: Sequence[str]
+    tls_min: str | None
+    tls_max: str | None
     family: Family | None
     stamp_key: str | os.PathLike[str] | None
     stamp_stateless: bool
     amplify: bool
+    backlog: int
+    show: bool
     interface: str
 
 
@@ -213,6 +227,13 @@ class Serving:
     """A mapping has those that differ from the defaults, which are stricter beyond loopback."""
     tls: ssl.SSLContext | TlsFiles | None = None
     """A server's context, or a certificate's and a key's PEM file, which `workers` above 1 need."""
+    tls_client_authorities: str | os.PathLike[str] | None = None
+    """A PEM file: each client must have a certificate that one of these has signed."""
+    tls_alpn: Sequence[str] = ()
+    """The protocols served (ALPN), the preferred one first."""
+    tls_min: str | None = None
+    """The lowest version of TLS, such as `1.3`; None is 1.2."""
+    tls_max: str | None = None
     family: Family | None = None
     stamp_key: str | os.PathLike[str] | None = None
     """A file whose bytes are the key of the service `stamp`'s authenticated mode."""
@@ -221,6 +242,10 @@ class Serving:
     amplify: bool = False
     """Let a datagram from beyond loopback have an answer that is larger than it is, which makes an amplifier of the
     server (`Limits.amplify`)."""
+    backlog: int = BACKLOG
+    """Connections that may wait to be accepted (listen(2)); `net.core.somaxconn` caps it."""
+    show: bool = False
+    """Have `on_event` told of all that passes, as `Passed`."""
     interface: str = ""
     """On which interface multicast groups are joined that name none themselves, as `239.1.2.3%eth0` does; without one
     on that of the route to them."""
@@ -228,6 +253,12 @@ class Serving:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(f"{self.workers} workers cannot serve; give 1 or more")
+        if self.backlog < 0:
+            raise UsageError(f"a backlog of {self.backlog} connections is none; give 0 or more")
+        if self.handler is not None and self.service != "echo":
+            raise UsageError(f"a handler serves by itself, and so does {self.service}; give one of them")
+        if self.handler is not None and self.show:
+            raise UsageError("what passes through a handler's socket is its own, and cannot be shown; capture it")
         if self.workers > 1 and not isinstance(self.handler, str | None):
             raise UsageError("workers are other processes: name the handler as 'module:function'")
         self._check_tls()
@@ -243,6 +274,24 @@ class Serving:
                 raise UsageError("the SSLContext is a client's; make one with ssl.PROTOCOL_TLS_SERVER")
         elif given is not None and not (isinstance(given, tuple) and len(given) == 2):
             raise UsageError("tls is an ssl.SSLContext, or a pair: the certificate's PEM file, and the key's")
+        chosen = (self.tls_client_authorities, *self.tls_alpn, self.tls_min, self.tls_max)
+        if any(chosen) and not isinstance(given, tuple):
+            raise UsageError("how TLS is served is said beside a certificate and its key, and not beside an SSLContext")
+
+    def context(self) -> ssl.SSLContext | None:
+        """The context to serve TLS with, None for none. Raises `UsageError` for files that cannot be used."""
+        if not isinstance(self.tls, tuple):
+            return self.tls
+        return server_context(*self.tls, **self.tls_choices())
+
+    def tls_choices(self) -> dict[str, Any]:
+        """What is said of TLS beside its files, as keywords of `server_context`."""
+        return {
+            "client_authorities": _path_or_none(self.tls_client_authorities),
+            "alpn": list(self.tls_alpn),
+            "lowest": self.tls_min,
+            "highest": self.tls_max,
+        }
 
 
 def serve(
@@ -269,7 +318,7 @@ def serve(
     handler = load_handler(asked.handler) if isinstance(asked.handler, str) else asked.handler
     if handler is not None:
         check_handler(handler)
-    context = server_context(*asked.tls) if isinstance(asked.tls, tuple) else asked.tls
+    context = asked.context()
     listeners = _adopt_all(inherited, context) if inherited is not None and not endpoints else []
     try:
         if not listeners:
@@ -278,7 +327,13 @@ def serve(
             ):
                 group = _placed(group, asked)
                 with explaining(group[0]):
-                    listeners += open_listeners([group], family=asked.family, tls=context, reuse_port=asked.workers > 1)
+                    listeners += open_listeners(
+                        [group],
+                        family=asked.family,
+                        tls=context,
+                        reuse_port=asked.workers > 1,
+                        backlog=asked.backlog,
+                    )
         job = _job(listeners, service, handler, asked)
         kind, why = choose(asked.engine, job)
         heard = _Heard(on_event)
@@ -350,7 +405,7 @@ def _job(listeners: list[Listener], service: Service, handler: Handler | None, a
         limits = Limits(**{"idle_s": BEYOND_LOOPBACK_IDLE_S if exposed else None, **(limits or {})})
     if asked.amplify:
         limits = replace(limits, amplify=True)
-    return Job(listeners, service, handler, limits)
+    return Job(listeners, service, handler, limits, show=asked.show)
 
 
 def _order(asked: Serving, engine: str, limits: Limits) -> Order:
@@ -361,9 +416,16 @@ def _order(asked: Serving, engine: str, limits: Limits) -> Order:
         handler=asked.handler if isinstance(asked.handler, str) else None,
         limits=limits,
         tls=(os.fspath(asked.tls[0]), os.fspath(asked.tls[1])) if isinstance(asked.tls, tuple) else None,
-        stamp_key=os.fspath(asked.stamp_key) if asked.stamp_key is not None else None,
+        tls_choices=asked.tls_choices(),
+        stamp_key=_path_or_none(asked.stamp_key),
         stamp_stateless=asked.stamp_stateless,
+        show=asked.show,
+        backlog=asked.backlog,
     )
+
+
+def _path_or_none(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 class _OneEngine:
@@ -415,6 +477,7 @@ def endpoint_groups(
     first: Transport = "udp" if reflects else "tls" if tls else "tcp"
     port = service.port if reflects else DEFAULT_PORT
     groups: list[list[Endpoint]] = []
+    taken: set[Endpoint] = set()
     for given in endpoints or (f"127.0.0.1:{port}",):
         endpoint = Endpoint.of(given, transport=first, port=port)
         is_bare = not isinstance(given, Endpoint) and not endpoint.is_unix
@@ -424,7 +487,12 @@ def endpoint_groups(
             groups.append([replace(endpoint, transport="udp")])  # a connection has one peer
             continue
         both = is_bare and not (tls or streams_only or reflects)
-        groups.append([endpoint, replace(endpoint, transport="udp")] if both else [endpoint])
+        group = [endpoint, replace(endpoint, transport="udp")] if both else [endpoint]
+        for each in group:
+            if each in taken and (each.port or each.is_unix):
+                raise UsageError(f"{each} is given twice; once is enough")
+        taken.update(group)
+        groups.append(group)
     return groups
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from echowire.core.sockets import sock_diag as diag
 from echowire.core.sockets.columns import Names, Reader
-from echowire.core.sockets.fields import HOLDER
+from echowire.core.sockets.fields import HOLDER, PARTS
 from echowire.core.sockets.holders import Holders, Person
 from echowire.core.sockets.marks import Listener, find_marks, listeners
 from echowire.core.sockets.sock_diag import Block, Splitter
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from echowire.core.sockets.filter_text import Parsed
     from echowire.core.sockets.groups import SocketGroup, SocketSummary
-    from echowire.core.sockets.table import SocketTable
+    from echowire.core.sockets.table import SocketRow, SocketTable
 
     _T = TypeVar("_T")
 
@@ -61,10 +61,13 @@ DEFAULT_STATES = {"netlink": _CLOSED, "packet": _CLOSED, "raw": 1 << 1, "udp": 1
 class SocketInquiry:
     """What is asked of the kernel, and what came of it.
 
-    `states` are bits; None is ss's choice. After `blocks` has ended, `notes` says what could not be seen.
+    `kinds` are of `KINDS`, or parts of one (`PARTS`); `states` are bits, None is ss's choice. `host_family` is that of
+    a host in the filter that names none: unix, link, netlink or vsock, else IP's. `tos`: None is with memory and info.
+    After `blocks` has ended, `notes` says what could not be seen.
     """
 
-    KINDS, ALL_STATES, LISTENING = KINDS, ALL_STATES, LISTENING
+    KINDS, ALL_STATES, LISTENING, CONNECTED = KINDS, ALL_STATES, LISTENING, CONNECTED
+    PARTS = PARTS
 
     def __init__(
         self,
@@ -75,19 +78,26 @@ class SocketInquiry:
         family: int | None = None,
         memory: bool = True,
         info: bool = True,
+        tos: bool | None = None,
+        host_family: str = "",
         with_processes: bool = False,
         namespace: str | None = None,
     ) -> None:
-        if unknown := [kind for kind in kinds if kind not in KINDS]:
-            raise UsageError(f"no sockets are called '{unknown[0]}'; one of {', '.join(KINDS)}")
-        self.kinds = [kind for kind in KINDS if kind in kinds]
+        if unknown := [kind for kind in kinds if kind not in KINDS and kind not in PARTS]:
+            raise UsageError(f"no sockets are called '{unknown[0]}'; one of {', '.join((*KINDS, *PARTS))}")
+        self._netids: dict[str, set[str]] = {}
+        for kind, netid in (PARTS[part] for part in kinds if part in PARTS):
+            if kind not in kinds:  # the whole has its parts
+                self._netids.setdefault(kind, set()).add(netid)
+        self.kinds = [kind for kind in KINDS if kind in kinds or kind in self._netids]
         self.families = [diag.AF_INET, diag.AF_INET6] if family is None else [{4: 2, 6: 10}[family]]
         self.states = states
-        self.extensions = diag.EXTENSIONS["tos"] if memory and info else 0
+        self.extensions = diag.EXTENSIONS["tos"] if (memory and info if tos is None else tos) else 0
         self.extensions |= (diag.EXTENSIONS["memory"] if memory else 0) | (diag.EXTENSIONS["info"] if info else 0)
         self.namespace = namespaces.path_of(namespace) if namespace else None
         self.notes: list[str] = []
-        self.parsed = _parsed(filter) if filter else None
+        self._host_family = host_family
+        self.parsed = _parsed(filter, host_family) if filter else None
         if self.parsed is not None and self.parsed.states is not None:
             self.states = self.parsed.states
         self._expression = self.parsed.expression if self.parsed else None
@@ -137,11 +147,18 @@ class SocketInquiry:
             return b"", True
         from echowire.core.sockets.filter_bytecode import compile_bytecode
 
-        groups = {str(test.value) for test in self.parsed.tests() if test.subject == "cgroup"} if self.parsed else set()
+        tests = list(self.parsed.tests()) if self.parsed else []
+        groups = {str(test.value) for test in tests if test.subject == "cgroup"}
         numbers = {path: number for path in groups if (number := control_groups.number_of(path)) is not None}
+        interfaces = {name: index for index, name in socket_names.interface_names().items()}
+        devices = {str(test.value) for test in tests if test.subject == "dev"}
+        for what, names, known in (("interface", devices, interfaces), ("control group", groups, numbers)):
+            for name in names - known.keys():
+                if not (name.isdecimal() or "*" in name or name.startswith(("if", "unreachable:"))):
+                    raise UsageError(f"no {what} is called '{name}'")
         return compile_bytecode(
             self._expression,
-            interfaces={name: index for index, name in socket_names.interface_names().items()},
+            interfaces=interfaces,
             cgroups=numbers,
             may_mark=bool(processes.has_capability(processes.CAP_NET_ADMIN)),
         )
@@ -215,7 +232,7 @@ class SocketInquiry:
         is_complete = False
         try:
             for buffer in read_ahead(buffers) if ahead else buffers:
-                for block in splitter.split(buffer, dump.netid):
+                for block in self._of_parts(splitter.split(buffer, dump.netid), dump.kind):
                     if (kept := self._kept(block, dump.kind in _PROTOCOLS and self._is_exact)) is not None:
                         yield kept
             is_complete = True
@@ -236,6 +253,27 @@ class SocketInquiry:
             if not is_complete:
                 # Whoever asked has stopped: the rest of the dump would be in the way of the next.
                 sock.close()
+
+    def _of_parts(self, blocks: list[Block], kind: str) -> Iterator[Block]:
+        """Of a kind of which only parts are asked for those."""
+        wanted = self._netids.get(kind)
+        if not wanted:
+            yield from blocks
+            return
+        for block in blocks:
+            part = block.take([netid in wanted for netid in self.reader.column(block, "netid") or ()])
+            if part:
+                yield part
+
+    @property
+    def state_bits(self) -> int:
+        """All states that are asked for, of any of the kinds."""
+        if self.states is not None:
+            return self.states
+        bits = 0
+        for kind in self.kinds:
+            bits |= DEFAULT_STATES.get(kind, CONNECTED)
+        return bits
 
     def _without_table(self, dump: _Dump, splitter: Splitter) -> Iterator[Block]:
         """What another table tells where sock_diag has no module for a kind."""
@@ -260,6 +298,15 @@ class SocketInquiry:
     def chosen(self, block: Block) -> Block | None:
         """What the filter chooses of sockets that come from elsewhere; None if nothing."""
         return self._kept(block, False)
+
+    def row_filter(self, text: str) -> Callable[[SocketRow], bool]:
+        """Another filter, as a function of rows that this inquiry found. Raises `UsageError`."""
+        from echowire.core.sockets.table import row_filter
+
+        parsed = _parsed(text, self._host_family)
+        if parsed.needs_processes and self.names.holders is None:
+            self.look_for_processes()
+        return row_filter(self.reader, parsed)
 
     def _kept(self, block: Block, is_exact: bool) -> Block | None:
         if self._expression is None or is_exact:
@@ -288,6 +335,8 @@ class SocketInquiry:
         """The name of a port (services(5)), None where it has none."""
         if not _SERVICES:
             _SERVICES.update(socket_names.service_names())
+            names = socket_names.protocol_names()
+            _SERVICES.update({("raw", number): name for number, name in names.items()})
         return _SERVICES.get(("tcp" if netid == "mptcp" else "udp" if netid == "udpl" else netid, port))
 
     def table(self) -> SocketTable:
@@ -436,7 +485,8 @@ def sockets(
     return inquiry.table()
 
 
-def _parsed(text: str) -> Parsed:
+def _parsed(text: str, family: str) -> Parsed:
     from echowire.core.sockets.filter_text import parse_filter
 
-    return parse_filter(text, resolve=socket_names.host_addresses, service=socket_names.service_port)
+    addresses, port = socket_names.host_addresses, socket_names.service_port
+    return parse_filter(text, resolve=addresses, service=port, family=family)

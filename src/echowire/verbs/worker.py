@@ -44,7 +44,7 @@ def main() -> None:
             except BrokenPipeError:
                 pass  # the parent is gone, and standard input is about to say so
 
-    tls = server_context(*order["tls"]) if order["tls"] else None
+    tls = server_context(*order["tls"], **order["tls_choices"]) if order["tls"] else None
     listeners = []
     for at in order["listeners"]:
         endpoint = Endpoint.parse(at["endpoint"])
@@ -54,7 +54,7 @@ def main() -> None:
         listeners.append(Listener(sock, endpoint, tls=secure, wildcard=at["wildcard"]))
     handler = load_handler(order["handler"]) if order["handler"] else None
     service = service_of(order["service"], order["stamp_key"], stateless=order["stamp_stateless"])
-    job = Job(listeners, service, handler, Limits(**order["limits"]))
+    job = Job(listeners, service, handler, Limits(**order["limits"]), show=order["show"])
     engine = ENGINES[order["engine"]](job, report)
 
     def listen() -> None:

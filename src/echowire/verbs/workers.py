@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from echowire.errors import EchowireError, HandlerError
-from echowire.kernel.connections.listen import Listener, close_all, open_listeners
+from echowire.kernel.connections.listen import BACKLOG, Listener, close_all, open_listeners
 from echowire.kernel.interpreter import fresh_interpreter
 from echowire.model import Closed, Event, Family, Limits, Notice, Stopped, Summary, event_from_document
 
@@ -45,8 +45,12 @@ class Order:
     handler: str | None
     limits: Limits
     tls: tuple[str, str] | None
+    tls_choices: dict[str, Any]
+    """Keywords of `server_context`."""
     stamp_key: str | None = None
     stamp_stateless: bool = False
+    show: bool = False
+    backlog: int = BACKLOG
 
 
 @dataclass(slots=True)
@@ -82,6 +86,7 @@ class WorkerGroup:
         # A socket that can be bound again each worker binds for itself. Unix sockets, and those handed to us, cannot:
         # all workers share them, and we hold them for those to come.
         self._shared = [listener for listener in listeners if not _is_own(listener)]
+        self._tls = next((listener.tls for listener in listeners if listener.tls is not None), None)
         self._endpoints = [listener.endpoint for listener in listeners if _is_own(listener)]
         own = [listener for listener in listeners if _is_own(listener)]
         try:
@@ -113,7 +118,13 @@ class WorkerGroup:
         return ended
 
     def _open_own(self) -> list[Listener]:
-        return open_listeners([[endpoint] for endpoint in self._endpoints], family=self._family, reuse_port=True)
+        return open_listeners(
+            [[endpoint] for endpoint in self._endpoints],
+            family=self._family,
+            tls=self._tls,
+            reuse_port=True,
+            backlog=self._order.backlog,
+        )
 
     def _start(self, number: int, own: list[Listener]) -> None:
         listeners = [*own, *self._shared]

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from echowire.core.captures.numbers import LINKTYPE_ETHERNET
 from echowire.core.captures.records import Bytes
-from echowire.core.captures.ring import HOST, LINKTYPE_ETHERNET
+from echowire.core.captures.ring import HOST
 
 BLOCK_BYTES = 1 << 16
 FIRST = 48

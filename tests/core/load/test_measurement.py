@@ -207,7 +207,11 @@ def test_a_document_whose_figures_are_none_is_not_compared_with(changed: dict[st
 @pytest.mark.parametrize(
     ("direction", "is_stream", "known"),
     [
-        ("echo", True, {"sent", "echoed", "corrupted", "lost", "unanswered", "unexpected", "received_bytes"}),
+        (
+            "echo",
+            True,
+            {"sent", "echoed", "corrupted", "lost", "unanswered", "partial", "unexpected", "received_bytes"},
+        ),
         ("send", True, set()),
         ("send", False, {"sent"}),
         ("receive", True, {"unexpected", "received_bytes", "compared_bytes"}),

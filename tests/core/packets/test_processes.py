@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echowire.core.captures.in_place import MAX_NOTE_BYTES
+from echowire.core.captures.numbers import MAX_NOTE_BYTES
 from echowire.core.captures.records import Records, parse_options
 from echowire.core.packets.dissect import Dissector
 from echowire.core.packets.processes import EPB_PROCESSID_THREADID, Owner, note, sides

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echowire.core.sockets.filter_bytecode import compile_bytecode
-from echowire.core.sockets.filter_text import And, Comparison, Expression, Host, Not, Or, parse_filter
+from echowire.core.sockets.filter_text import parse_filter
+from echowire.core.sockets.filter_tree import And, Comparison, Expression, Host, Not, Or
 from echowire.errors import FilterError, UsageError
 
 
@@ -34,7 +35,7 @@ def shown(one: Expression | None) -> str:
     ("text", "tree"),
     [
         ("dport = :443", "dport=443"),
-        ("dport 443", None),
+        ("dport 443", "dport=443"),
         ("dport eq 443 and sport ge :1024", "(dport=443 and sport>=1024)"),
         (
             "( dport = :443 or dport = :80 ) dst 10.0.0.0/8",
@@ -50,6 +51,15 @@ def shown(one: Expression | None) -> str:
         ("src *:22", "src=[('', 0, 22, None)]"),
         ("src :22", "src=[('', 0, 22, None)]"),
         ("src unix:/run/x*", "src=[('', 0, None, '/run/x*')]"),
+        ("src *x.sock or src @y", "(src=[('', 0, None, '*x.sock')] or src=[('', 0, None, '@y')])"),
+        ("src inet:10.0.0.1:5", "(src=[('0a000001', 32, 5, None)] and family=4)"),
+        ("dst != inet6:[::1]", f"not (dst=[('{'00' * 15}01', 128, None, None)] and family=6)"),
+        ("sport inet6::443", "(sport=443 and family=6)"),
+        ("src link:arp:lo", "(netid=p_* and protocol=2054 and dev=lo)"),
+        ("src netlink:rtnl:kernel", "(netid=nl and protocol=rtnl and local_port=0)"),
+        ("dst vsock:2:1024", "(netid=v_* and peer_address=2 and peer_port=1024)"),
+        ("fwmark 0x10/0xff", "fwmark=(16, 255)"),
+        ("dev lo cgroup /a", "(dev=lo and cgroup=/a)"),
         ("fwmark = 0x10/0xff", "fwmark=(16, 255)"),
         ("rtt > 100ms and retrans > 0", "(tcpi_rtt>100000.0 and tcpi_retrans>0)"),
         ("lastrcv > 1s", None),
@@ -79,6 +89,8 @@ def test_what_is_read(text: str, tree: str | None) -> None:
         ("exclude listening", 0x2FFF & ~(1 << 10)),
         ("state connected exclude SYN_SENT", 0xB7A),
         ("dport = 1", None),
+        ("dport = 1 state time-wait", 0x2FFF),
+        ("state established ( dport = 1 or exclude time-wait )", 1 << 1),
     ],
 )
 def test_states(text: str, states: int | None) -> None:
@@ -89,7 +101,7 @@ def test_states(text: str, states: int | None) -> None:
     ("text", "message", "column"),
     [
         ("dport = :99999", "'99999' is not a port", 8),
-        ("dport : 5", "here must be a comparison", 6),
+        ("dport : 5", "':' is not a port", 6),
         ("rtt > fast", "'fast' is not a time; write 100ms", 6),
         ("rtr > 1ms", "nothing is called 'rtr'", 0),
         ("( dport = 1", "this parenthesis is not closed", 0),

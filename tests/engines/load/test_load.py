@@ -20,6 +20,7 @@ import pytest
 import echowire
 from echowire.core.load.payloads import make_probe
 from echowire.core.services import CHARGEN_PATTERN
+from echowire.core.tls_options import ClientTls
 from echowire.engines.load.asks import Asks
 from echowire.engines.load.bulk import BulkStreams
 from echowire.engines.load.closed import ManyLanes, OneLane
@@ -547,7 +548,9 @@ def test_tcp_info_of_each_connection() -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 def test_nobody_there(transport: Any) -> None:
-    load = RunningLoad(Plan(Endpoint(transport, "127.0.0.1", free_port()), tls_insecure=transport == "tls"))
+    load = RunningLoad(
+        Plan(Endpoint(transport, "127.0.0.1", free_port()), tls=ClientTls(tls_insecure=transport == "tls"))
+    )
     with pytest.raises(OperationError, match=r"connect 127\.0\.0\.1"):
         load.connect()
     load.close()

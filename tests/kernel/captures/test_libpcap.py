@@ -55,6 +55,6 @@ def test_a_wrong_filter_is_libpcaps_message_on_one_line(text: str) -> None:
 
 def test_without_libpcap_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libpcap, "NAMES", ("libnothere.so.9",))
-    monkeypatch.setattr(libpcap, "find_library", lambda name: None)
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     with pytest.raises(UsageError, match=r"libpcap, which is not here; install it \(apt install libpcap0\.8"):
         compile_filter("ip", 1, 1000, "lo")

@@ -13,7 +13,8 @@ import pytest
 from echowire.core.bpf.classic import accept
 from echowire.core.captures.ring import HOST, OUTGOING
 from echowire.errors import OperationError
-from echowire.kernel.captures.ring import BLOCK_BYTES, ETH_P_ALL, PacketRing, bind_all
+from echowire.kernel.captures.ring import PacketRing
+from echowire.kernel.captures.ring_socket import BLOCK_BYTES, ETH_P_ALL, RingSocket, bind_all, lost_since
 from echowire.kernel.captures.session import Batch, PacketSession
 from tests.netns import Namespace, link, namespaces
 from tests.peers import needs_root
@@ -25,8 +26,8 @@ PLAIN = b"\xff" * 6 + MAC + b"\x88\xb5"  # IEEE's type for experiments, so that 
 PATIENCE_S = 10.0
 
 
-def ring(name: str, **options: object) -> Callable[[], PacketRing]:
-    return lambda: PacketRing(name, retire_ms=10, **options)  # type: ignore[arg-type]
+def ring(name: str, **options: object) -> RingSocket:
+    return RingSocket(name, retire_ms=10, **options)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def test_what_came_before_the_end_is_had_though_its_block_is_not_full() -> None:
     with namespaces(2) as (one, other):
         device, peer = link(one, other, "10.0.0.1/24", "10.0.0.2/24")
         with other.inside():
-            session = PacketSession([lambda: PacketRing(peer, retire_ms=500)])
+            session = PacketSession([RingSocket(peer, retire_ms=500)])
         with session, sender(one, device) as out:
             out.send(PLAIN + b"p" * 46)
             until = time.monotonic() + PATIENCE_S
@@ -108,7 +109,7 @@ def test_cooked_on_all_interfaces_each_packet_of_loopback_once() -> None:
 def test_a_ring_that_is_not_read_drops_and_counts() -> None:
     with namespaces(1) as (host,):
         with host.inside():
-            made = PacketRing("lo", ring_bytes=2 * BLOCK_BYTES)
+            made = PacketRing(RingSocket("lo", ring_bytes=2 * BLOCK_BYTES))
         with made, host.socket(socket.AF_INET, socket.SOCK_DGRAM) as out, host.socket(socket.AF_INET, 2) as sink:
             sink.bind(("127.0.0.1", 0))
             for _ in range(100):
@@ -142,6 +143,7 @@ def test_an_interface_that_vanishes_ends_it_with_its_error() -> None:
             stream = session.batches(time.monotonic() + PATIENCE_S)
             while not noticed:
                 next(stream)
+            assert [error.errno_name for error in noticed] == ["ENETDOWN"]
             one.ip(f"link set {device} up")
             next(stream)
             went_on = session.problem is None  # it may come up again, and has
@@ -149,13 +151,67 @@ def test_an_interface_that_vanishes_ends_it_with_its_error() -> None:
             other.ip("link delete veth0")
             for _ in stream:
                 pass
-            assert session.problem is not None
-            assert session.problem.errno_name == "ENETDOWN"
+            assert str(session.problem) == f"capture on {device}: no such device (ENODEV 19). The interface is gone"
+        assert len(noticed) == 1  # that it went down on its way out was not told apart
+
+
+def test_of_two_interfaces_one_may_vanish() -> None:
+    with namespaces(2) as (one, other):
+        device, _ = link(one, other, "10.0.0.1/24", "10.0.0.2/24")
+        with one.inside():
+            session = PacketSession([ring(device), ring("lo")])
+        noticed: list[OperationError] = []
+        session.on_notice = noticed.append
+        with session, one.inside():
+            one.ip(f"link delete {device}")
+            stream = session.batches(time.monotonic() + PATIENCE_S)
+            while not noticed:
+                next(stream)
+            ping_myself()
+            while (batch := next(stream)) is None:
+                pass
+            assert batch.interface == 1
+            stream.close()
+        assert [str(error) for error in noticed] == [
+            f"capture on {device}: no such device (ENODEV 19). The interface is gone"
+        ]
+
+
+def ping_myself() -> None:
+    """A datagram on lo."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.sendto(b"me", ("127.0.0.1", 9))
+
+
+def test_what_nobody_wanted_was_not_lost() -> None:
+    """The kernel counts a tag that no interface is for as dropped, though it gave the packet to us (rx_dropped)."""
+    with namespaces(2) as (one, other):
+        device, peer = link(one, other, "10.0.0.1/24", "10.0.0.2/24")
+        before = rx_dropped(other, peer)
+        with other.inside():
+            session = PacketSession([ring(peer)])
+        with session, sender(one, device) as out, other.inside():
+            for _ in range(6):
+                out.send(PLAIN[:12] + b"\x81\0\0\x09" + PLAIN[12:] + b"t" * 46)
+            assert len(taken(session, 6, lambda data: data[6:12] == MAC)) == 6
+            assert rx_dropped(other, peer) - before == 6
+            assert [each.interface_dropped for each in session.counters()] == [0]
+
+
+def rx_dropped(host: Namespace, device: str) -> int:
+    return int(host.run("cat", f"/sys/class/net/{device}/statistics/rx_dropped"))
+
+
+def test_what_was_lost_for_certain() -> None:
+    assert lost_since((1, 10, 5), (1, 13, 5)) == 0  # nobody wanted them
+    assert lost_since((1, 10, 5), (1, 13, 7)) == 2  # so many found no room, of this interface or others
+    assert lost_since((1, 10, 5), (4, 13, 900)) == 6
+    assert lost_since((9, 10, 5), (0, 0, 0)) == 0  # counters began anew
 
 
 def test_no_such_interface() -> None:
     with pytest.raises(OperationError, match=r"^capture on nope0: no such device \(ENODEV 19\)"):
-        PacketRing("nope0")
+        RingSocket("nope0")
 
 
 def test_bind_by_number_refuses_what_is_not_there() -> None:

@@ -6,11 +6,14 @@ import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import trustme
 
+from echowire.core.tls_options import ClientTls
 from echowire.kernel.connections.channel import SET_ASIDE_BYTES, Channel, StreamChannel, transfer
+from echowire.kernel.connections.tls import TlsClient
 from echowire.kernel.connections.tls_channel import TlsChannel
 from echowire.model import Endpoint
 from echowire.testing import PATIENCE_S
@@ -83,20 +86,20 @@ def test_who_only_sends_reads_on_when_its_buffer_has_overrun() -> None:
     pytest.skip("nothing was tested: no buffer overran")
 
 
-def test_what_is_set_aside_is_received_first_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_set_aside_is_received_first_and_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("echowire.kernel.connections.channel.is_relieved", lambda sock: False)
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    trusting = TlsClient.of(ClientTls(tls_authorities=tmp_path / "ca.pem", tls_name="localhost"))
     for encrypted in (False, True):
         client, server = connected()
         endpoint = Endpoint("tls" if encrypted else "tcp", "127.0.0.1", 1)
         channel: Channel = StreamChannel(client, endpoint)
         with ThreadPoolExecutor(1) as pool:
             if encrypted:
-                channel = TlsChannel(client, endpoint, trusting, "localhost")
+                channel = TlsChannel(client, endpoint, trusting)
                 wrapped = pool.submit(context.wrap_socket, server, server_side=True)
                 channel.handshake(None)
                 server = wrapped.result()

@@ -30,9 +30,6 @@ EPB_FLAGS, FLAGS_BYTES = 2, 8
 END_BYTES = 4
 """opt_endofopt."""
 
-MAX_NOTE_BYTES = 160
-"""What a packet's other options may take. The ring has so much more room between packets where they are wanted."""
-
 FLAGS = np.zeros(8, np.uint32)
 FLAGS[[HOST, BROADCAST, MULTICAST, OTHER_HOST]] = [0b00101, 0b01101, 0b01001, 0b10001]
 FLAGS[OUTGOING] = 0b00010
@@ -59,7 +56,7 @@ class Pieces:
 class Notes:
     """Options that packets are written with: `which[i]` of `options` for packet `i`, none where it is negative.
 
-    The options are padded, without opt_endofopt, and at most `MAX_NOTE_BYTES` long.
+    The options are padded, without opt_endofopt, and at most `MAX_NOTE_BYTES` (`numbers.py`) long.
     """
 
     which: Rows

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from echowire.core.captures.numbers import MAX_PACKET_BYTES
 from echowire.core.captures.ticks import DEFAULT_RESOLUTION, ticks_per_second
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -31,12 +32,9 @@ FRONT = 64 * 1024
 """Room before the bytes of a buffer that a reader takes over: what was left of the last is put there, which is less
 than a record. Few are longer; then all is copied."""
 
-MAX_PACKET_BYTES = 262_144
-"""The longest packet taken: tshark's limit (WTAP_MAX_PACKET_SIZE_STANDARD) and tcpdump's largest snapshot length."""
-
 MAX_LONG_PACKET_BYTES = 128 * 1024 * 1024
-"""The same for the link types of `LONG_PACKET_LINKS`: a D-Bus message may have that much (D-Bus specification,
-Message Format), and Wireshark allows USB as much."""
+"""As `MAX_PACKET_BYTES`, for the link types of `LONG_PACKET_LINKS`: a D-Bus message may have that much (D-Bus
+specification, Message Format), and Wireshark allows USB as much."""
 
 LONG_PACKET_LINKS = frozenset({186, 189, 220, 231, 249, 266})
 """USB (FreeBSD, two of Linux, Windows, macOS) and D-Bus."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from echowire.core.captures.numbers import SLL2_BYTES
 from echowire.core.captures.records import PAD, Bytes, Interface, Records, Rows, Section, gather_words, scatter_words
 from echowire.core.captures.ticks import SECOND_NS
 
@@ -43,9 +44,6 @@ ADDRESSES_BYTES = 12
 
 HOST, BROADCAST, MULTICAST, OTHER_HOST, OUTGOING = range(5)
 """Packet types (`PACKET_HOST` …): to us, to all, to some, to somebody else, from us."""
-
-SLL2_BYTES = 20
-LINKTYPE_ETHERNET, LINKTYPE_LINUX_SLL2 = 1, 276
 
 NO_ROWS: Rows = np.zeros(0, np.int64)
 

@@ -41,6 +41,8 @@ from echowire.core.filters.tree import (
     Range,
     Relation,
     Slice,
+    Test,
+    fields_of,
 )
 from echowire.core.nearest import nearest
 from echowire.core.packets.registry import printable_name, registry
@@ -192,7 +194,7 @@ class _Parser:
             self._fail(placed.token, "what a function gives must be compared with something")
         if isinstance(what, Constant):
             self._fail(placed.token, "a value alone is no test")
-        return Present(what) if isinstance(what, FieldValues | Slice | Arithmetic) else what
+        return self._asked(Present(what), placed) if isinstance(what, FieldValues | Slice | Arithmetic) else what
 
     def _test(self) -> Placed:
         quantifier = self._take().value if self._is("any", "all") else ""
@@ -231,7 +233,13 @@ class _Parser:
         a, b = self._alike(left, right)
         if "none" in (a.kind, b.kind):
             self._fail(left.token, "it has no value that could be compared; only that it is there can be asked")
-        return Compare(relation, a, b, every)
+        return self._asked(Compare(relation, a, b, every), left)
+
+    def _asked(self, test: Test, placed: Placed) -> Test:
+        """`test`, if it asks for a field: what is made of numbers alone is the same for every packet."""
+        if not fields_of(test):
+            self._fail(placed.token, "it is reckoned without any field of a packet")
+        return test
 
     def _search(self, left: Placed, relation: Relation, right: Placed, every: bool) -> Filter:
         what = left.what
@@ -273,7 +281,7 @@ class _Parser:
                 break
             self._take()
         self._expect("}")
-        return Among(operand, tuple(ranges), every)
+        return self._asked(Among(operand, tuple(ranges), every), left)
 
     def _item(self, like: Operand) -> Constant:
         placed = self._operand()

@@ -173,13 +173,20 @@ class Report:
         return self.direction != "send" and not any(part.received_bytes or part.echoed for part in parts)
 
     @property
+    def no_echo(self) -> bool:
+        """Whether messages were to be echoed, and not one was, not even while it warmed up."""
+        parts = (self.outcomes, *(interval.outcomes for interval in self.intervals if interval.omitted))
+        return self.direction == "echo" and not any(part.echoed for part in parts)
+
+    @property
     def ok(self) -> bool:
-        """Whether there was an answer, every connection lasted, no byte was wrong, and no condition failed it.
+        """Whether there was an answer, or an echo where that was due, every connection lasted, no byte was wrong, and
+        no condition failed it.
 
         A condition that cannot be known fails it too. Lost datagrams are a result.
         """
         wrong = self.outcomes.corrupted or self.outcomes.truncated or self.outcomes.unexpected
-        return not (self.failures or self.no_reply or wrong or self.failed_conditions)
+        return not (self.failures or self.no_reply or self.no_echo or wrong or self.failed_conditions)
 
     @property
     def failed_conditions(self) -> list[str]:
@@ -275,6 +282,7 @@ class Report:
             "ended": self.ended,
             "ok": self.ok,
             "no_reply": self.no_reply,
+            "no_echo": self.no_echo,
             "failures": dict(self.failures),
             "supplied": dict(self.supplied),
             "effective": dict(self.effective),
@@ -304,6 +312,8 @@ def known_counts(outcomes: Outcomes, direction: str, *, is_stream: bool) -> dict
     counts: dict[str, int | None] = asdict(outcomes)
     if is_stream:
         counts.update(dict.fromkeys(("truncated", "duplicated", "reordered", "late")))
+    if direction != "echo" or not is_stream:
+        counts["partial"] = None
     if direction == "send":
         counts.update(dict.fromkeys(name for name in counts if not name.startswith("sent")))
         counts["sent"] = None if is_stream else outcomes.sent

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 from echowire.core.load.payloads import HEADER
+from echowire.core.tls_options import ClientTls
 from echowire.errors import UsageError
 from echowire.model import Endpoint, Family
 
@@ -57,6 +59,12 @@ class LoadOptions(TypedDict, total=False):
     tls_authorities: str | None
     tls_insecure: bool
     tls_name: str | None
+    tls_certificate: str | None
+    tls_key: str | None
+    tls_alpn: Sequence[str]
+    tls_min: str | None
+    tls_max: str | None
+    starttls: str | None
     seed: int
     nodelay: bool | None
     dscp: int | str | None
@@ -103,7 +111,14 @@ class Load:
     """A PEM file of those to trust instead of the system's."""
     tls_insecure: bool = False
     tls_name: str | None = None
-    """Whom the certificate is for, where it is not the endpoint's host."""
+    """The name that is sent and that the certificate must have, where it is not the endpoint's host."""
+    tls_certificate: str | None = None
+    """This and the next ones as in `ClientTls`."""
+    tls_key: str | None = None
+    tls_alpn: Sequence[str] = ()
+    tls_min: str | None = None
+    tls_max: str | None = None
+    starttls: str | None = None
     seed: int = 0
     """Of the random sizes and the Poisson intervals: the same seed draws the same."""
     nodelay: bool | None = True
@@ -131,6 +146,7 @@ class Load:
             raise UsageError(f"'{self.direction}' is no direction; one of {', '.join(get_args(Direction))}")
         self._check_size()
         self._check_rate()
+        _ = self.tls
         if self.pipeline < 1 or self.connections < 1:
             raise UsageError("at least one connection, with one message in flight, is needed")
         if self.wait_s <= 0:
@@ -144,6 +160,11 @@ class Load:
             raise UsageError(f"{count} messages cannot be shared out to {workers} workers; give each one at least")
         if (self.seconds is not None and self.seconds <= 0) or self.interval_s <= 0 or self.omit_s < 0:
             raise UsageError("a measurement and its intervals take more than 0 seconds")
+
+    @property
+    def tls(self) -> ClientTls:
+        """How TLS is spoken, where it is. Raises `UsageError` for what cannot be."""
+        return ClientTls(**{item.name: getattr(self, item.name) for item in fields(ClientTls)})
 
     @property
     def flows(self) -> bool:
@@ -166,6 +187,10 @@ class Load:
         if seconds is None and self.count is None:
             seconds = DEFAULT_SECONDS
         load = replace(self, size=self.sizes if size is None else size, seconds=seconds)
+        if endpoint.transport == "unixseqpacket":
+            raise UsageError(
+                f"{endpoint}: a load is of bytes or of datagrams, and not of unixseqpacket; call --verify it"
+            )
         if not endpoint.is_stream:
             load._check_datagrams(endpoint)
         elif load.rate is not None and load.flows:
@@ -180,7 +205,7 @@ class Load:
         least, most = self.sizes
         values = asdict(self)
         del values["size"]
-        return {"least_size": least, "most_size": most, **values}
+        return {"least_size": least, "most_size": most, **values, "tls_alpn": list(self.tls_alpn)}
 
     def _check_size(self) -> None:
         least, most = self.sizes

@@ -74,6 +74,8 @@ class Outcomes:
     lost: int = 0
     unanswered: int = 0
     """In flight when the load ended."""
+    partial: int = 0
+    """Of those on a stream, as many had begun to come back, and right so far."""
     duplicated: int = 0
     reordered: int = 0
     """Came after one that was sent later (RFC 4737 section 3.3)."""

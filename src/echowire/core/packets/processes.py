@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from echowire.core.captures.in_place import MAX_NOTE_BYTES
+from echowire.core.captures.numbers import MAX_NOTE_BYTES
 from echowire.core.captures.records import COMMENT
 from echowire.core.packets.columns import Column, Type, objects
 from echowire.core.packets.layers import Field, Layer, Picked

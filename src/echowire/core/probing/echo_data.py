@@ -38,9 +38,14 @@ class Seen(NamedTuple):
     intact: bool
 
 
-def pack_data(run: int, number: int, size: int) -> bytes:
+def fill_of(pattern: bytes) -> bytes:
+    """What fills the data: `pattern` again and again, or 00 01 02 … where there is none."""
+    return pattern * (DATA_MAX // len(pattern) + 1) if pattern else _FILL
+
+
+def pack_data(run: int, number: int, size: int, fill: bytes = _FILL) -> bytes:
     """The `size` bytes of probe `number`; fewer than 16 hold as much of the identity as fits."""
-    return (IDENTITY.pack(run, number) + _FILL[: max(size - IDENTITY_BYTES, 0)])[:size]
+    return (IDENTITY.pack(run, number) + fill[: max(size - IDENTITY_BYTES, 0)])[:size]
 
 
 def pack_balanced(run: int, number: int, size: int, sequence: int) -> bytes:
@@ -50,7 +55,9 @@ def pack_balanced(run: int, number: int, size: int, sequence: int) -> bytes:
     return identity + (0xFFFF - total).to_bytes(BALANCE_BYTES, "big") + _FILL[: size - BALANCED_MIN]
 
 
-def read_data(run: int, size: int, data: bytes | memoryview, *, balanced: bool = False) -> Seen | None:
+def read_data(
+    run: int, size: int, data: bytes | memoryview, *, balanced: bool = False, fill: bytes = _FILL
+) -> Seen | None:
     """Which probe of `run`, of `size` bytes, `data` is; None where it is too short to tell or of another run."""
     if len(data) < IDENTITY_BYTES:
         return None
@@ -58,7 +65,7 @@ def read_data(run: int, size: int, data: bytes | memoryview, *, balanced: bool =
     if found != run:
         return None
     start = BALANCED_MIN if balanced else IDENTITY_BYTES
-    return Seen(number, len(data) == size and data[start:] == _FILL[: size - start])
+    return Seen(number, len(data) == size and data[start:] == fill[: size - start])
 
 
 def may_be_damaged(run: int, data: bytes | memoryview) -> bool:

@@ -20,6 +20,16 @@ Fragments: TypeAlias = Literal["dont", "want", "do", "probe"]
 """ping's `-M`: may be fragmented anywhere; by this host, to the path's MTU; never; never, and the path's MTU as far
 as this host knows it is not heeded (ip(7), IP_MTU_DISCOVER)."""
 
+Pace: TypeAlias = Literal["steady", "adaptive", "flood"]
+"""One each interval; the next as soon as the last was answered, and at the interval the latest (ping's -A); likewise
+without any pause (ping's flood)."""
+
+PRELOAD_MAX = 65_536
+"""Probes sent ahead: ping's limit."""
+
+PATTERN_MAX = 16
+"""Bytes of a pattern: ping's limit."""
+
 DEFAULT_PORTS: Mapping[ProbeKind, int] = {"icmp": 0, "udp": 7, "tcp": 443, "stamp": STAMP_PORT}
 """RFC 862's, HTTPS's, and STAMP's (RFC 8762 section 4.1)."""
 
@@ -43,6 +53,11 @@ class ProbingOptions(TypedDict, total=False):
     ttl: int | None
     tos: int | None
     fragments: Fragments | None
+    pace: Pace
+    preload: int
+    pattern: str
+    dont_route: bool
+    mark: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +90,15 @@ class Probing:
     tos: int | None = None
     """The TOS byte."""
     fragments: Fragments | None = None
+    pace: Pace = "steady"
+    preload: int = 1
+    """With a pace that follows the answers: probes that are unanswered at a time."""
+    pattern: str = ""
+    """In hexadecimal, up to 16 bytes that fill the data behind what names the probe; for ICMP and UDP."""
+    dont_route: bool = False
+    """Only to hosts on a link of this host, whatever the routes say (SO_DONTROUTE in socket(7))."""
+    mark: int | None = None
+    """The mark of the packets for the rules of this host (SO_MARK); needs CAP_NET_ADMIN."""
 
     def __post_init__(self) -> None:
         if self.probe not in get_args(ProbeKind):
@@ -91,6 +115,25 @@ class Probing:
             raise UsageError(f"a time to live is 1 to 255, not {self.ttl}")
         check_tos(self.tos)
         port_of(self.probe, self.port)
+        if self.pace not in get_args(Pace):
+            raise UsageError(f"there is no pace '{self.pace}'; one of {', '.join(get_args(Pace))}")
+        if not 1 <= self.preload <= PRELOAD_MAX:
+            raise UsageError(f"1 to {PRELOAD_MAX:,} probes are sent ahead, not {self.preload:,}")
+        if self.pattern_bytes and self.probe not in ("icmp", "udp"):
+            raise UsageError("a pattern fills the data of ICMP and UDP probes; others have none to fill")
+        if self.mark is not None and not 0 <= self.mark < 1 << 32:
+            raise UsageError(f"a mark is 0 to {(1 << 32) - 1}, not {self.mark}")
+
+    @property
+    def pattern_bytes(self) -> bytes:
+        """What fills the data; empty for the usual. Raises `UsageError`."""
+        try:
+            pattern = bytes.fromhex(self.pattern if len(self.pattern) % 2 == 0 else f"0{self.pattern}")
+        except ValueError:
+            raise UsageError(f"a pattern is written in hexadecimal, such as ff00, not '{self.pattern}'") from None
+        if len(pattern) > PATTERN_MAX:
+            raise UsageError(f"a pattern has at most {PATTERN_MAX} bytes, not {len(pattern)}")
+        return pattern
 
     @property
     def data_bytes(self) -> int:
@@ -112,7 +155,7 @@ class Probing:
 
     def document(self) -> dict[str, Any]:
         """What was asked for, as a part of the document."""
-        return {**asdict(self), "size": self.data_bytes, "source": self.source or None}
+        return {**asdict(self), "size": self.data_bytes, "source": self.source or None, "pattern": self.pattern or None}
 
 
 def size_of(probe: ProbeKind, size: int | None) -> int:

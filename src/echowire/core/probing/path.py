@@ -32,6 +32,8 @@ class Hop:
         self.last_ns: int | None = None
         self.flows: dict[int, str] = {}
         """By flow, who answered it last."""
+        self.refused_ttl: int | None = None
+        """The time to live that the last refusal came with; None where nobody refused, or it is not known."""
 
     def take(self, answer: Answer) -> None:
         """Count `answer`."""
@@ -45,6 +47,8 @@ class Hop:
         if key in self.answers or len(self.answers) < ANSWERERS_MAX:
             self.answers[key] += 1
             self.flows[answer.flow] = answer.by
+        if answer.word == "refused":
+            self.refused_ttl = answer.ttl
         if answer.rtt_ns is not None:
             self.round_trips.add(answer.rtt_ns)
             self.jitter.add(answer.rtt_ns)
@@ -101,7 +105,7 @@ class Path:
     @property
     def judged(self) -> list[tuple[Hop, Judged]]:
         """Each hop, and how much of its loss is the path's."""
-        return judged_hops(self.hops)
+        return judged_hops(self.hops, self._address)
 
     @property
     def hops(self) -> list[Hop]:
@@ -121,10 +125,24 @@ class Judged:
     """It answers some, and a hop behind it lost nothing: it holds back its answers, and loses no packets."""
     silent: bool
     """It answers none, and a hop behind it does."""
+    translated: bool = False
+    """It lies behind a translation of addresses: its error bears the target's own address, as the translator, which
+    sends answers back from the address that was asked (RFC 5508, section 4.2), makes of it."""
+    reset_by: int | None = None
+    """The hop that a refusal came from, by its time to live, where it came from one before this."""
 
 
-def judged_hops(hops: Sequence[Hop]) -> list[tuple[Hop, Judged]]:
-    """Each hop, and how much of its loss is the path's."""
+INITIAL_TTLS = (64, 128, 255)
+"""Those that systems send with: Linux and BSD, Windows, routers."""
+
+
+def sender_hop(ttl: int) -> int:
+    """How many hops away a packet was sent that arrived with this time to live."""
+    return next(initial for initial in INITIAL_TTLS if initial >= ttl) - ttl + 1
+
+
+def judged_hops(hops: Sequence[Hop], target: str = "") -> list[tuple[Hop, Judged]]:
+    """Each hop of the path to the address `target`, and how much of its loss is the path's."""
     found: list[tuple[Hop, Judged]] = []
     behind: float | None = None
     for hop in reversed(hops):
@@ -132,7 +150,11 @@ def judged_hops(hops: Sequence[Hop]) -> list[tuple[Hop, Judged]]:
         known = [share for share in (loss, behind) if share is not None]
         path_loss = min(known) if known else None
         limited = bool(hop.lost and hop.received and behind == 0)
-        found.append((hop, Judged(path_loss, limited, not hop.received and behind is not None)))
+        translated = any(by == target and word == "ttl exceeded" for by, word, _ in hop.answers)
+        sender = None if hop.refused_ttl is None else sender_hop(hop.refused_ttl)
+        reset_by = sender if sender is not None and sender < hop.number else None
+        silent = not hop.received and behind is not None
+        found.append((hop, Judged(path_loss, limited, silent, translated, reset_by)))
         behind = path_loss if hop.received or behind is not None else None
     return found[::-1]
 
@@ -157,7 +179,7 @@ class PathReport:
     @property
     def judged(self) -> list[tuple[Hop, Judged]]:
         """Each hop, and how much of its loss is the path's."""
-        return judged_hops(self.hops)
+        return judged_hops(self.hops, self.address)
 
     @property
     def exit_status(self) -> int:
@@ -198,6 +220,8 @@ def _hop_json(hop: Hop, judged: Judged) -> dict[str, Any]:
         "path_loss": judged.path_loss,
         "rate_limited": judged.rate_limited,
         "silent": judged.silent,
+        "translated": judged.translated,
+        "reset_by_hop": judged.reset_by,
         "last_us": micro(hop.last_ns),
         "rtt_us": times_json(hop.round_trips),
         "jitter_us": micro(hop.jitter.rfc3550_ns),

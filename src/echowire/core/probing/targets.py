@@ -57,6 +57,20 @@ def expand_targets(texts: Iterable[str], *, ports: bool) -> Iterator[TargetName]
             yield from (TargetName(str(address)) for address in network)
 
 
+LINK_LOCAL = ("fe80:", "ff01:", "ff02:")
+"""How addresses begin that mean something on one link only (RFC 4291, sections 2.5.6 and 2.7)."""
+
+
+def in_zone(names: Iterable[TargetName], interface: str) -> list[TargetName]:
+    """The targets, of which link-local addresses that name no interface get this one; `-I eth0 fe80::1` says it so."""
+    return [
+        TargetName(f"{name.host}%{interface}", name.port)
+        if interface and "%" not in name.host and name.host.lower().startswith(LINK_LOCAL)
+        else name
+        for name in names
+    ]
+
+
 def read_target_file(text: str) -> list[str]:
     """The targets in a file's `text`: the first word of each line; empty lines and `#` comments are none."""
     words = (line.partition("#")[0].split() for line in text.splitlines())

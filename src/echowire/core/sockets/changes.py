@@ -12,7 +12,7 @@ from echowire.core.sockets.table import SocketRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from typing import Any
 
     from echowire.core.sockets.columns import Reader
@@ -22,6 +22,10 @@ COUNTERS = {"sent": "tcpi_bytes_sent", "received": "tcpi_bytes_received", "retra
 
 _IDENTITY = (20, 56)
 """Where ports and addresses are in an inet_diag message behind netlink's header."""
+
+
+_STATE = 17
+"""Where the state is in an inet_diag message behind netlink's header."""
 
 
 class SocketChange:
@@ -58,10 +62,14 @@ class _Seen:
 
 
 class SocketTracker:
-    """Compares each look with the one before."""
+    """Compares each look with the one before.
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    TCP sockets in the states `passing` are not looked at: of them there are the numbers of the last look, in `passed`.
+    """
+
+    def __init__(self, reader: Reader, passing: Collection[int] = ()) -> None:
+        self._reader, self._passing = reader, frozenset(passing)
+        self.passed: dict[int, int] = {}
         self._seen: dict[object, _Seen] = {}
         self._look = 0
         self._when = 0.0
@@ -71,7 +79,8 @@ class SocketTracker:
         self._look += 1
         is_first, passed, self._when = self._look == 1, now - self._when, now
         changes = []
-        for block in blocks:
+        self.passed = {}
+        for block in self._lasting(blocks) if self._passing else blocks:
             for key, seen in self._read(block):
                 before = self._seen.pop(key, None)
                 if before is not None and not _is_same(before, seen):
@@ -83,6 +92,18 @@ class SocketTracker:
         for key in gone:
             changes.append(SocketChange("closed", self._row(self._seen.pop(key)), None, {}))
         return changes
+
+    def _lasting(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """The blocks without what passes, which is counted: on a busy host most, and not worth a row each."""
+        for block in blocks:
+            states = block.data[_STATE :: block.layout.size] if block.netid == "tcp" else b""
+            passing = {state: states.count(state) for state in self._passing if state in states}
+            for state, count in passing.items():
+                self.passed[state] = self.passed.get(state, 0) + count
+            if not passing:
+                yield block
+            elif sum(passing.values()) < block.count and (rest := block.take([s not in passing for s in states])):
+                yield rest
 
     def _change(self, before: _Seen | None, seen: _Seen, passed: float, is_first: bool) -> SocketChange:
         row = self._row(seen)

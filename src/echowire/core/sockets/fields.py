@@ -28,17 +28,8 @@ STATES = (
 )
 """include/net/tcp_states.h by ss's names; 12 is a request that is no socket yet, 13 TCP_BOUND_INACTIVE."""
 
-ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT_2, TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV, BOUND = (
-    1,
-    2,
-    3,
-    5,
-    6,
-    7,
-    10,
-    12,
-    13,
-)
+ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT_2, TIME_WAIT, CLOSE, CLOSE_WAIT = 1, 2, 3, 5, 6, 7, 8
+LISTEN, NEW_SYN_RECV, BOUND = 10, 12, 13
 
 TIMERS = ("off", "on", "keepalive", "timewait", "persist", "unknown")
 """`idiag_timer`; a time-wait socket has its time of death there."""
@@ -72,6 +63,14 @@ UNIX_NETIDS = {1: "u_str", 2: "u_dgr", 5: "u_seq"}
 PACKET_NETIDS = {2: "p_dgr", 3: "p_raw"}
 VSOCK_NETIDS = {1: "v_str", 2: "v_dgr", 5: "v_seq"}
 """SOCK_STREAM, SOCK_DGRAM, SOCK_RAW and SOCK_SEQPACKET, as ss calls the sockets."""
+
+PARTS = {
+    **{f"unix_{name}": ("unix", netid) for name, netid in (("stream", "u_str"), ("dgram", "u_dgr"))},
+    "unix_seqpacket": ("unix", "u_seq"),
+    **{f"packet_{name}": ("packet", netid) for name, netid in (("raw", "p_raw"), ("dgram", "p_dgr"))},
+    **{f"vsock_{name}": ("vsock", netid) for name, netid in (("stream", "v_str"), ("dgram", "v_dgr"))},
+}
+"""A part of a kind, by ss's name: the kind, and its sockets' `netid`."""
 
 _WIDE = {"B": 0xFF, "H": 0xFFFF, "I": 0xFFFF_FFFF, "Q": (1 << 64) - 1, "i": -1}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import pack, unpack_from
 
-from echowire.core.sockets.filter_text import And, Comparison, Expression, Host, Not
+from echowire.core.sockets.filter_tree import And, Comparison, Expression, Host, Not
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ class _Compiler:
             assert isinstance(value, int)
             return _port(test.subject == "sport", test.operator, value)
         elif test.subject == "dev":
-            found = _op(_DEV, pack("=I", self.interfaces[str(value)])) if value in self.interfaces else None
+            name = str(value)
+            index = int(name) if name.isdecimal() else self.interfaces.get(name)
+            found = None if index is None else _op(_DEV, pack("=I", index))
         elif test.subject == "fwmark" and self.may_mark:
             found = _op(_MARK, pack("=II", *value))  # type: ignore[misc]
         elif test.subject == "cgroup":

@@ -6,9 +6,12 @@ True is chosen.
 
 from __future__ import annotations
 
+import re
 from operator import eq, ge, gt, le, lt, ne
 
-from echowire.core.sockets.filter_text import OF_PROCESSES, TEXTS, And, Comparison, Expression, Host, Not, parse_filter
+from echowire.core.sockets import sock_diag as diag
+from echowire.core.sockets.filter_text import OF_PROCESSES, TEXTS, parse_filter
+from echowire.core.sockets.filter_tree import And, Comparison, Expression, Host, Not
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from echowire.core.sockets.columns import Reader
+    from echowire.core.sockets.filter_text import Parsed
     from echowire.core.sockets.holders import Holder
     from echowire.core.sockets.sock_diag import Block
 
@@ -43,7 +47,11 @@ def apply(reader: Reader, block: Block, expression: Expression) -> Block | None:
 
 def chosen_blocks(reader: Reader, blocks: Iterable[Block], text: str) -> Iterator[Block]:
     """What the filter `text` chooses of `blocks`, its states too. Raises `UsageError`."""
-    parsed = parse_filter(text)
+    return parsed_blocks(reader, blocks, parse_filter(text))
+
+
+def parsed_blocks(reader: Reader, blocks: Iterable[Block], parsed: Parsed) -> Iterator[Block]:
+    """The same, of a filter that was read."""
     for block in blocks:
         kept: Block | None = block
         if parsed.states is not None and (rows := reader.raw(block, ("_state",))) is not None:
@@ -64,9 +72,7 @@ def _any(values: tuple[bool | None, ...]) -> bool | None:
 
 def _test(reader: Reader, block: Block, test: Comparison) -> Truth:
     if test.subject == "autobound":
-        # The kernel knows who asked for a port, save of what was accepted; ss asks it, and looks at the number too.
-        first, last = reader.names.ephemeral
-        return [None if port is None else first <= port <= last for port in reader.column(block, "local_port") or []]
+        return _autobound(reader, block)
     if test.subject in OF_PROCESSES:
         return _processes(reader, block, test)
     column, matches = _column(reader, block, test)
@@ -75,6 +81,22 @@ def _test(reader: Reader, block: Block, test: Comparison) -> Truth:
     if test.operator == "!=" and test.subject not in ("sport", "dport"):
         return [None if value is None else not matches(value) for value in column]
     return [None if value is None else matches(value) for value in column]
+
+
+def _autobound(reader: Reader, block: Block) -> Truth:
+    """Whether nobody asked for the port, or the name, that a socket has."""
+    if block.layout.family == diag.AF_UNIX:
+        return [path is None or _GIVEN_NAME.fullmatch(path) is not None for path in reader.column(block, "path") or []]
+    ports = reader.column(block, "local_port")
+    if ports is None or block.layout.family not in (diag.AF_INET, diag.AF_INET6):
+        return [None] * block.count
+    # The kernel knows who asked for a port, save of what was accepted; ss asks it, and looks at the number too.
+    first, last = reader.names.ephemeral
+    return [None if port is None else first <= port <= last for port in ports]
+
+
+_GIVEN_NAME = re.compile("@[0-9a-f]{5}")
+"""What the kernel calls a Unix socket that is bound to no name (unix(7), autobind)."""
 
 
 def _column(reader: Reader, block: Block, test: Comparison) -> tuple[Sequence[Any] | None, Callable[[Any], bool]]:
@@ -87,14 +109,18 @@ def _column(reader: Reader, block: Block, test: Comparison) -> tuple[Sequence[An
         ports = reader.column(block, "local_port" if test.subject == "sport" else "peer_port")
         compare = _COMPARE[test.operator]
         return None if ports is None else [port or 0 for port in ports], lambda port: compare(port, value)
+    if test.subject == "states":
+        return reader.column(block, "state"), value.__contains__
     if test.subject == "dev":
-        return reader.column(block, "interface"), _text_matcher(value)
+        # A number is an interface's index.
+        name = reader.names.interface[int(value)] if value.isdecimal() else value
+        return reader.column(block, "interface"), _text_matcher(name)
     if test.subject == "fwmark":
         mark, mask = value
         return reader.column(block, "mark"), lambda found: found & mask == mark & mask
     if test.subject == "cgroup":
         return reader.column(block, "cgroup"), _text_matcher(value)
-    if test.subject in TEXTS:
+    if test.subject in TEXTS and isinstance(value, str):
         return reader.column(block, test.subject), _text_matcher(value)
     if test.subject.startswith("_"):
         rows = reader.raw(block, (test.subject,))
@@ -129,11 +155,21 @@ def _text_matcher(wanted: str) -> Callable[[str], bool]:
     return matches
 
 
+def _path_matcher(pattern: str) -> Callable[[str], bool]:
+    """ss's: a shell's pattern, in either case (fnmatch(3), FNM_CASEFOLD)."""
+    from fnmatch import translate
+
+    matches = re.compile(translate(pattern), re.IGNORECASE).match
+    return lambda path: matches(path) is not None
+
+
 def _hosts(reader: Reader, block: Block, side: str, hosts: Sequence[Host]) -> tuple[Any, Callable[[Any], bool]]:
     if any(host.path is not None for host in hosts):
         paths = reader.column(block, "path") if side == "src" else None
-        matchers = [_text_matcher(host.path or "") for host in hosts]
-        return paths, lambda path: any(matches(path) for matches in matchers)
+        matchers = [_path_matcher(host.path or "") for host in hosts]
+        if paths is None and block.layout.family == diag.AF_UNIX:
+            paths = [None] * block.count
+        return paths and [path or "" for path in paths], lambda path: any(matches(path) for matches in matchers)
     names = ("_sport", "_src") if side == "src" else ("_dport", "_dst")
     rows = reader.raw(block, ("_family", *names))
     if rows is None or block.layout.family not in (2, 10):

@@ -3,10 +3,10 @@
     filter     = {"state" NAME | "exclude" NAME} [expression]
     expression = term {("or" | "||" | "|") term}
     term       = factor {["and" | "&&" | "&"] factor}
-    factor     = ("not" | "!") factor | "(" expression ")" | test
-    test       = ("src" | "dst") [op] HOST[/PREFIX][:PORT]
-               | ("sport" | "dport") op [:]PORT
-               | "dev" op NAME | "fwmark" op NUMBER[/MASK] | "cgroup" op PATH | "autobound"
+    factor     = ("not" | "!") factor | "(" expression ")" | ("state" | "exclude") NAME | test
+    test       = ("src" | "dst") [op] HOST (`filter_hosts.py`)
+               | ("sport" | "dport") [op] [FAMILY:][:]PORT
+               | "dev" [op] NAME | "fwmark" [op] NUMBER[/MASK] | "cgroup" [op] PATH | "autobound"
                | COLUMN op VALUE
     op         = "=" "==" "eq" | "!=" "ne" "neq" | ">" "gt" | "<" "lt" | ">=" "ge" "geq" | "<=" "le" "leq"
 
@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 
 from echowire.core.sockets import fields
+from echowire.core.sockets.filter_hosts import HostError, host_expression, port_of_family
+from echowire.core.sockets.filter_tree import And, Comparison, Expression, Not, Or
 from echowire.core.units import parse_duration, parse_rate, parse_size
 from echowire.errors import FilterError, UsageError
 
@@ -118,54 +120,6 @@ def column_names() -> dict[str, str]:
     return known | _ALIASES
 
 
-class And:
-    """All of `parts`."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: list[Expression]) -> None:
-        self.parts = parts
-
-
-class Or:
-    """Any of `parts`."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: list[Expression]) -> None:
-        self.parts = parts
-
-
-class Not:
-    """Not `part`."""
-
-    __slots__ = ("part",)
-
-    def __init__(self, part: Expression) -> None:
-        self.part = part
-
-
-class Comparison:
-    """One comparison. `subject` is src, dst, sport, dport, dev, fwmark, cgroup, autobound, or a column's name."""
-
-    __slots__ = ("operator", "subject", "value")
-
-    def __init__(self, subject: str, operator: str = "=", value: object = None) -> None:
-        self.subject, self.operator, self.value = subject, operator, value
-
-
-Expression = And | Or | Not | Comparison
-
-
-class Host:
-    """What src and dst are compared with: an address and the bits of it that count, or a path; and a port."""
-
-    __slots__ = ("address", "path", "port", "prefix")
-
-    def __init__(self, address: bytes = b"", prefix: int = 0, port: int | None = None, path: str | None = None) -> None:
-        self.address, self.prefix, self.port, self.path = address, prefix, port, path
-
-
 class Parsed:
     """A filter that was read: the states, None where it names none, and the expression, None where there is none."""
 
@@ -195,12 +149,14 @@ def parse_filter(
     *,
     resolve: Callable[[str], list[bytes]] | None = None,
     service: Callable[[str], int | None] | None = None,
+    family: str = "",
 ) -> Parsed:
-    """Read a filter. `resolve` gives a host name's addresses, `service` a service's port.
+    """Read a filter. `resolve` gives a host name's addresses, `service` a service's port; `family` is that of a host
+    that names none: `unix`, `link`, `netlink`, `vsock`, else IP's.
 
     Raises `FilterError`, which knows the place.
     """
-    return _Parser(text, resolve, service).filter()
+    return _Parser(text, resolve, service, family).filter()
 
 
 class _Parser:
@@ -209,8 +165,10 @@ class _Parser:
         text: str,
         resolve: Callable[[str], list[bytes]] | None,
         service: Callable[[str], int | None] | None,
+        family: str,
     ) -> None:
-        self.text, self.resolve, self.service = text, resolve, service
+        self.text, self.resolve, self.service, self.family = text, resolve, service, family
+        self.has_state = False
         self.words: list[tuple[str, int, bool]] = []
         """Each word, where it begins, and whether it is text (not a sign)."""
         self.at = self.depth = 0
@@ -254,6 +212,8 @@ class _Parser:
         expression = self.expression() if self.at < len(self.words) else None
         if self.at < len(self.words):
             raise self.error(f"'{self.peek()}' is one too many")
+        if self.has_state and not named:
+            return Parsed(STATE_GROUPS["all"], expression)  # the expression chooses among them
         return Parsed(chosen if named else None, expression)
 
     def _is_state_clause(self) -> bool:
@@ -305,9 +265,16 @@ class _Parser:
                 raise self.error("this parenthesis is not closed", opened)
             self.at += 1
             return inner
+        if word in ("state", "exclude", "excl") and self._is_state_clause():
+            self.at += 1
+            mask, self.has_state = self._states(), True
+            chosen = Comparison(
+                "states", "=", frozenset(name for bit, name in enumerate(fields.STATES) if mask >> bit & 1)
+            )
+            return chosen if word == "state" else Not(chosen)
         return self.test()
 
-    def test(self) -> Comparison:
+    def test(self) -> Expression:
         at = self.at
         name = self.take("a test, such as dport = :443")
         if name == "autobound":
@@ -315,8 +282,8 @@ class _Parser:
         operator = _OPERATORS.get(self.peek())
         if operator:
             self.at += 1
-        elif name not in ("src", "dst"):
-            known = name in _SUBJECTS or name in column_names()
+        elif name not in _SUBJECTS:
+            known = name in column_names()
             # The caret is under what is wrong: a name, or what should be a comparison.
             self.at = at + known
             raise self.error("here must be a comparison, such as =" if known else _unknown(name))
@@ -324,7 +291,7 @@ class _Parser:
             if (operator or "=") not in _SUBJECTS[name][0]:
                 self.at -= 1
                 raise self.error(f"{name} can only be compared by {' and '.join(_SUBJECTS[name][0])}")
-            return Comparison(name, operator or "=", _SUBJECTS[name][1](self))
+            return _SUBJECTS[name][1](self, name, operator or "=")
         column = column_names().get(name)
         if column is None:
             self.at = at
@@ -345,9 +312,7 @@ class _Parser:
             self.at -= 1
             raise self.error(f"'{word}' is not {_kind_of(column)}") from None
 
-    def port(self, word: str | None = None) -> int:
-        if word is None:
-            word = self.take("a port").removeprefix("*").removeprefix(":")
+    def port(self, word: str) -> int:
         number: int | None = None
         if word.isascii() and word.isdigit() and len(word.lstrip("0")) < 6:
             number = int(word)
@@ -358,58 +323,51 @@ class _Parser:
             raise self.error(f"'{word}' is not a port")
         return number
 
-    def hosts(self) -> list[Host]:
+    def ports(self, side: str, operator: str) -> Expression:
+        word = self.take("a port")
+        family, port = port_of_family(word)
+        test = Comparison(side, operator, self.port(port or word))
+        return test if family is None else And([test, Comparison("family", "=", family)])
+
+    def hosts(self, side: str, operator: str) -> Expression:
         word = self.take("an address")
-        if word.startswith(("unix:", "/", "@")):
-            return [Host(path=word.removeprefix("unix:"))]
-        word = word.removeprefix("inet6:").removeprefix("inet:")
-        host, port = _split(word)
-        number = None if port in (None, "", "*") else self.port(port)
-        if host in ("", "*"):
-            return [Host(port=number)]
-        text, _, bits = host.partition("/")
-        # As elsewhere in iproute2, 10/8 is 10.0.0.0/8.
-        addresses = _addresses(
-            text + ".0" * (3 - text.count(".")) if bits and text.replace(".", "").isdecimal() else text
-        )
-        if not addresses and self.resolve and not bits:
-            addresses = self.resolve(text)
-        if not addresses:
+        try:
+            found = host_expression(side, word, self.family, self.port, self.resolve)
+        except HostError as error:
             self.at -= 1
-            raise self.error(f"'{text}' is not an address")
-        wide = 8 * len(addresses[0])
-        if bits and not (bits.isascii() and bits.isdigit() and len(bits) < 4 and int(bits) <= wide):
-            self.at -= 1
-            raise self.error(f"'/{bits}' is not a prefix; an address has {wide} bits")
-        return [Host(address, int(bits) if bits else 8 * len(address), number) for address in addresses]
+            raise self.error(str(error)) from None
+        if operator == "=":
+            return found
+        return Comparison(side, "!=", found.value) if isinstance(found, Comparison) else Not(found)
 
-    def device(self) -> str:
-        return self.take("an interface")
+    def device(self, name: str, operator: str) -> Expression:
+        return Comparison(name, operator, self.take("an interface"))
 
-    def mark(self) -> tuple[int, int]:
+    def mark(self, name: str, operator: str) -> Expression:
         word = self.take("a mark")
         number, _, mask = word.partition("/")
         try:
-            return int(number, 0) & 0xFFFF_FFFF, int(mask, 0) & 0xFFFF_FFFF if mask else 0xFFFF_FFFF
+            value = int(number, 0) & 0xFFFF_FFFF, int(mask, 0) & 0xFFFF_FFFF if mask else 0xFFFF_FFFF
         except ValueError:
             self.at -= 1
             raise self.error(f"'{word}' is not a mark; write 0x10 or 0x10/0xff") from None
+        return Comparison(name, operator, value)
 
-    def path(self) -> str:
-        return self.take("a control group's path")
+    def path(self, name: str, operator: str) -> Expression:
+        return Comparison(name, operator, self.take("a control group's path"))
 
 
 _EITHER, _ALL = ("=", "!="), ("=", "!=", "<", ">", "<=", ">=")
-_SUBJECTS: dict[str, tuple[tuple[str, ...], Callable[[_Parser], object]]] = {
+_SUBJECTS: dict[str, tuple[tuple[str, ...], Callable[[_Parser, str, str], Expression]]] = {
     "src": (_EITHER, _Parser.hosts),
     "dst": (_EITHER, _Parser.hosts),
-    "sport": (_ALL, _Parser.port),
-    "dport": (_ALL, _Parser.port),
+    "sport": (_ALL, _Parser.ports),
+    "dport": (_ALL, _Parser.ports),
     "dev": (_EITHER, _Parser.device),
     "fwmark": (_EITHER, _Parser.mark),
     "cgroup": (_EITHER, _Parser.path),
 }
-"""What ss itself knows: by what each may be compared, and how its value is read."""
+"""What ss itself knows: by what each may be compared (= where nothing is said), and how its value is read."""
 
 
 def _unknown(name: str) -> str:
@@ -438,24 +396,3 @@ def _number(column: str, word: str) -> float:
 def _state_name(word: str) -> str:
     number = _STATE_NUMBERS.get(word.lower().replace("_", "-"))
     return word if number is None or number >= len(fields.STATES) else fields.STATES[number]
-
-
-def _split(word: str) -> tuple[str, str | None]:
-    """Host and port of `10.0.0.0/8:443`, `[::1]:80`, `::1`, `*:80`, `:80`."""
-    if word.startswith("["):
-        host, _, rest = word[1:].partition("]")
-        prefix, _, port = rest.partition(":")
-        return host + prefix, port or None
-    if word.count(":") > 1:
-        return word, None
-    host, colon, port = word.partition(":")
-    return host, port if colon else None
-
-
-def _addresses(text: str) -> list[bytes]:
-    from ipaddress import ip_address
-
-    try:
-        return [ip_address(text).packed]
-    except ValueError:
-        return []

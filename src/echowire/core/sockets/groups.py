@@ -49,7 +49,7 @@ def group_by(reader: Reader, blocks: Iterable[Block], by: str, listening: Contai
     """
     groups: dict[str, SocketGroup] = {}
     for block in blocks:
-        keys = _keys(reader, block, by, listening)
+        keys = group_keys(reader, block, by, listening)
         states = reader.column(block, "state") or ["UNCONN"] * block.count
         sums = [reader.column(block, name) or [None] * block.count for name in TOTALS.values()]
         for key, state, *numbers in zip(keys, states, *sums, strict=True):
@@ -64,18 +64,20 @@ def group_by(reader: Reader, blocks: Iterable[Block], by: str, listening: Contai
     return sorted(groups.values(), key=lambda group: (-group.count, group.key))
 
 
-def _keys(reader: Reader, block: Block, by: str, listening: Container[int]) -> list[str]:
+def group_keys(reader: Reader, block: Block, by: str, listening: Container[int] = ()) -> list[str]:
+    """The group of each socket; `-` is none, `?` is not known."""
     none: list[Any] = [None] * block.count
     if by == "process":
         return _process_keys(reader, block)
     if by == "port":
         local, peer = (reader.column(block, name) or none for name in ("local_port", "peer_port"))
-        return [_service(mine, other, listening) for mine, other in zip(local, peer, strict=True)]
+        return [service_of(mine, other, listening) for mine, other in zip(local, peer, strict=True)]
     name = {"state": "state", "peer": "peer_address", "cgroup": "cgroup", "user": "user", "kind": "netid"}[by]
     return ["-" if value is None else str(value) for value in reader.column(block, name) or none]
 
 
-def _service(local: int | None, peer: int | None, listening: Container[int]) -> str:
+def service_of(local: int | None, peer: int | None, listening: Container[int]) -> str:
+    """The port that a socket is of: its own if somebody listens on it, else the peer's."""
     number = local if local in listening or not peer else peer
     return "-" if number is None else str(number)
 
@@ -125,5 +127,9 @@ class SocketSummary:
         return {"total": self.total, "kinds": self.by_kind, "families": self.by_family, "tcp_orphans": self.orphans}
 
 
-_WITHOUT_HOLDER = (fields.TIME_WAIT, fields.SYN_RECV, fields.NEW_SYN_RECV)
-"""States of what never had a process, or has it no more."""
+_WITHOUT_HOLDER = (
+    *(fields.TIME_WAIT, fields.SYN_RECV, fields.NEW_SYN_RECV),
+    *(fields.ESTABLISHED, fields.CLOSE_WAIT),
+)
+"""States of what never had a process, or has it no more. What a process closed is in neither of the last two: those
+are connections that wait to be accepted."""

@@ -54,6 +54,7 @@ class SocketShow:
         self,
         *,
         netid: bool = True,
+        state: bool = True,
         timers: bool = False,
         extended: bool = False,
         memory: bool = False,
@@ -69,7 +70,8 @@ class SocketShow:
         host: Callable[[str], str] | None = None,
         owner: Callable[[int], str | None] | None = None,
     ) -> None:
-        self.netid, self.timers, self.extended, self.memory, self.info = netid, timers, extended, memory, info
+        self.netid, self.state = netid, state
+        self.timers, self.extended, self.memory, self.info = timers, extended, memory, info
         self.processes, self.tos, self.cgroup, self.options = processes, tos, cgroup, options
         self.marks = marks
         self.is_numeric, self.below, self.service, self.host = is_numeric, below, service, host
@@ -96,9 +98,7 @@ class SocketLines:
         self._queues = _Made(
             lambda data: unknown or "".join(f"{size:<{QUEUE_WIDTH}}" for size in unpack_from("=II", data))
         )
-        self._states = _Made(
-            lambda netid: tuple(f"{self._netid(netid)}{name:<{STATE_WIDTH}}" for name in fields.STATES)
-        )
+        self._states = _Made(lambda netid: tuple(f"{self._netid(netid)}{self._state(name)}" for name in fields.STATES))
         self._users = _Made(lambda uid: f" uid:{uid}" if uid else "")
         self._timers, self._memories = _Made(_timer), _Made(_memory)
         self._details: dict[tuple[str, ...], _Made] = {}
@@ -108,7 +108,7 @@ class SocketLines:
         """The line above the table."""
         port = f":{'Port':<{PORT_WIDTH}}"
         ends = f"{'Local Address':>{HOST_WIDTH}}{port}{'Peer Address':>{HOST_WIDTH}}{port}"
-        head = f"{'State':<{STATE_WIDTH}}{'Recv-Q':<{QUEUE_WIDTH}}{'Send-Q':<{QUEUE_WIDTH}}{ends}"
+        head = f"{self._state('State')}{'Recv-Q':<{QUEUE_WIDTH}}{'Send-Q':<{QUEUE_WIDTH}}{ends}"
         return self._netid("Netid") + head + ("Process" if self.show.processes else "")
 
     def lines(self, block: Block) -> list[str]:
@@ -130,11 +130,14 @@ class SocketLines:
     def _netid(self, name: str) -> str:
         return f"{name:<{NETID_WIDTH}}" if self.show.netid else ""
 
+    def _state(self, name: str) -> str:
+        return f"{name:<{STATE_WIDTH}}" if self.show.state else ""
+
     def _row(self, netid: str, state: str, queues: tuple[int, int], ends: Sequence[tuple[str, object]]) -> str:
         """The columns of one socket; `ends` are its own and the other's, as host and port."""
         (host, port), (peer, number) = ends
         return (
-            f"{self._netid(netid)}{state:<{STATE_WIDTH}}{queues[0]:<{QUEUE_WIDTH}}{queues[1]:<{QUEUE_WIDTH}}"
+            f"{self._netid(netid)}{self._state(state)}{queues[0]:<{QUEUE_WIDTH}}{queues[1]:<{QUEUE_WIDTH}}"
             f"{host:>{HOST_WIDTH}}{port:<{PORT_WIDTH}}{peer:>{HOST_WIDTH}}{number:<{PORT_WIDTH}}"
         )
 
@@ -377,18 +380,18 @@ class SocketLines:
 
     def _tos(self, block: Block) -> list[str]:
         parts = []
-        for name, label, base in (("tos", "tos", "x"), ("tclass", "tclass", "x"), ("class_id", "class_id", "x")):
+        for name in ("tos", "tclass", "class_id"):
             if (column := self.reader.column(block, name)) is not None:
-                parts.append([f" {label}:0x{value:{base}}" if value or label != "class_id" else "" for value in column])
+                parts.append([f" {name}:{value:#x}" if value else f" {name}:0" for value in column])
         return ["".join(row) for row in zip(*parts, strict=True)] if parts else [""] * block.count
 
     def _options(self, block: Block) -> list[str]:
         columns = [self._column(block, f"opt_{name}") for name in fields.SOCKET_OPTIONS]
-        names = [name.replace("_", "-") for name in fields.SOCKET_OPTIONS]
-        return [
-            "".join(f" {name}" for name, value in zip(names, row, strict=True) if value and name != "is-icsk")
-            for row in zip(*columns, strict=True)
-        ]
+        texts = []
+        for row in zip(*columns, strict=True):
+            names = "".join(f" {name}" for name, value in zip(fields.SOCKET_OPTIONS, row, strict=True) if value)
+            texts.append(f" inet-sockopt: ({names})")
+        return texts
 
     def _memory(self, block: Block, kind: int) -> list[str]:
         length = block.length(kind)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from echowire.core.schemas import document_head
 from echowire.core.sockets.columns import Names, Reader
-from echowire.core.sockets.filter_columns import chosen_blocks
+from echowire.core.sockets.filter_columns import chosen_blocks, parsed_blocks
 from echowire.core.sockets.sock_diag import Block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     import numpy as np
+
+    from echowire.core.sockets.filter_text import Parsed
 
 
 class SocketRow:
@@ -50,6 +52,11 @@ class SocketRow:
     def __repr__(self) -> str:
         local, peer = f"{self.local_address}:{self.local_port}", f"{self.peer_address}:{self.peer_port}"
         return f"<SocketRow {self.netid} {self.state} {self.path or f'{local} {peer}'}>"
+
+
+def row_filter(reader: Reader, parsed: Parsed) -> Callable[[SocketRow], bool]:
+    """A filter as a function of rows."""
+    return lambda row: any(parsed_blocks(reader, [row._block], parsed))
 
 
 class SocketTable:

@@ -162,6 +162,19 @@ class ClosedLoop(Generator):
     def forget(self, state: LaneState) -> None:
         """The lane has failed: wait for it no more."""
 
+    def finish(self) -> None:
+        """Count what is still in flight: a part that is not as it was sent will never be an echo, whatever follows."""
+        super().finish()
+        outcomes = self.records.outcomes
+        for state in self.states.values():
+            if not (state.waits and state.part):
+                continue
+            if self.messages[state.variant].startswith(state.part):
+                outcomes.partial += 1
+            else:
+                outcomes.unanswered -= 1
+                outcomes.corrupted += 1
+
 
 class OneLane(ClosedLoop):
     """One connection, which blocks."""

@@ -32,6 +32,11 @@ class MessageLane(Lane):
         """Messages begun and neither completed nor given up."""
         raise NotImplementedError
 
+    @property
+    def part(self) -> bool | None:
+        """Whether the part that has come of the oldest message in flight is right; None where there is no part."""
+        return None
+
     def begin(self, size: int, due: float, now: float) -> None:
         """Begin a message of `size` bytes that was due at `due`."""
         raise NotImplementedError
@@ -78,11 +83,18 @@ class StreamLane(MessageLane):
         self._ends: deque[tuple[int, float, float]] = deque()
         """Of each message in flight: the offset of its end, when it was due, when it began."""
         self._is_wrong = False
+        self._done = 0
+        """The offset at which the last message that is complete ended."""
 
     @property
     def in_flight(self) -> int:
         """Messages whose last byte has not come back."""
         return len(self._ends)
+
+    @property
+    def part(self) -> bool | None:
+        """Whether the part that has come of the oldest message in flight is right; None where there is no part."""
+        return not self._is_wrong if self._ends and self._received > self._done else None
 
     def begin(self, size: int, due: float, now: float) -> None:
         """Append a message to the stream."""
@@ -141,6 +153,7 @@ class StreamLane(MessageLane):
         is_right = self._cycle.startswith(data, first % PERIOD)
         while ends and ends[0][0] <= self._received:
             end, due, began = ends.popleft()
+            self._done = end
             if not is_right:
                 self._is_wrong |= not self._is_as_sent(data, first, end)
             if self._is_wrong:

@@ -92,6 +92,16 @@ class MessageLoop(Generator):
             if (self._left == 0 or not self.issuing) and not self.in_flight:
                 return
 
+    def finish(self) -> None:
+        """Count what is still in flight: a part that is not as it was sent will never be an echo, whatever follows."""
+        super().finish()
+        outcomes = self.records.outcomes
+        for lane in self._by_fd.values():
+            if lane.in_flight and lane.part is not None:
+                outcomes.unanswered -= not lane.part
+                outcomes.corrupted += not lane.part
+                outcomes.partial += lane.part
+
     def close(self) -> None:
         """Release the poller."""
         self._poller.close()

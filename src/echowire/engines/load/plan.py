@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from echowire.core.load.options import Direction, Load
 from echowire.core.load.payloads import Outcomes
+from echowire.core.tls_options import ClientTls
 from echowire.errors import EchowireError, ProtocolError
 from echowire.kernel.connections.channel import Channel
 from echowire.kernel.connections.socket_options import SocketOptions, parse_dscp
@@ -43,9 +44,7 @@ class Plan:
     """How long a datagram's reply is waited for."""
     connect_timeout_s: float | None = 10.0
     family: Family | None = None
-    tls_authorities: str | None = None
-    tls_insecure: bool = False
-    tls_name: str | None = None
+    tls: ClientTls = field(default_factory=ClientTls)
     options: SocketOptions = field(default_factory=SocketOptions)
     seed: int = 0
     """Of the random sizes and the Poisson intervals: the same seed draws the same."""
@@ -69,9 +68,7 @@ def plan_of(endpoint: Endpoint, load: Load) -> Plan:
         wait_s=load.wait_s,
         connect_timeout_s=load.connect_timeout_s,
         family=load.family,
-        tls_authorities=load.tls_authorities,
-        tls_insecure=load.tls_insecure,
-        tls_name=load.tls_name,
+        tls=load.tls,
         options=SocketOptions(load.nodelay, dscp, load.congestion, load.send_buffer, load.receive_buffer),
         seed=load.seed,
     )

@@ -34,7 +34,8 @@ from echowire.kernel.connections.channel import Channel, wait
 from echowire.kernel.connections.connect import ConnectFailure, connect
 from echowire.kernel.connections.socket_options import apply_options, read_options
 from echowire.kernel.connections.tcp_info import read_tcp_info
-from echowire.kernel.connections.tls_channel import TlsChannel, client_context
+from echowire.kernel.connections.tls import TlsClient
+from echowire.kernel.connections.tls_channel import TlsChannel
 from echowire.model import is_address
 
 OTHER_FILES = 32
@@ -58,11 +59,10 @@ class RunningLoad:
         """Connect every lane. Raises the first `EchowireError`; then `close` still has to be called."""
         plan = self.plan
         _check_open_files(plan.connections)
-        secure = plan.endpoint.transport == "tls"
-        tls = client_context(authorities=plan.tls_authorities, insecure=plan.tls_insecure) if secure else None
-        target, name = plan.endpoint, plan.tls_name
+        tls = TlsClient.of(plan.tls).named(plan.endpoint.host) if plan.endpoint.transport == "tls" else None
+        target = plan.endpoint
         for number in range(plan.connections):
-            made = connect(target, timeout_s=plan.connect_timeout_s, family=plan.family, tls=tls, tls_name=name)
+            made = connect(target, timeout_s=plan.connect_timeout_s, family=plan.family, tls=tls)
             if isinstance(made, ConnectFailure):
                 raise _connect_error(made, plan.connect_timeout_s)
             self._channels.append(made.channel)
@@ -70,7 +70,7 @@ class RunningLoad:
                 if not plan.endpoint.is_stream and not is_address(target.host):
                     _settle(made.channel)
                 # The others go to the address that answered the first, whatever else the name stands for.
-                target, name = made.channel.remote, name or plan.endpoint.host.partition("%")[0] or "localhost"
+                target = made.channel.remote
             made.channel.endpoint = made.channel.remote  # errors then name the address, alike on every lane
             apply_options(made.channel.socket, plan.endpoint, plan.options)
         self._lanes, self._generator = _generator_for(plan, self._channels, self.records)

@@ -8,7 +8,7 @@ and has not looked at the ICMP checksum.
 from __future__ import annotations
 
 from echowire.core.probing.answers import word_of_icmp
-from echowire.core.probing.echo_data import BALANCED_MIN, may_be_damaged, pack_balanced, pack_data, read_data
+from echowire.core.probing.echo_data import BALANCED_MIN, fill_of, may_be_damaged, pack_balanced, pack_data, read_data
 from echowire.core.probing.icmp import (
     ECHO_REPLY,
     ECHO_REQUEST,
@@ -29,16 +29,20 @@ from echowire.kernel.connections.timestamps import Entry, received_ns
 class IcmpProber(DatagramProber):
     """Echo requests from one socket of one family to any number of targets.
 
-    `run` is the run's random number. `balanced` keeps the checksum the same for all probes of a flow.
+    `run` is the run's random number. `balanced` keeps the checksum the same for all probes of a flow, and without it
+    `pattern` fills the data.
     """
 
-    def __init__(self, flight: Flight, opened: IcmpSocket, run: int, *, balanced: bool = False) -> None:
+    def __init__(
+        self, flight: Flight, opened: IcmpSocket, run: int, *, balanced: bool = False, pattern: bytes = b""
+    ) -> None:
         super().__init__(flight, opened.sock, opened.family)
         self._is_raw = opened.is_raw
         self._has_header = opened.is_raw and opened.family == 4
         self._identifier = opened.identifier
         self._run = run
         self._balanced = balanced
+        self._fill = fill_of(pattern)
         self._reply = ECHO_REPLY[opened.family]
 
     def send(self, probe: Probe) -> None:
@@ -48,7 +52,7 @@ class IcmpProber(DatagramProber):
         if balanced:
             data = pack_balanced(self._run, probe.number, size, sequence)
         else:
-            data = pack_data(self._run, probe.number, size)
+            data = pack_data(self._run, probe.number, size, self._fill)
         message = pack_echo(self.family, self._identifier_of(probe.flow), sequence, data)
         control = [] if probe.hops is None else hops_control(self.family, probe.hops)
         self.transmit(probe, message, control, probe.target.sockaddr)
@@ -98,7 +102,7 @@ class IcmpProber(DatagramProber):
     def _match(self, echo: Echo, address: str) -> tuple[int | None, bool]:
         """The probe of `echo`, and whether its data is as it was sent."""
         if len(echo.data) >= 16:
-            seen = read_data(self._run, len(echo.data), echo.data, balanced=self._balanced)
+            seen = read_data(self._run, len(echo.data), echo.data, balanced=self._balanced, fill=self._fill)
             if seen is not None:
                 probe = self.flight.probe(seen.number)
                 if probe is None:
@@ -111,7 +115,7 @@ class IcmpProber(DatagramProber):
         probe = None if number is None else self.flight.probe(number)
         if probe is None or (self._is_raw and echo.identifier != self._identifier_of(probe.flow)):
             return None, False
-        return number, echo.data == pack_data(self._run, probe.number, probe.size)
+        return number, echo.data == pack_data(self._run, probe.number, probe.size, self._fill)
 
     def _take_error(self, message: bytes, by: str, arrived_ns: int | None) -> None:
         error = read_error(self.family, message)

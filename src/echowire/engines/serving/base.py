@@ -42,6 +42,8 @@ class Job:
     service: Service = ECHO
     handler: Handler | None = None
     limits: Limits = field(default_factory=Limits)
+    show: bool = False
+    """Whether what passes is reported, as `Passed`."""
 
     @property
     def service_name(self) -> str:

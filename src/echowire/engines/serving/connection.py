@@ -36,8 +36,7 @@ class Host(Protocol):
     loop: Loop
     tally: Tally
     service: Service
-    buffer: bytearray
-    view: memoryview
+    buffer: memoryview
     """Shared by all connections: each read is sent, or copied, before the next."""
     echoes: dict[int, Echo]
     """By descriptor, the connections whose bytes just go back."""
@@ -188,7 +187,7 @@ class EchoConnection(Connection):
         self.host.echoes[self.fd] = (self.sock.recv_into, self.sock.send, self)
 
 
-Echo: TypeAlias = tuple[Callable[[bytearray], int], Callable[[memoryview], int], EchoConnection]
+Echo: TypeAlias = tuple[Callable[[memoryview], int], Callable[[memoryview], int], EchoConnection]
 """What the hot path needs of a connection, at hand: how to read, how to write, and whose it is."""
 
 
@@ -200,8 +199,8 @@ def serve_ready(host: Host, rounds: Iterable[list[tuple[int, int]]]) -> None:
     much, unless it is as long as the last; a call of a method each would cost a third more. Whoever is no echo, or
     waits to write, is called.
     """
-    echoes, buffer, view, call = host.echoes, host.buffer, host.view, host.loop.call
-    length, part = 0, view[:0]
+    echoes, buffer, call = host.echoes, host.buffer, host.loop.call
+    length, part = 0, buffer[:0]
     for ready in rounds:
         for fd, mask in ready:
             echo = echoes.get(fd)
@@ -221,7 +220,7 @@ def serve_ready(host: Host, rounds: Iterable[list[tuple[int, int]]]) -> None:
                 continue
             connection.received += size
             if size != length:
-                length, part = size, view[:size]
+                length, part = size, buffer[:size]
             try:
                 sent = send(part)
             except BlockingIOError:
@@ -231,7 +230,7 @@ def serve_ready(host: Host, rounds: Iterable[list[tuple[int, int]]]) -> None:
                 connection.lose(error)
                 continue
             if sent != size:
-                connection.hold(view[sent:size])
+                connection.hold(buffer[sent:size])
 
 
 class ServiceConnection(Connection):
@@ -292,8 +291,9 @@ class ServiceConnection(Connection):
             self.hear_end()
             return
         self.received += size
+        self.host.tally.passed(self.ticket, "received", self.host.buffer[:size])
         if self.host.service.flow is Flow.ECHO:
-            self.put(bytes(self.host.view[:size]))
+            self.put(bytes(self.host.buffer[:size]))
 
     def read_on(self, limit: int) -> None:
         """Read, and answer, until the window opens again."""
@@ -322,9 +322,10 @@ class ServiceConnection(Connection):
         """Tell the peer that no more will come."""
         self.sock.shutdown(socket.SHUT_WR)
 
-    def count_sent(self, size: int) -> None:
-        """`size` bytes of the queue have gone to the socket."""
-        self._sent += size
+    def count_sent(self, data: memoryview) -> None:
+        """`data` has gone to the socket."""
+        self._sent += len(data)
+        self.host.tally.passed(self.ticket, "sent", data)
 
     def _flush(self) -> None:
         """One send: a source that never ends must not keep the loop from the others."""
@@ -334,7 +335,7 @@ class ServiceConnection(Connection):
             sent = self.sock.send(self.queue)
         except BlockingIOError:
             return
-        self.count_sent(sent)
+        self.count_sent(self.queue[:sent])
         self.queue = self.queue[sent:] if sent < len(self.queue) else None
 
     def _settle(self) -> None:

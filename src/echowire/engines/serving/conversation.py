@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -13,7 +14,9 @@ from echowire.core.services import Flow, Service
 from echowire.engines.serving.connection import LINGER_S, source_chunk
 from echowire.engines.serving.handshakes import HANDSHAKE_S, UnderWay
 from echowire.engines.serving.read_on import STANDSTILL_S, Standstills, read_on
+from echowire.kernel.connections.channel import SEQPACKET_MAX
 from echowire.kernel.connections.window_retraction import Account, account_of
+from echowire.model import Direction
 
 READ_BYTES = 64 * 1024
 """Bytes read at a time: at most what one connection's thread holds, but for `read_on.py`. It is the default pipe and
@@ -31,8 +34,11 @@ class Conversation:
         self.sock, self.service = sock, service
         self.received = 0
         self.sent = 0
+        self.show: Callable[[Direction, bytes | memoryview], None] | None = None
+        """Told of what passes, in the clear."""
         self._standstills, self._idle_s = standstills, idle_s
-        self._buffer = bytearray(READ_BYTES)
+        # A message that is longer than the read of it would lose its rest.
+        self._buffer = bytearray(SEQPACKET_MAX if sock.type == socket.SOCK_SEQPACKET else READ_BYTES)
         self._view = memoryview(self._buffer)
         self._rest = self._view[:0]
         """What waits to be sent, while the socket takes nothing."""
@@ -62,6 +68,8 @@ class Conversation:
         view, answers = self._view, self.service.flow is Flow.ECHO
         while size := self.sock.recv_into(self._buffer):
             self.received += size
+            if self.show is not None:
+                self.show("received", view[:size])
             if answers:
                 self.put(view[:size])
 
@@ -74,15 +82,17 @@ class Conversation:
             except BlockingIOError:
                 rest = self._stand_still(rest)
                 continue
-            self.count_sent(sent)
+            self.count_sent(rest[:sent])
             rest = rest[sent:]
         if self._rest:
             self._rest, self._still_s = rest, 0.0
             self._standstills.leave(self)
 
-    def count_sent(self, size: int) -> None:
-        """`size` bytes have gone to the socket."""
-        self.sent += size
+    def count_sent(self, data: memoryview) -> None:
+        """`data` has gone to the socket."""
+        self.sent += len(data)
+        if self.show is not None:
+            self.show("sent", data)
 
     def say_goodbye(self) -> None:
         """Nothing: closing says it."""
@@ -188,6 +198,8 @@ class TlsConversation(Conversation):
             data = self._decrypted()
             if data:
                 self.received += len(data)
+                if self.show is not None:
+                    self.show("received", data)
                 self.put(self.service.answer(data))
             elif data is None:
                 self._flush()
@@ -200,9 +212,11 @@ class TlsConversation(Conversation):
         if data:
             self._tls.write(data)
             self.sent += len(data)
+            if self.show is not None:
+                self.show("sent", data)
             self._flush()
 
-    def count_sent(self, size: int) -> None:
+    def count_sent(self, data: memoryview) -> None:
         """Records are not counted; `put` has counted what is in them."""
 
     def say_goodbye(self) -> None:

@@ -20,10 +20,10 @@ from echowire.engines.serving.loops import LoopWatch, Standing
 from echowire.engines.serving.tally import Tally
 from echowire.engines.serving.trials import RESEND_S, Answer, Trials
 from echowire.kernel.connections.accept import address_text
-from echowire.kernel.connections.datagrams import Arrival, DatagramSocket
+from echowire.kernel.connections.datagrams import Ancillary, Arrival, DatagramSocket
 from echowire.kernel.connections.listen import Listener
 from echowire.kernel.connections.poller import READ
-from echowire.model import Limits, is_loopback
+from echowire.model import Direction, Limits, is_loopback
 
 BATCH = 64
 """Arrivals answered before the loop looks at the other sockets again."""
@@ -74,6 +74,8 @@ class Answerer:
         self.port = DatagramSocket(
             listener, in_bursts=service.flow in (Flow.ECHO, Flow.SINK), stamped=service.reflector is not None
         )
+        self.send: Callable[..., int] = self._send_shown if tally.shows else self.port.send
+        """Sends an answer, as `DatagramSocket.send` does."""
         self._reflector = None if service.reflector is None else service.reflector()
         # Texts differ from one answer to the next; a reflector finds its own kind by itself, and a trial of each of its
         # senders would be measured by them.
@@ -88,6 +90,8 @@ class Answerer:
     def answer(self, arrival: Arrival) -> Answer | None:
         """The answer to `arrival`, which is in the port's buffer; an echo's shares that buffer. None for none."""
         size, address, ancillary, segment, count = arrival
+        if self._tally.shows:
+            self._show(address, "received", self.port.view[:size], segment)
         if address is None:
             return None
         if not self._may_loop:
@@ -144,6 +148,15 @@ class Answerer:
             data = data[:size]
         return data
 
+    def _send_shown(self, data: bytes | memoryview, address: Any, ancillary: Ancillary, segment: int) -> int:
+        went = self.port.send(data, address, ancillary, segment)
+        if went:
+            self._show(address, "sent", data[: went * segment] if segment else data, segment)
+        return went
+
+    def _show(self, address: Any, direction: Direction, data: bytes | memoryview, segment: int) -> None:
+        self._tally.datagrams_passed(self._listener, address_text(address), direction, data, segment)
+
     def _refuse(self, address: Any, reason: str, count: int, *, quietly: bool) -> None:
         self._tally.refuse(self._listener, address_text(address), reason, count=count, quietly=quietly)
 
@@ -195,14 +208,14 @@ class DatagramPort:
     def _send_late(self, answer: Answer) -> None:
         """Send what a trial kept back, and has counted."""
         try:
-            self._socket.send(*answer)
+            self._answerer.send(*answer)
         except BlockingIOError:
             self._wait(answer)
 
     def _serve(self) -> int:
         """Answer up to a batch; how many came."""
         received = received_bytes = sent = sent_bytes = 0
-        receive, answer_to, send = self._socket.receive, self._answerer.answer, self._socket.send
+        receive, answer_to, send = self._socket.receive, self._answerer.answer, self._answerer.send
         try:
             for _ in range(BATCH):
                 if len(self._waiting) >= WAITING_MAX:
@@ -254,7 +267,7 @@ class DatagramPort:
             try:
                 if answer.address in full:
                     raise BlockingIOError
-                went = self._socket.send(*answer)
+                went = self._answerer.send(*answer)
                 self._host.tally.datagrams(0, 0, went, min(went * answer.segment, len(answer.data)))
             except BlockingIOError:
                 full.add(answer.address)

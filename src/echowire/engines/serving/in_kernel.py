@@ -81,6 +81,8 @@ class Kernel(Serving):
             return "a handler runs in a process, and it serves in the kernel"
         if job.service.flow is not Flow.ECHO:
             return f"the kernel can echo, and not serve {job.service.name}"
+        if job.show:
+            return "what passes is to be shown, and the kernel would not tell"
         if not any(map(is_plain_tcp, job.listeners)):
             return "the kernel echoes plain TCP alone, and none of this is"
         return prove()

@@ -23,8 +23,10 @@ from echowire.engines.serving.read_on import Watch
 from echowire.engines.serving.tally import Tally, Ticket
 from echowire.engines.serving.tls import TlsConnection
 from echowire.kernel.connections.accept import GONE, NO_ROOM, RETRY_S, keep_urgent_bytes, pause_notice, peer_text
+from echowire.kernel.connections.channel import SEQPACKET_MAX
 from echowire.kernel.connections.listen import BACKLOG, Listener
 from echowire.kernel.connections.poller import READ, Poller, new_poller
+from echowire.kernel.memory import whole_pages
 
 ACCEPT_BATCH = 128
 """Connections accepted before the loop looks at the others again: a storm of newcomers must not starve those
@@ -47,8 +49,9 @@ class Serving(Engine):
         self.service = job.service
         self.tally = Tally(job, report)
         self.loop = Loop(poller)
-        self.buffer = bytearray(job.limits.queue_bytes)
-        self.view = memoryview(self.buffer)
+        # A message that is longer than the read of it would lose its rest.
+        has_messages = any(listener.endpoint.transport == "unixseqpacket" for listener in job.listeners)
+        self.buffer = whole_pages(max(job.limits.queue_bytes, SEQPACKET_MAX if has_messages else 0))
         self.echoes: dict[int, Echo] = {}
         self.waiting = Watch(self.loop)
         self.connections: set[Connection] = set()
@@ -62,7 +65,8 @@ class Serving(Engine):
         """What makes the connections that come in at `listener`."""
         if listener.tls is not None:
             return partial(TlsConnection, self, Handshakes(self.loop))
-        return partial(EchoConnection if self.service.flow is Flow.ECHO else ServiceConnection, self)
+        is_plain = self.service.flow is Flow.ECHO and not self.job.show
+        return partial(EchoConnection if is_plain else ServiceConnection, self)
 
     def run(self) -> None:
         """Serve until stopped."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from echowire.engines.serving.base import Job, Report
 from echowire.errors import HandlerError
 from echowire.kernel.connections.listen import Listener
-from echowire.model import Accepted, Closed, Notice, Refused, Stopped, Summary
+from echowire.model import Accepted, Closed, Direction, Notice, Passed, Refused, Stopped, Summary
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +30,8 @@ class Tally:
         self.summary = Summary() if self._counts_bytes else Summary(received_bytes=None, sent_bytes=None)
         self.active = 0
         self._limit = job.limits.connections
+        self.shows = job.show
+        """Whether to be told what passes."""
         self._report = report
         self._lock = threading.Lock()
         self._told: set[str] = set()
@@ -101,6 +103,32 @@ class Tally:
             self.summary.refused += count
         if not quietly:
             self._report(Refused(time_ns=time.time_ns(), endpoint=listener.endpoint, peer=peer, reason=reason))
+
+    def passed(self, ticket: Ticket, direction: Direction, data: bytes | memoryview) -> None:
+        """Report what a connection carried, where that `shows`."""
+        if self.shows and data:
+            self._show(ticket.number, ticket.listener, ticket.peer, direction, data)
+
+    def datagrams_passed(
+        self, listener: Listener, peer: str, direction: Direction, data: bytes | memoryview, segment: int
+    ) -> None:
+        """Report datagrams of `segment` bytes, of which the last may be shorter, where that `shows`."""
+        for start in range(0, len(data), segment) if len(data) > segment else (0,):
+            self._show(None, listener, peer, direction, data[start : start + segment])
+
+    def _show(
+        self, connection: int | None, listener: Listener, peer: str, direction: Direction, data: bytes | memoryview
+    ) -> None:
+        self._report(
+            Passed(
+                time_ns=time.time_ns(),
+                connection=connection,
+                endpoint=listener.endpoint,
+                peer=peer,
+                direction=direction,
+                data=bytes(data),
+            )
+        )
 
     def notice_once(self, message: str) -> None:
         """Tell the operator `message`, the first time only."""

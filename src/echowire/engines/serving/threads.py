@@ -1,7 +1,7 @@
 """A thread a connection: the form that every tutorial teaches, and the one for plain blocking handlers.
 
-Nothing here is clever, and that is its point: `_echo` is the whole of an echo server. What surrounds it is what
-tutorials leave out: limits, time, descriptors that run out, and an end in order.
+Nothing here is clever, and that is its point: `Conversation` (`conversation.py`) is the whole of an echo server. What
+surrounds it is what tutorials leave out: limits, time, descriptors that run out, and an end in order.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from echowire.engines.serving.trials import Answer
 from echowire.errors import HandlerError
 from echowire.kernel.connections.accept import GONE, NO_ROOM, keep_urgent_bytes, pause_notice, peer_text
 from echowire.kernel.connections.accept import RETRY_S as ACCEPT_RETRY_S
-from echowire.kernel.connections.datagrams import DatagramSocket
 from echowire.kernel.connections.listen import Listener
 from echowire.kernel.memory import give_back
 
@@ -196,8 +195,12 @@ class Threads(Engine):
         keep_urgent_bytes(sock)
         service, idle_s, tls = self.job.service, self.job.limits.idle_s, ticket.listener.tls
         if tls is not None:
-            return TlsConversation(sock, service, self._standstills, idle_s, tls, self._under_way)
-        return Conversation(sock, service, self._standstills, idle_s)
+            conversation: Conversation = TlsConversation(sock, service, self._standstills, idle_s, tls, self._under_way)
+        else:
+            conversation = Conversation(sock, service, self._standstills, idle_s)
+        if self.tally.shows:
+            conversation.show = partial(self.tally.passed, ticket)
+        return conversation
 
     def _handle(self, ticket: Ticket, sock: socket.socket, handler: Handler) -> None:
         """Give the socket to a handler, which may read and write as it likes."""
@@ -280,14 +283,14 @@ class Threads(Engine):
                 wait = trials.wait_s()
                 ready = [fd for fd, _ in poll.poll(None if wait is None else math.ceil(wait * 1000))]
                 if wait is not None:
-                    _send_all(answerer.port, trials.settle())
+                    _send_all(answerer, trials.settle())
                 is_answered = self._answer(answerer)
                 if stopped in ready:
                     left -= 1
                     if not is_answered or not left:
                         return
         finally:
-            _send_all(answerer.port, trials.close())
+            _send_all(answerer, trials.close())
             listener.close()
 
     def _answer(self, answerer: Answerer) -> bool:
@@ -299,25 +302,25 @@ class Threads(Engine):
         except OSError:
             return True  # the error of an earlier answer; the next call is free of it
         answer = answerer.answer(arrival)
-        went = _send_patiently(answerer.port, answer) if answer is not None else 0
+        went = _send_patiently(answerer, answer) if answer is not None else 0
         sent_bytes = min(went * answer.segment, len(answer.data)) if answer is not None else 0
         self.tally.datagrams(arrival.datagrams, arrival.size, went, sent_bytes)
         return True
 
 
-def _send_patiently(port: DatagramSocket, answer: Answer) -> int:
+def _send_patiently(answerer: Answerer, answer: Answer) -> int:
     """Send an answer, waiting for a peer or an interface that has no room; how many datagrams went."""
     until = time.monotonic() + GIVE_UP_S
     while time.monotonic() < until:
         try:
-            return port.send(*answer)
+            return answerer.send(*answer)
         except BlockingIOError:
             # A Unix peer's full queue is not something one can wait for on a socket not connected to it.
             select.select([], [], [], RETRY_S)
     return 0
 
 
-def _send_all(port: DatagramSocket, answers: Iterable[Answer]) -> None:
+def _send_all(answerer: Answerer, answers: Iterable[Answer]) -> None:
     """Send what trials kept back, and have counted."""
     for answer in answers:
-        _send_patiently(port, answer)
+        _send_patiently(answerer, answer)

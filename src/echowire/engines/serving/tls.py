@@ -14,6 +14,7 @@ from echowire.engines.serving import handshakes
 from echowire.engines.serving.connection import Host, ServiceConnection
 from echowire.engines.serving.handshakes import Handshakes
 from echowire.engines.serving.tally import Ticket
+from echowire.kernel.connections.tls import reason_of
 
 RECORD_READ_BYTES = 64 * 1024
 """Clear bytes taken from OpenSSL at a time; a record has at most 16 KiB (RFC 8446 section 5.1)."""
@@ -75,7 +76,7 @@ class TlsConnection(ServiceConnection):
         tls = self._tls or self._begin_handshake()
         try:
             for start in range(0, size, PIECE_BYTES):
-                self._incoming.write(self.host.view[start : min(start + PIECE_BYTES, size)])
+                self._incoming.write(self.host.buffer[start : min(start + PIECE_BYTES, size)])
                 self._decrypt(tls)
             if not size:
                 self._incoming.write_eof()
@@ -110,6 +111,7 @@ class TlsConnection(ServiceConnection):
                 super().open_service()
             while data := tls.read(RECORD_READ_BYTES):
                 self.received += len(data)
+                self.host.tally.passed(self.ticket, "received", data)
                 self.put(self.host.service.answer(data))
         except ssl.SSLWantReadError:
             return
@@ -120,6 +122,7 @@ class TlsConnection(ServiceConnection):
         if data:
             assert self._tls is not None
             self._sent += len(data)
+            self.host.tally.passed(self.ticket, "sent", data)
             self._tls.write(data)
             self._collect()
 
@@ -132,7 +135,7 @@ class TlsConnection(ServiceConnection):
             pass  # the peer's own has not come yet, or will never come
         self._collect()
 
-    def count_sent(self, size: int) -> None:
+    def count_sent(self, data: memoryview) -> None:
         """Records are not counted; `put` has counted what is in them."""
 
     def _collect(self) -> None:
@@ -152,4 +155,9 @@ def tls_reason(error: ssl.SSLError) -> str:
     """OpenSSL's reason in words: `http request`, `wrong version number`, `the peer left`."""
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return LEFT
-    return (error.reason or str(error)).lower().replace("_", " ")
+    reason = reason_of(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate is not accepted: {error.verify_message.rstrip('.')}"
+    from echowire.core.failures.tls import Handshake, handshake_fault  # when there is something to explain
+
+    return handshake_fault(Handshake(reason, is_server=True))

@@ -7,13 +7,15 @@ thin binding. It is a part of every Linux distribution, and only `-f` needs it. 
 from __future__ import annotations
 
 import ctypes
-import re
-from ctypes.util import find_library
-from typing import Any
 
 from echowire.core.bpf.classic import BPF_ABS, BPF_CLASS, BPF_LD, BPF_LDX, BPF_MODE, BPF_MSH
-from echowire.core.captures.ring import LINKTYPE_LINUX_SLL2, SLL2_BYTES
+from echowire.core.captures.numbers import LINKTYPE_LINUX_SLL2, SLL2_BYTES
 from echowire.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 NAMES = ("libpcap.so.0.8", "libpcap.so.1")
 """Debian's name and everybody else's of the same library."""
@@ -52,7 +54,7 @@ def compile_filter(text: str, link_type: int, snap_len: int, interface: str) -> 
     """
     library = _library()
     # A filter on VLAN tags must ask the kernel, which keeps them apart; libpcap knows that of a live handle only.
-    live = link_type != LINKTYPE_LINUX_SLL2 and re.search(r"\bvlan\b", text) is not None
+    live = link_type != LINKTYPE_LINUX_SLL2 and "vlan" in text
     handle = _live_handle(library, interface, snap_len) if live else library.pcap_open_dead(link_type, snap_len)
     try:
         program = Program()
@@ -101,9 +103,16 @@ def _said(message: bytes) -> str:
     return " ".join(message.decode("utf-8", "replace").split())
 
 
+def _names() -> Iterator[str]:
+    yield from NAMES
+    from ctypes.util import find_library  # which asks other programs, and is seldom needed
+
+    if found := find_library("pcap"):
+        yield found
+
+
 def _library() -> Any:
-    found = find_library("pcap")
-    for name in (*NAMES, *([found] if found else [])):
+    for name in _names():
         try:
             library = ctypes.CDLL(name)
         except OSError:

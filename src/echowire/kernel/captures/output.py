@@ -24,7 +24,7 @@ from echowire.core.captures.in_place import Pieces
 from echowire.core.captures.limits import Rotation
 from echowire.core.captures.ticks import SECOND_NS
 from echowire.kernel.boundary import operation, operation_error
-from echowire.kernel.output_files import open_to_write
+from echowire.kernel.output_files import CAPTURE_MODE, open_to_write
 
 IOV_MAX = 1024
 """Pieces that one writev takes (linux/uio.h)."""
@@ -51,9 +51,10 @@ class CaptureOutput:
         last_file: int | None = None,
         is_stopping: Callable[[], bool] = bool,
         now_ns: int,
+        descriptor: int | None = None,
     ) -> None:
         """After `last_file` files no other is begun; what should go into it is not written. A named pipe that nobody
-        reads is waited for until `is_stopping`."""
+        reads is waited for until `is_stopping`. `descriptor` is the first file's, if it is open already."""
         self.path = path
         self.rotation = rotation or Rotation()
         self.is_full = False
@@ -66,17 +67,19 @@ class CaptureOutput:
         self._is_stopping = is_stopping
         self._begin, self._end, self._last_file = begin, end, last_file
         self._kept: deque[str] = deque()
-        self._open_file(now_ns)
+        self._open_file(now_ns, descriptor)
 
-    def _open_file(self, now_ns: int) -> None:
+    def _open_file(self, now_ns: int, descriptor: int | None = None) -> None:
         self.files += 1
         self.name = self.path if not self.rotation.is_asked else numbered(self.path, self.files, now_ns)
         self._owned = self.path != "-"
-        with operation("write", self._shown):
-            # 0o600 as dumpcap: a capture holds what others sent.
-            self._fd = (
-                open_to_write(self.name, 0o600, is_stopping=self._is_stopping) if self._owned else sys.stdout.fileno()
-            )
+        if descriptor is not None:
+            self._fd = descriptor
+        elif self._owned:
+            with operation("write", self._shown):
+                self._fd = open_to_write(self.name, CAPTURE_MODE, is_stopping=self._is_stopping)
+        else:
+            self._fd = sys.stdout.fileno()
         self._before += self.size
         self.size = self.packets = 0
         self._since_ns = now_ns

@@ -7,12 +7,15 @@ import select
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
+from errno import ENODEV
 from typing import NamedTuple, Self
 
 from echowire.core.captures.in_place import InterfaceStatistics
 from echowire.core.captures.ring import Frames
 from echowire.errors import OperationError
+from echowire.kernel.boundary import operation_error
 from echowire.kernel.captures.ring import PacketRing
+from echowire.kernel.captures.ring_socket import RingSocket
 
 TICK_S = 0.25
 """How often, at least, whoever consumes the stream gets its turn though nothing comes: to redraw, count, turn files."""
@@ -38,27 +41,31 @@ class Batch(NamedTuple):
 class PacketSession:
     """Used as a context manager, which closes the rings. `stop` may be called by any thread and any signal handler."""
 
-    def __init__(self, open_rings: Sequence[Callable[[], PacketRing]]) -> None:
+    def __init__(self, opened: Sequence[RingSocket]) -> None:
+        """Takes the sockets over: they are closed with it."""
         self._stack = ExitStack()
         self.problem: OperationError | None = None
         """Why it ended by itself: the last of the interfaces is gone."""
         self.on_notice: Callable[[OperationError], None] | None = None
-        """Told of an interface that went down."""
+        """Told of an interface that went down, or that is gone while there are others."""
+        for ring_socket in opened:
+            self._stack.callback(ring_socket.close)
         try:
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._stack.callback(os.close, self._wake)
             self._poller = select.poll()
             self._poller.register(self._wake, select.POLLIN)
-            self.rings: list[PacketRing] = []
-            for open_ring in open_rings:
-                ring = self._stack.enter_context(open_ring())
-                self.rings.append(ring)
+            self.rings = [self._stack.enter_context(PacketRing(ring_socket)) for ring_socket in opened]
+            for ring in self.rings:
                 self._poller.register(ring, select.POLLIN)
         except BaseException:
             self._stack.close()
             raise
         self._live = set(self.rings)
         self._down: dict[PacketRing, OperationError] = {}
+        """That went down, and may be gone."""
+        self._untold: set[PacketRing] = set()
+        """Whose going down nobody was told of yet."""
         self._stopping = False
 
     def __enter__(self) -> Self:
@@ -97,7 +104,8 @@ class PacketSession:
                 for frames in ring.blocks(TURN_BLOCKS):
                     yield Batch(index, frames)
                 if error := ring.error():
-                    self._faulty(ring, error)
+                    self._down[ring] = error
+                    self._untold.add(ring)
             if time.monotonic() >= tick:
                 self._look_for_gone()
                 yield None
@@ -122,22 +130,29 @@ class PacketSession:
             if not ready and (left <= 0 or all(ring.is_empty for ring in self._live)):
                 return
 
-    def _faulty(self, ring: PacketRing, error: OperationError) -> None:
-        """An interface that goes down may come up again, one that is gone does not."""
-        if self.on_notice:
-            self.on_notice(error)
-        self._down[ring] = error
-        self._look_for_gone()
-
     def _look_for_gone(self) -> None:
-        """The kernel tells that an interface goes down, then removes it, and says nothing of that."""
+        """The kernel tells that an interface goes down, then removes it, and says nothing of that. So what went down is
+        told of a moment later: as gone, or as down, which may come up again.
+        """
         for ring, error in [*self._down.items()]:
             if ring.is_gone:
                 del self._down[ring]
+                self._untold.discard(ring)
                 self._live.discard(ring)
                 self._poller.unregister(ring)
-                if not self._live:
+                error = operation_error("capture on", ring.name, OSError(ENODEV, os.strerror(ENODEV)))
+                error.meaning = "The interface is gone"
+                if self._live:
+                    self._notice(error)
+                else:
                     self.problem = error
+            elif ring in self._untold:
+                self._untold.discard(ring)
+                self._notice(error)
+
+    def _notice(self, error: OperationError) -> None:
+        if self.on_notice:
+            self.on_notice(error)
 
     @property
     def backlog(self) -> float:

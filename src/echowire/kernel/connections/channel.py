@@ -31,6 +31,9 @@ CHUNK_BYTES = 256 * 1024
 DATAGRAM_MAX = 65_535
 """No datagram is larger: the length fields of UDP (RFC 768) and of IPv4 have 16 bits."""
 
+SEQPACKET_MAX = 1024 * 1024
+"""No message of a Unix socket is larger unless somebody has raised `net.core.wmem_max`, which is some 200 KiB."""
+
 STANDSTILL_S = 0.5
 """Seconds after which a channel that only sends, and whose peer takes nothing, is looked at more closely."""
 
@@ -86,6 +89,11 @@ class Channel(ABC):
     @abstractmethod
     def flush(self) -> None:
         """Send what `send` took and the socket did not."""
+
+    def put_back(self, data: bytes) -> None:
+        """Have `receive` give `data`, which it gave before, once more, in front of all else."""
+        self._aside[:0] = data
+        self.has_more = bool(self._aside)
 
     def read_on(self) -> None:
         """To be called now and then by who only sends, while the peer takes nothing.
@@ -167,6 +175,24 @@ class StreamChannel(Channel):
         except OSError as error:
             if error.errno != errno.ENOTCONN:
                 raise operation_error("shutdown", self.endpoint, error) from error
+
+
+class SeqpacketChannel(StreamChannel):
+    """A Unix connection that keeps the bounds of messages (SOCK_SEQPACKET, unix(7)): each `send` is one.
+
+    What is received is handed out as a stream's bytes are, no more than one message at a time. An empty message
+    cannot be told from the end.
+    """
+
+    def receive(self, size: int) -> bytes | None:
+        """Up to `size` bytes of a message, the rest of it next time; empty at the end; None if there is nothing yet."""
+        if not self._aside:
+            # A read that is shorter than the message would lose its rest.
+            data = super().receive(SEQPACKET_MAX)
+            if not data or len(data) <= size:
+                return data
+            self.put_back(data)
+        return super().receive(size)
 
 
 class DatagramChannel(Channel):

@@ -14,21 +14,30 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import ssl
 import struct
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
 from echowire.core.failures.facts import IcmpReport
+from echowire.core.proxies import Proxy
 from echowire.core.units import format_duration
 from echowire.errors import NoReplyError, OperationError, UsageError
 from echowire.kernel.boundary import operation
 from echowire.kernel.connections import icmp_errors
-from echowire.kernel.connections.channel import Channel, DatagramChannel, StreamChannel, endpoint_of, seconds_left
+from echowire.kernel.connections.channel import (
+    Channel,
+    DatagramChannel,
+    SeqpacketChannel,
+    StreamChannel,
+    endpoint_of,
+    seconds_left,
+)
 from echowire.kernel.connections.listen import DATAGRAM_BUFFER_BYTES
-from echowire.kernel.connections.resolve import SocketAddress, Source, resolve, source_addresses
-from echowire.kernel.connections.tls_channel import TlsChannel
+from echowire.kernel.connections.proxies import go_through
+from echowire.kernel.connections.resolve import SocketAddress, Source, resolve, socket_kind, source_addresses
+from echowire.kernel.connections.tls import TlsClient
+from echowire.kernel.connections.tls_connect import secure
 from echowire.model import Endpoint, Family, Transport
 
 ATTEMPT_DELAY_S = 0.25
@@ -121,19 +130,22 @@ def connect(
     timeout_s: float | None = CONNECT_TIMEOUT_S,
     family: Family | None = None,
     source: Source | None = None,
-    tls: ssl.SSLContext | None = None,
-    tls_name: str | None = None,
+    tls: TlsClient | None = None,
+    proxy: Proxy | None = None,
 ) -> Connection | ConnectFailure:
-    """Connect to `endpoint` within `timeout_s` seconds, resolving and the TLS handshake included.
+    """Connect to `endpoint`, or have `proxy` do it, within `timeout_s` seconds, with resolving and the TLS handshake.
 
     A failure to connect is returned, for it carries the attempts; what is wrong before that is raised:
     `NameResolutionError`, `UsageError`, `OperationError` of the socket itself. A TLS handshake that fails raises
     `ProtocolError`, or `NoReplyError` when its time was up. An empty host is this host, on both families.
     """
     began = time.perf_counter()
+    if proxy is not None and endpoint.transport not in ("tcp", "tls"):
+        raise UsageError(f"connect {endpoint}: a proxy connects over TCP, and not over {endpoint.transport}")
     if endpoint.is_unix:
         return _connect_unix(endpoint, timeout_s, source)
-    addresses = resolve(endpoint, family)
+    called = endpoint if proxy is None else proxy.endpoint
+    addresses = resolve(called, family)
     bound = source_addresses(source, addresses) if source else {}
     runs = [_Run(af, address) for af, address in addresses if not bound or af in bound]
     if not runs:
@@ -144,21 +156,23 @@ def connect(
     if deadline is not None and time.perf_counter() >= deadline:
         spent = format_duration(time.perf_counter() - began)
         raise NoReplyError(f"connect {endpoint}: looking up the name took {spent}, and no time was left to connect")
-    race = _Race(endpoint, runs, bound, deadline)
+    race = _Race(called, runs, bound, deadline)
     winner = race.run()
     if winner is None:
         return race.failure()
     assert winner.sock is not None
     attempts = race.attempts()
+    plain = StreamChannel(winner.sock, endpoint)
+    if proxy is not None:
+        try:
+            go_through(plain, proxy, deadline)
+        except BaseException:
+            winner.sock.close()
+            raise
     if tls is None:
-        return Connection(StreamChannel(winner.sock, endpoint), attempts, winner.seconds)
+        return Connection(plain, attempts, winner.seconds)
     began = time.perf_counter()
-    try:
-        channel = TlsChannel(winner.sock, endpoint, tls, tls_name or endpoint.host.partition("%")[0] or "localhost")
-        channel.handshake(deadline)
-    except BaseException:
-        winner.sock.close()
-        raise
+    channel = secure(winner.sock, endpoint, tls, deadline)
     return Connection(channel, attempts, winner.seconds, time.perf_counter() - began)
 
 
@@ -336,7 +350,7 @@ def _connect_datagram(
 def _connect_unix(endpoint: Endpoint, timeout_s: float | None, source: Source | None) -> Connection | ConnectFailure:
     if source:
         raise UsageError(f"connect {endpoint}: a Unix socket has no source address or port")
-    kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
+    kind = socket_kind(endpoint)
     path = "\0" + endpoint.path[1:] if endpoint.path.startswith("@") else endpoint.path
     with operation("socket", endpoint):
         sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
@@ -366,8 +380,14 @@ def _connect_unix(endpoint: Endpoint, timeout_s: float | None, source: Source | 
         sock.close()
         raise
     attempts = (Attempt(endpoint.path, "connected", seconds),)
-    channel = StreamChannel(sock, endpoint) if endpoint.is_stream else DatagramChannel(sock, endpoint)
-    return Connection(channel, attempts, seconds)
+    return Connection(channel_of(sock, endpoint), attempts, seconds)
+
+
+def channel_of(sock: socket.socket, endpoint: Endpoint) -> Channel:
+    """The channel of a connected socket that does not block, without TLS."""
+    if endpoint.transport == "unixseqpacket":
+        return SeqpacketChannel(sock, endpoint)
+    return StreamChannel(sock, endpoint) if endpoint.is_stream else DatagramChannel(sock, endpoint)
 
 
 def _limit_sending(sock: socket.socket, seconds: float) -> None:

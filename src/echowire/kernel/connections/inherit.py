@@ -18,6 +18,12 @@ from echowire.model import Endpoint, Transport
 FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START."""
 
+UNIX_TRANSPORTS: Mapping[int, Transport] = {
+    socket.SOCK_STREAM: "unix",
+    socket.SOCK_DGRAM: "unixgram",
+    socket.SOCK_SEQPACKET: "unixseqpacket",
+}
+
 
 def inherited_descriptors(variables: Mapping[str, str], pid: int) -> list[int]:
     """The descriptors that `variables` hand to process `pid`; [] where there are none or they are another's."""
@@ -37,14 +43,14 @@ def adopt(descriptor: int, tls: ssl.SSLContext | None = None) -> Listener:
         raise UsageError(
             f"descriptor {descriptor} is no socket ({error.strerror}); LISTEN_FDS must count sockets"
         ) from error
-    is_stream = sock.type == socket.SOCK_STREAM
+    is_stream = sock.type in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
     if is_stream and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.detach()
         raise UsageError(f"descriptor {descriptor} is a connection, not a listening socket; use Accept=no")
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         path = "@" + name[1:].decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
-        endpoint = Endpoint("unix" if is_stream else "unixgram", path=path)
+        endpoint = Endpoint(UNIX_TRANSPORTS[sock.type], path=path)
         wildcard = False
     elif sock.family in (socket.AF_INET, socket.AF_INET6):
         kind: Transport = ("tls" if tls else "tcp") if is_stream else "udp"

@@ -21,7 +21,7 @@ from echowire.errors import OperationError, UsageError
 from echowire.kernel.boundary import operation
 from echowire.kernel.connections.groups import interface_number, join
 from echowire.kernel.connections.name_lock import locked_name
-from echowire.kernel.connections.resolve import look_up
+from echowire.kernel.connections.resolve import SocketAddress, look_up, socket_kind
 from echowire.model import Endpoint, Family, group_address, is_loopback
 
 BACKLOG = 4096
@@ -88,13 +88,15 @@ def open_listeners(
     family: Family | None = None,
     tls: ssl.SSLContext | None = None,
     reuse_port: bool = False,
+    backlog: int = BACKLOG,
 ) -> list[Listener]:
     """Bind every endpoint of every group, or none: on an error those already open are closed.
 
-    With `reuse_port` several processes may bind the same port and the kernel shares connections among them
-    (SO_REUSEPORT, socket(7)). Raises `OperationError`, `NameResolutionError`, `UsageError`.
+    `backlog` is how many connections may wait to be accepted. With `reuse_port` several processes may bind the same
+    port, and the kernel shares connections among them (SO_REUSEPORT, socket(7)). Raises `OperationError`,
+    `NameResolutionError`, `UsageError`.
     """
-    options = _Options(family, tls, reuse_port)
+    options = _Options(family, tls, reuse_port, backlog)
     listeners: list[Listener] = []
     try:
         for group in groups:
@@ -116,6 +118,7 @@ class _Options:
     family: Family | None
     tls: ssl.SSLContext | None
     reuse_port: bool
+    backlog: int
 
 
 def _open_group(group: Sequence[Endpoint], options: _Options) -> list[Listener]:
@@ -142,7 +145,7 @@ def _open_group(group: Sequence[Endpoint], options: _Options) -> list[Listener]:
 
 
 def _addresses(endpoint: Endpoint, family: Family | None) -> list[tuple[Endpoint, str, int]]:
-    """(endpoint, numeric host, address family) of each socket that `endpoint` stands for."""
+    """(endpoint, numeric host with its zone, address family) of each socket that `endpoint` stands for."""
     if endpoint.is_unix:
         return [(endpoint, "", socket.AF_UNIX)]
     if not endpoint.host:
@@ -151,9 +154,16 @@ def _addresses(endpoint: Endpoint, family: Family | None) -> list[tuple[Endpoint
         return [(endpoint, "::", socket.AF_INET6)]
     if (group := group_address(endpoint.host)) is not None:
         return [_group_address(endpoint, group.version, family)]
-    kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
-    found = look_up(endpoint.host, endpoint.port, family, kind, socket.AI_PASSIVE)
-    return [(replace(endpoint, host=address[0]), address[0], af) for af, address in found]
+    found = look_up(endpoint.host, endpoint.port, family, socket_kind(endpoint), socket.AI_PASSIVE)
+    hosts = [(_host_of(address), af) for af, address in found]
+    return [(replace(endpoint, host=host), host, af) for host, af in hosts]
+
+
+def _host_of(address: SocketAddress) -> str:
+    """The host of a socket address. Of a link-local one with its interface, without which it cannot be bound."""
+    if len(address) == 4 and address[3] and "%" not in address[0]:
+        return f"{address[0]}%{socket.if_indextoname(address[3])}"
+    return address[0]
 
 
 def _group_address(endpoint: Endpoint, version: int, family: Family | None) -> tuple[Endpoint, str, int]:
@@ -172,16 +182,15 @@ def _group_address(endpoint: Endpoint, version: int, family: Family | None) -> t
 def _open(endpoint: Endpoint, host: str, af: int, options: _Options) -> Listener:
     if endpoint.transport == "tls" and options.tls is None:
         raise UsageError(f"{endpoint}: TLS needs a certificate and its key; give --tls-cert and --tls-key")
-    kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
     with operation("socket", endpoint):
-        sock = socket.socket(af, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock = socket.socket(af, socket_kind(endpoint) | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         if af == socket.AF_UNIX:
-            made = open_unix(sock, endpoint)
+            made = open_unix(sock, endpoint, options.backlog)
             listener = Listener(sock, endpoint, made=made)
         else:
             listener = _bind_inet(sock, endpoint, host, options)
-            _listen(sock, listener.endpoint)
+            _listen(sock, listener.endpoint, options.backlog)
     except BaseException:
         sock.close()
         raise
@@ -231,14 +240,14 @@ def prepare(sock: socket.socket, endpoint: Endpoint, wildcard: bool) -> None:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
-def _listen(sock: socket.socket, endpoint: Endpoint) -> None:
+def _listen(sock: socket.socket, endpoint: Endpoint, backlog: int) -> None:
     """Let connections come in, where there are any."""
     if endpoint.is_stream:
         with operation("listen", endpoint):
-            sock.listen(BACKLOG)
+            sock.listen(backlog)
 
 
-def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None:
+def open_unix(sock: socket.socket, endpoint: Endpoint, backlog: int = BACKLOG) -> tuple[int, int] | None:
     """Bind to a path, replacing a socket file on which nobody listens, and listen. Returns the file's device and inode.
 
     Two servers that start at once could each take the other's fresh file for a stale one: see `name_lock.py`. A stream
@@ -248,7 +257,7 @@ def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None
     if path.startswith("@"):
         with operation("bind", endpoint):
             sock.bind("\0" + path[1:])
-        _listen(sock, endpoint)
+        _listen(sock, endpoint, backlog)
         return None
     with locked_name(Path(path)):
         with operation("bind", endpoint):
@@ -256,7 +265,7 @@ def open_unix(sock: socket.socket, endpoint: Endpoint) -> tuple[int, int] | None
                 Path(path).unlink()
             sock.bind(path)
             found = Path(path).lstat()
-        _listen(sock, endpoint)
+        _listen(sock, endpoint, backlog)
         return found.st_dev, found.st_ino
 
 

@@ -52,6 +52,8 @@ class ProbeOptions:
     ttl: int | None = None
     fragments: Fragments | None = None
     tos: int | None = None
+    dont_route: bool = False
+    mark: int | None = None
 
 
 @dataclass(slots=True)
@@ -188,6 +190,11 @@ def _configure(sock: socket.socket, family: Family, options: ProbeOptions) -> No
         sock.setsockopt(level, socket.IPV6_UNICAST_HOPS if family == 6 else socket.IP_TTL, options.ttl)
     if options.tos is not None:
         sock.setsockopt(level, IPV6_TCLASS if family == 6 else socket.IP_TOS, options.tos)
+    if options.dont_route:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
+    if options.mark is not None:
+        with operation("mark with", options.mark):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, options.mark)
     if options.fragments is not None:
         sock.setsockopt(level, IPV6_MTU_DISCOVER if family == 6 else IP_MTU_DISCOVER, _DISCOVER[options.fragments])
         if family == 6 and options.fragments in ("do", "probe"):

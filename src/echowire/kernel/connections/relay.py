@@ -10,13 +10,15 @@ blocks not, for a pipe that poll calls writable has room for PIPE_BUF bytes (pip
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias
 
 from echowire.errors import OperationError, ProtocolError
 from echowire.kernel.boundary import operation, operation_error
@@ -36,6 +38,16 @@ Stream: TypeAlias = int | BinaryIO
 
 Tap: TypeAlias = Callable[[bytes], object]
 """Told of bytes that went by."""
+
+
+class Reader(Protocol):
+    """What makes of the bytes of an input those that are sent: a line editor, or another line end."""
+
+    has_ended: bool
+    """Whether the input has said by itself that this was all."""
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        """What is to be sent now that `data` was read: none, one or several; of datagrams, each is one."""
 
 
 @dataclass(slots=True)
@@ -70,19 +82,25 @@ def relay(
     sink: Stream | None,
     endings: Endings,
     *,
+    reader: Reader | None = None,
     on_sent: Tap | None = None,
     on_received: Tap | None = None,
 ) -> Relayed:
     """Send what `source` has, write what comes back to `sink` (None: nowhere), until the peer closes or `endings`.
 
+    `reader` makes of what was read what is sent; without one it goes as it is.
+
     Raises `OperationError` when the connection is cut, or input or output fail; all that came before is written.
     An output whose reader has left is no error: it ends the relay.
     """
-    return _Relay(channel, source, sink, endings, on_sent, on_received).run()
+    return _Relay(channel, source, sink, endings, reader, on_sent, on_received).run()
 
 
 class _Relay:
-    """The loop. `outbound` and `inbound` are what was read and is not yet written; empty means: read again."""
+    """The loop. `outbound` and `inbound` are what was read and is not yet written; empty means: read again.
+
+    `next_out` is what one read gave besides, where each is a message of its own.
+    """
 
     def __init__(
         self,
@@ -90,15 +108,17 @@ class _Relay:
         source: Stream,
         sink: Stream | None,
         endings: Endings,
+        reader: Reader | None,
         on_sent: Tap | None,
         on_received: Tap | None,
     ) -> None:
         self.channel, self.endings = channel, endings
-        self.source, self.sink = source, sink
+        self.source, self.sink, self.reader = source, sink, reader
         self.on_sent, self.on_received = on_sent, on_received
         self.source_fd, self.sink_fd = _descriptor(source, "input"), _descriptor(sink, "output")
         self.sink_may_block = self.sink_fd is not None and not stat.S_ISREG(os.fstat(self.sink_fd).st_mode)
         self.outbound = self.inbound = memoryview(b"")
+        self.next_out: deque[bytes] = deque()
         self.source_ended = self.peer_ended = False
         self.failure: OperationError | ProtocolError | None = None
         self.moved_at = time.perf_counter()
@@ -181,7 +201,7 @@ class _Relay:
         except (OperationError, ProtocolError) as error:
             self.failure = self.failure or error
             self.peer_ended = self.source_ended = True
-            self.outbound = memoryview(b"")
+            self._drop_outbound()
             return
         if data is None:
             return
@@ -204,7 +224,8 @@ class _Relay:
             except (OperationError, ProtocolError) as error:
                 # What the peer said before it left is still read; after its end, its leaving is no surprise.
                 self.failure = None if self.peer_ended else error
-                self.source_ended, sent, self.outbound = True, None, memoryview(b"")
+                self.source_ended, sent = True, None
+                self._drop_outbound()
                 if not self.channel.is_stream:
                     self.peer_ended = True
             if sent:
@@ -218,9 +239,15 @@ class _Relay:
         if self.on_sent is not None:
             self.on_sent(bytes(self.outbound[:sent]))
         self.outbound = self.outbound[sent:]
+        if not self.outbound and self.next_out:
+            self.outbound = memoryview(self.next_out.popleft())
         self.moved_at = time.perf_counter()
         self.done.sent_bytes += sent
         self.done.sent_messages += 1
+
+    def _drop_outbound(self) -> None:
+        self.outbound = memoryview(b"")
+        self.next_out.clear()
 
     def _read_source(self, ready: dict[int, int]) -> None:
         if self.outbound or self.source_ended or (self.source_fd is not None and self.source_fd not in ready):
@@ -235,9 +262,16 @@ class _Relay:
         except BlockingIOError:
             return  # somebody else has read it
         except OSError as error:
-            raise operation_error("read", "input", error) from error
-        self.outbound = memoryview(data)
+            if error.errno != errno.EIO:  # the terminal has gone
+                raise operation_error("read", "input", error) from error
+            data = b""
         self.source_ended = not data
+        if self.reader is None:
+            self.outbound = memoryview(data)
+        elif data:
+            self.next_out.extend(filter(None, self.reader.feed(data)))
+            self.outbound = memoryview(self.next_out.popleft() if self.next_out else b"")
+            self.source_ended = self.reader.has_ended
 
     def _write_sink(self, ready: dict[int, int]) -> None:
         if not self.inbound or (self.sink_fd is not None and self.sink_fd not in ready):

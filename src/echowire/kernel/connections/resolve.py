@@ -29,12 +29,18 @@ class Source:
         return bool(self.host or self.port)
 
 
+def socket_kind(endpoint: Endpoint) -> socket.SocketKind:
+    """The type of socket that `endpoint` is spoken to by (socket(2))."""
+    if endpoint.transport == "unixseqpacket":
+        return socket.SOCK_SEQPACKET
+    return socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
+
+
 def resolve(endpoint: Endpoint, family: Family | None) -> list[Address]:
     """The addresses of `endpoint`, in the order to try them: RFC 6724's, the families in turn (RFC 8305, 4)."""
     if endpoint.port == 0:
         raise UsageError(f"{endpoint}: port 0 means any free port to a server; a call needs the server's own")
-    kind = socket.SOCK_STREAM if endpoint.is_stream else socket.SOCK_DGRAM
-    return interleaved(look_up(endpoint.host, endpoint.port, family, kind))
+    return interleaved(look_up(endpoint.host, endpoint.port, family, socket_kind(endpoint)))
 
 
 def look_up(host: str, port: int, family: Family | None, kind: int, flags: int = 0) -> list[Address]:

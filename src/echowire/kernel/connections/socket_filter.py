@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
-import socket
 import struct
+from _socket import SOL_SOCKET
+from array import array
 
 from echowire.core.bpf.classic import INSTRUCTION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
 
 SO_ATTACH_FILTER = 26
 
 
-def attach_filter(sock: socket.socket, instructions: bytes) -> None:
+def attach_filter(sock: socket, instructions: bytes) -> None:
     """Have a program (`echowire.core.bpf.classic`) decide what the socket takes. Raises `OSError`."""
-    code = ctypes.create_string_buffer(instructions, len(instructions))
-    count = len(instructions) // INSTRUCTION.size
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", count, ctypes.addressof(code)))
+    code = array("B", instructions)  # its address is had without ctypes, which takes its time to load
+    address, size = code.buffer_info()
+    sock.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", size // INSTRUCTION.size, address))

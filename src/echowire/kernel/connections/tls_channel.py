@@ -8,52 +8,41 @@ it; a peer on TLS 1.2 answers by closing, RFC 5246 section 7.2.1).
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import threading
 from contextlib import suppress
-from pathlib import Path
 
+from echowire.core.certificates import asks_for_certificate, sent_chain
 from echowire.errors import NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.boundary import operation_error
 from echowire.kernel.connections.channel import CHUNK_BYTES, Channel, wait
+from echowire.kernel.connections.tls import TlsClient, reason_of
 from echowire.model import Endpoint
 
 RECORD_BYTES = 16 * 1024
 """The most that one TLS record carries (RFC 8446 section 5.1), and so one read of OpenSSL."""
 
-
-def client_context(*, authorities: str | os.PathLike[str] | None = None, insecure: bool = False) -> ssl.SSLContext:
-    """A client's context that checks the peer's certificate and name.
-
-    `authorities` is a PEM file to trust instead of the system's; `insecure` checks nothing. Raises `UsageError`.
-    """
-    if authorities is not None and insecure:
-        raise UsageError("TLS: --tls-ca says what to trust and --tls-insecure to trust anything; give one")
-    try:
-        context = ssl.create_default_context(cafile=None if authorities is None else os.fspath(Path(authorities)))
-    except ssl.SSLError as error:
-        raise UsageError(f"TLS authorities {os.fspath(authorities or '')}: not valid PEM") from error
-    except OSError as error:
-        path = os.fspath(authorities or "")
-        raise UsageError(f"TLS authorities {path}: {error.strerror} (errno {error.errno})") from error
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+HEARD_BYTES = 64 * 1024
+"""Of what the peer sends in the handshake, as much is kept until that is done: more than any chain that is in use."""
 
 
 class TlsChannel(Channel):
     """A TLS connection, client side; call `handshake` first."""
 
-    def __init__(self, sock: socket.socket, endpoint: Endpoint, context: ssl.SSLContext, name: str) -> None:
+    def __init__(self, sock: socket.socket, endpoint: Endpoint, client: TlsClient) -> None:
         super().__init__(sock, endpoint)
+        self._client = client
+        self._heard, self._said = bytearray(), b""
+        self._is_shaken = False
+        self._failure: ProtocolError | None = None
+        self._sent_chain: list[bytes] = []
+        name = client.options.named(endpoint.host).tls_name
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._unsent = memoryview(b"")
         self._lock = threading.Lock()  # a sender and a receiver share one OpenSSL object
         try:
-            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+            self._tls = client.context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         except ValueError as error:
             raise UsageError(f"TLS: '{name}' is no name to verify") from error
 
@@ -68,6 +57,26 @@ class TlsChannel(Channel):
         suite = self._tls.cipher()
         return suite[0] if suite else None
 
+    @property
+    def alpn(self) -> str | None:
+        """The protocol agreed on (RFC 7301), None for none."""
+        return self._tls.selected_alpn_protocol()
+
+    @property
+    def chain(self) -> tuple[list[bytes], bool]:
+        """The certificates that the peer sent (DER), its own first, and whether these are all that it sent.
+
+        Of TLS 1.3 Python tells the rest only from 3.13 on.
+        """
+        if chain := self._sent_chain or sent_chain(self._heard):
+            return chain, True
+        if not self._is_shaken:
+            return [], False
+        if (ask := getattr(self._tls, "get_unverified_chain", None)) is not None:
+            return list(ask()), True
+        own = self._tls.getpeercert(binary_form=True)
+        return ([own] if own else []), False
+
     def handshake(self, deadline: float | None) -> None:
         """Shake hands. Raises `ProtocolError` with what the peer or OpenSSL objects to, or `NoReplyError`."""
         while True:
@@ -78,13 +87,16 @@ class TlsChannel(Channel):
             except ssl.SSLError as error:
                 with suppress(Exception):
                     self.flush()  # the alert that says why
-                raise _protocol_error("TLS handshake with", self.endpoint, error) from error
+                raise self._protocol_error("TLS handshake with", error) from error
             else:
                 self.flush()
+                self._is_shaken, self._sent_chain = True, sent_chain(self._heard)
+                self._heard, self._said = bytearray(), b""
                 return
             self.flush()
             if not self._fill() and not wait(self, read=True, write=False, deadline=deadline):
-                raise NoReplyError(f"TLS handshake with {self.endpoint}: no answer in time (our timer)")
+                silent = "" if self._heard else "; a peer that says nothing may not speak TLS"
+                raise NoReplyError(f"TLS handshake with {self.endpoint}: no answer in time (our timer){silent}")
 
     def receive(self, size: int) -> bytes | None:
         """Up to `size` clear bytes; empty at the end; None if there is nothing yet."""
@@ -110,8 +122,12 @@ class TlsChannel(Channel):
             try:
                 size = self._tls.write(data[:CHUNK_BYTES])
             except ssl.SSLError as error:
-                raise _protocol_error("send", self.endpoint, error) from error
-            self._flush()
+                raise self._protocol_error("send", error) from error
+            try:
+                self._flush()
+            except OperationError:
+                self._hear_alert()
+                raise
             return size
 
     def flush(self) -> None:
@@ -130,6 +146,15 @@ class TlsChannel(Channel):
                 return False  # whoever sends or receives next will be told
             self.has_more = bool(self._aside)
             return data is None
+
+    def _hear_alert(self) -> None:
+        """The peer has gone: raise what it said last, if that was why. With TLS 1.3 it judges when we are done."""
+        with suppress(OperationError):
+            while self._fill():
+                while data := self._read(RECORD_BYTES):
+                    self._aside += data
+                if data == b"":
+                    return
 
     def half_close(self) -> None:
         """Send `close_notify`. What has been received and not been read is set aside first; see above."""
@@ -158,7 +183,7 @@ class TlsChannel(Channel):
             if isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING":
                 self.ended_in_order = False
                 return b""
-            raise _protocol_error("recv", self.endpoint, error) from error
+            raise self._protocol_error("recv", error) from error
 
     def _fill(self) -> bool:
         """Take what the socket has, its end included; False if that is nothing."""
@@ -170,6 +195,8 @@ class TlsChannel(Channel):
             raise operation_error("recv", self.endpoint, error) from error
         if data:
             self._incoming.write(data)
+            if not self._is_shaken and len(self._heard) < HEARD_BYTES:
+                self._heard += data
         else:
             self._incoming.write_eof()
         return True
@@ -178,6 +205,8 @@ class TlsChannel(Channel):
         while self._unsent or self._outgoing.pending:
             if not self._unsent:
                 self._unsent = memoryview(self._outgoing.read())
+                if not self._is_shaken:
+                    self._said = self._said or bytes(self._unsent)
             try:
                 self._unsent = self._unsent[self.socket.send(self._unsent, socket.MSG_NOSIGNAL) :]
             except BlockingIOError:
@@ -186,23 +215,31 @@ class TlsChannel(Channel):
                 raise operation_error("send", self.endpoint, error) from error
         self.has_unsent = bool(self._unsent or self._outgoing.pending)
 
+    def _protocol_error(self, doing: str, error: ssl.SSLError) -> ProtocolError:
+        """OpenSSL's complaint as one line: what it is about, and what to do where that is known.
 
-def _protocol_error(doing: str, endpoint: Endpoint, error: ssl.SSLError) -> ProtocolError:
-    """OpenSSL's complaint as one line: what it is about, and what to do where that is known."""
-    reason = (error.reason or str(error)).lower().replace("_", " ")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        said = (
-            f"{error.verify_message.rstrip('.')}. Name its authority with --tls-ca, or skip the check: --tls-insecure"
+        The first one is told again to whoever uses the channel later: OpenSSL then only says that it is closed.
+        """
+        self._failure = self._failure or self._first_error(doing, error)
+        return self._failure
+
+    def _first_error(self, doing: str, error: ssl.SSLError) -> ProtocolError:
+        from echowire.core.failures import tls as words  # when there is something to explain
+
+        reason = reason_of(error)
+        where = f"{doing} {self.endpoint}"
+        if isinstance(error, ssl.SSLCertVerificationError):  # which `secure` explains by a second look
+            return ProtocolError(f"{where}: the certificate is not accepted: {error.verify_message}")
+        if isinstance(error, ssl.SSLEOFError) or reason in words.ENDED:
+            return ProtocolError(f"{where}: the peer closed the connection in the middle of it")
+        client = self._client
+        failed = words.Handshake(
+            reason,
+            sent=self._said,
+            heard=bytes(self._heard[: words.HEARD_BYTES]),
+            offered=client.options.tls_alpn,
+            versions=client.versions,
+            has_certificate=client.options.tls_certificate is not None,
+            was_asked=asks_for_certificate(self._heard),
         )
-        return ProtocolError(f"{doing} {endpoint}: the certificate is not accepted: {said}")
-    if reason in (
-        "wrong version number",
-        "record layer failure",
-        "unexpected message",
-        "http request",
-        "packet length too long",
-    ):
-        return ProtocolError(f"{doing} {endpoint}: the peer does not speak TLS ({reason})")
-    if isinstance(error, ssl.SSLEOFError) or reason == "unexpected eof while reading":
-        return ProtocolError(f"{doing} {endpoint}: the peer closed the connection in the middle of it")
-    return ProtocolError(f"{doing} {endpoint}: {reason}")
+        return ProtocolError(f"{where}: {words.handshake_fault(failed)}")

@@ -35,6 +35,13 @@ def list_interfaces() -> list[NetworkInterface]:
     return sorted(found, key=lambda one: (not one.is_up, one.is_loopback, not one.addresses))
 
 
+def addresses_by_interface() -> dict[str, list[str]]:
+    """The addresses of each interface, with the length of their prefix. Raises `OperationError`."""
+    with operation("list addresses on", "this host"):
+        names = dict(socket.if_nameindex())
+        return {names[index]: texts for index, texts in _addresses().items() if index in names}
+
+
 def host_addresses() -> list[str]:
     """The addresses of all interfaces. Raises `OperationError`."""
     with operation("list addresses on", "this host"):

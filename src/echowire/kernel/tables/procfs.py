@@ -44,7 +44,7 @@ UNIX_STATES = {0x01: "UNCONN", 0x02: "SYN-SENT", 0x03: "ESTAB", 0x04: "CLOSING"}
 UNIX_ACCEPTS = 0x10000
 """`__SO_ACCEPTCON` in the flags of /proc/net/unix: the socket listens."""
 
-UNIX_TYPES: dict[int, Transport] = {1: "unix", 2: "unixgram", 5: "unix"}
+UNIX_TYPES: dict[int, Transport] = {1: "unix", 2: "unixgram", 5: "unixseqpacket"}
 """SOCK_STREAM, SOCK_DGRAM and SOCK_SEQPACKET, which is a connection too."""
 
 

@@ -39,6 +39,20 @@ def service_names() -> dict[tuple[str, int], str]:
     return found
 
 
+def protocol_names() -> dict[int, str]:
+    """/etc/protocols: the names of IP's protocols, which are the ports of raw sockets (protocols(5))."""
+    found: dict[int, str] = {}
+    try:
+        with open("/etc/protocols", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            for line in file:
+                words = line.partition("#")[0].split()
+                if len(words) > 1 and words[1].isdigit():
+                    found.setdefault(int(words[1]), words[0])
+    except OSError:
+        pass
+    return found
+
+
 def service_port(name: str) -> int | None:
     """The port of a service, of TCP or UDP; None where none is called so."""
     import socket

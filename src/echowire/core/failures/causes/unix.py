@@ -99,5 +99,6 @@ def other_type(case: Case) -> Explanation | None:
     """Row 48: a stream called as datagrams, or the reverse."""
     if case.transport != "unix" or case.target is None:
         return None
-    other = "unix" if case.target.transport == "unixgram" else "unixgram"
+    there = [socket.local.transport for socket in case.facts.sockets or () if socket.local.path == case.target.path]
+    other = there[0] if there else "unix" if case.target.transport == "unixgram" else "unixgram"
     return "The socket there is of another type.", f"Try {other}:{case.target.path}."
