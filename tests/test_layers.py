@@ -109,6 +109,7 @@ VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.live_capture", "echowire.verbs.packet_owners"): "whose the packets are: a part of the same verb",
     ("echowire.verbs.capture", "echowire.verbs.read"): "what `capture` keeps is asked as a file that was read",
     ("echowire.verbs.read", "echowire.verbs.exports"): "what a capture carried, as files: a part of the same verb",
+    ("echowire.verbs.serve", "echowire.verbs.served"): "what is asked to be served: a part of the same verb",
     ("echowire.verbs.serve", "echowire.verbs.workers"): "`serve --workers` is a group of processes",
     ("echowire.verbs.conversation", "echowire.verbs.call"): "what one does with call's peer: a part of the same verb",
     ("echowire.verbs.call", "echowire.verbs.lines"): "lines out of a connection: a part of what call gives",
@@ -118,7 +119,7 @@ VERB_ON_VERB: Mapping[tuple[str, str], str] = {
     ("echowire.verbs.socket_usage", "echowire.verbs.sockets"): "who uses the network is asked of the same sockets",
     ("echowire.verbs.socket_usage", "echowire.verbs.packet_owners"): "and whose the others are, as of packets",
     ("echowire.verbs.path", "echowire.verbs.ping"): "a path is found by the probes of ping, with hops or sizes",
-    ("echowire.verbs.worker", "echowire.verbs.serve"): "one of these processes; it loads a handler as serve does",
+    ("echowire.verbs.worker", "echowire.verbs.served"): "one of these processes; it loads a handler as serve does",
 }
 """Verbs that are built on another module of verbs/, and why."""
 

@@ -17,7 +17,8 @@ import trustme
 
 import echowire
 from echowire import Closed, Endpoint, Limits, Listening, OperationError, Serving, Stopped, UsageError
-from echowire.verbs.serve import ServingOptions, endpoint_groups
+from echowire.verbs.serve import ServingOptions
+from echowire.verbs.served import endpoint_groups
 
 
 def test_the_example_of_the_readme() -> None:

@@ -87,8 +87,7 @@ def ping(
     conditions = _conditions(fail_if)
     asked = replace(probing or Probing(), **options)
     texts = [target_text(target) for target in targets]
-    names = _names_of(texts, asked, most_targets)
-    probed, statistics = find_targets(names, asked.to_port, asked.family)
+    probed, statistics = find_targets(_names_of(texts, asked, most_targets), asked.to_port, asked.family)
     start = time.monotonic_ns()
     rounds = _rounds(probed, asked, start)
     report = _teller(statistics, rounds, on_answer)

@@ -13,7 +13,6 @@ stopped it or waits for it, a `RuntimeWarning` says so, and names the line that 
 from __future__ import annotations
 
 import atexit
-import importlib
 import os
 import ssl
 import sys
@@ -23,26 +22,19 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypedDict, Unpack
 
-from echowire.core.probing.stamp import ErrorEstimate
-from echowire.core.probing.stamp_reflector import Reflector
-from echowire.core.services import ECHO, Flow, Service, service_named
+from echowire.core.services import Flow, Service
 from echowire.engines.serving.base import Engine, Handler, Job
 from echowire.engines.serving.choose import choose
 from echowire.engines.serving.handlers import check_handler
 from echowire.errors import HandlerError, UsageError
-from echowire.kernel.clock import clock_error
 from echowire.kernel.connections.inherit import adopt, inherited_descriptors
 from echowire.kernel.connections.listen import BACKLOG, Listener, close_all, open_listeners
 from echowire.kernel.connections.tls import server_context
-from echowire.kernel.key_file import read_key
 from echowire.kernel.tables.reached import reached_at
 from echowire.model import (
     BEYOND_LOOPBACK_IDLE_S,
-    DEFAULT_PORT,
     Closed,
     Endpoint,
     EndpointLike,
@@ -52,10 +44,9 @@ from echowire.model import (
     Listening,
     Stopped,
     Summary,
-    Transport,
-    split_scheme,
 )
 from echowire.verbs.explained import explaining
+from echowire.verbs.served import endpoint_groups, load_handler, placed_group, service_of
 from echowire.verbs.workers import Order, WorkerGroup
 
 EXIT_DRAIN_S = 0.5
@@ -325,10 +316,9 @@ def serve(
             for group in endpoint_groups(
                 endpoints, tls=context is not None, streams_only=handler is not None, service=service
             ):
-                group = _placed(group, asked)
                 with explaining(group[0]):
                     listeners += open_listeners(
-                        [group],
+                        [placed_group(group, asked.interface, asked.workers)],
                         family=asked.family,
                         tls=context,
                         reuse_port=asked.workers > 1,
@@ -464,82 +454,6 @@ class _OneEngine:
             self._error = error
         finally:
             self._ended.set()
-
-
-def endpoint_groups(
-    endpoints: Sequence[EndpointLike], *, tls: bool = False, streams_only: bool = False, service: Service = ECHO
-) -> list[list[Endpoint]]:
-    """What each argument stands for: one that names its transport for itself, another for TCP and UDP on one port.
-
-    STAMP has a port of its own, and no TCP.
-    """
-    reflects = service.flow is Flow.REFLECT
-    first: Transport = "udp" if reflects else "tls" if tls else "tcp"
-    port = service.port if reflects else DEFAULT_PORT
-    groups: list[list[Endpoint]] = []
-    taken: set[Endpoint] = set()
-    for given in endpoints or (f"127.0.0.1:{port}",):
-        endpoint = Endpoint.of(given, transport=first, port=port)
-        is_bare = not isinstance(given, Endpoint) and not endpoint.is_unix
-        if isinstance(given, str):
-            is_bare = split_scheme(given)[0] is None
-        if is_bare and endpoint.is_group and not (tls or streams_only):
-            groups.append([replace(endpoint, transport="udp")])  # a connection has one peer
-            continue
-        both = is_bare and not (tls or streams_only or reflects)
-        group = [endpoint, replace(endpoint, transport="udp")] if both else [endpoint]
-        for each in group:
-            if each in taken and (each.port or each.is_unix):
-                raise UsageError(f"{each} is given twice; once is enough")
-        taken.update(group)
-        groups.append(group)
-    return groups
-
-
-def _placed(group: list[Endpoint], asked: Serving) -> list[Endpoint]:
-    """The endpoints of one argument, with the interface on which a multicast group is joined."""
-    if not group[0].is_group:
-        if asked.interface:
-            raise UsageError(f"{group[0]}: an interface is named for multicast groups; serve an address of it instead")
-        return group
-    if asked.workers > 1:
-        raise UsageError(f"{group[0]}: each of {asked.workers} workers would get, and answer, what comes to a group")
-    from echowire.kernel.tables.group_facts import placed  # the tables are loaded for those who need them
-
-    return [placed(endpoint, asked.interface) for endpoint in group]
-
-
-def service_of(name: str, stamp_key: str | os.PathLike[str] | None, *, stateless: bool) -> Service:
-    """The service of that name; STAMP's with this host's clock, and the key that is in a file."""
-    service = service_named(name)
-    if service.flow is not Flow.REFLECT:
-        if stamp_key is not None or stateless:
-            raise UsageError(f"a key and no state are for the service stamp, and not for {name}")
-        return service
-    key = None if stamp_key is None else read_key(stamp_key)
-    make = partial(Reflector, lambda: ErrorEstimate(*clock_error()), key=key, stateful=not stateless)
-    return replace(service, reflector=make)
-
-
-def load_handler(name: str) -> Handler:
-    """The function that `module:function` names, looked for in the working directory too, after all other places."""
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise UsageError(f"'{name}' is no handler; write module:function")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except ModuleNotFoundError as error:
-        raise UsageError(f"the handler's module '{module_name}' is not found ({error})") from error
-    except AttributeError as error:
-        raise UsageError(f"the module '{module_name}' has no '{function_name}'") from error
-    except Exception as error:
-        raise UsageError(f"the handler's module '{module_name}' raised {type(error).__name__}: {error}") from error
-    if not callable(function):
-        raise UsageError(f"'{name}' is not a function")
-    return function  # type: ignore[no-any-return]
 
 
 def _adopt_all(variables: Mapping[str, str], tls: ssl.SSLContext | None) -> list[Listener]:

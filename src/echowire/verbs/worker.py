@@ -18,7 +18,7 @@ from echowire.engines.serving.choose import ENGINES
 from echowire.kernel.connections.listen import Listener
 from echowire.kernel.connections.tls import server_context
 from echowire.model import Closed, Endpoint, Event, Limits
-from echowire.verbs.serve import load_handler, service_of
+from echowire.verbs.served import load_handler, service_of
 
 
 def main() -> None:
