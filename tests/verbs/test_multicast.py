@@ -346,6 +346,12 @@ def test_broadcast_is_asked_for_in_so_many_words() -> None:
         for address, how in (("10.66.0.255", {}), ("255.255.255.255", {"interface": "veth0"})):
             report = called(caller, f"{address}:{PORT}", broadcast=True, count=5, interval_s=0.01, **how)
             assert senders(report) == {f"10.66.0.2:{PORT}": (5, 0, 0), f"10.66.0.3:{PORT}": (5, 0, 0)}
+        refused = command(caller, "ping", "10.66.0.255", "-c", 1)
+        assert refused.returncode == 2 and refused.stdout == "" and refused.stderr.count("\n") == 1
+        assert "(EACCES 13)" in refused.stderr and "-b (--broadcast)" in refused.stderr
+        first.sysctl("net.ipv4.icmp_echo_ignore_broadcasts", 0)
+        answered = command(caller, "ping", "-b", "10.66.0.255", "-c", 2, "-i", "50ms", "-W", "300ms")
+        assert answered.returncode == 0 and re.search(r"10\.66\.0\.2 +2 +0 +0% ", answered.stdout)
         with pytest.raises(UsageError, match=r"10\.66\.0\.2 is no broadcast address of this host's links"):
             called(caller, f"10.66.0.2:{PORT}", broadcast=True)
 
@@ -362,7 +368,7 @@ def test_no_answer_goes_to_a_port_that_would_answer_it(port: int) -> None:
 
 
 def test_a_group_s_server_answers_no_more_bytes_than_came() -> None:
-    with bridged(2) as (_, caller, host), served(host, f"{GROUP}%veth0:{PORT}", service="chargen") as server:
+    with bridged(2) as (_, caller, host), served(host, f"{GROUP}%veth0:{PORT}", service="daytime") as server:
         called(caller, f"{GROUP}%veth0:{PORT}", messages=[b"x" * 10] * 3)
     assert (server.summary.datagrams_sent, server.summary.sent_bytes) == (3, 30)
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
-from echowire import Endpoint, UsageError
+from echowire import Endpoint, UsageError, is_broadcast
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+FEW = 64
+"""Targets that somebody has typed: each is looked up, whether it is a broadcast address. Of many, each tells itself."""
 
 PING_PORT = 7
 """The echo's (RFC 862), as of `ping -u`."""
@@ -18,10 +21,14 @@ FOR_MANY = ("loop", "interface", "broadcast")
 
 
 def group_options(*, with_ttl: bool = True) -> Decorator:
-    """The options of what is sent to many; `ping` has a `--ttl` of its own."""
+    """The options of what is sent to many; `ping` has a `--ttl` of its own, and letters that people know."""
     ttl = click.option("--ttl", type=click.IntRange(0, 255), help="To a group: routers that may pass it on, and one.")
     interface = click.option("--interface", default="", metavar="NAME", help="To a group: the interface it leaves by.")
-    loop = click.option("--loop/--no-loop", default=None, help="To a group: this host's own members hear it, or not.")
+    loop = click.option(
+        *(["--loop/--no-loop"] if with_ttl else ["--loop/--no-loop", " /-L"]),
+        default=None,
+        help="To a group: this host's own members hear it, or not.",
+    )
     broadcast = click.option(
         *(["--broadcast"] if with_ttl else ["-b", "--broadcast"]),
         is_flag=True,
@@ -56,6 +63,11 @@ def group_of_targets(targets: Sequence[str], options: Mapping[str, Any]) -> Endp
             continue  # a range, or what the other way tells better
         if is_many(endpoint, options, with_ttl=False):
             found.append(endpoint)
+        elif len(targets) <= FEW and is_broadcast(endpoint.host):
+            raise UsageError(
+                f"ping {endpoint.host}: permission denied (EACCES 13). It is a broadcast address: all hosts of a link;"
+                " ask them with -b (--broadcast)"
+            )
     if found and len(targets) > 1:
         raise UsageError(f"{found[0].host} is many hosts, and is asked by itself; {len(targets)} targets were given")
     return found[0] if found else None
