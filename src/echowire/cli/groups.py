@@ -24,11 +24,24 @@ RATE_PER_S = 1000.0
 _HOW = {"ipv4", "ipv6", "udp", "count", "interval", "wait", "ttl", "loop", "interface", "broadcast", "as_json", "jsonl"}
 
 TAKEN = {
-    "call": _HOW | {"endpoint", "source", "source_port", "messages", "as_hex", "size", "timeout", "verify", "quit_after",
-                    "numeric", "verbose"},
+    "call": _HOW
+    | {
+        "endpoint",
+        "source",
+        "source_port",
+        "messages",
+        "as_hex",
+        "size",
+        "timeout",
+        "verify",
+        "quit_after",
+        "numeric",
+        "verbose",
+    },
     "bench": (_HOW | {"endpoint", "sizes", "seconds", "rate", "send"}) - {"interval"},
-    "ping": _HOW | {"targets", "port", "files", "deadline", "size", "source", "quiet", "numeric", "verbose", "live", "yes"},
-}  # fmt: skip
+    "ping": _HOW
+    | {"targets", "port", "files", "deadline", "size", "source", "quiet", "numeric", "verbose", "live", "yes"},
+}
 """What means something where many are called; any other option is about one peer."""
 
 
