@@ -81,6 +81,7 @@ _HOME = {
     "GroupWatch": "verbs.group_watch",
     "call_group": "verbs.group_call",
     "is_address": "model",
+    "is_broadcast": "kernel.tables.rtnetlink",
     "Exchange": "verbs.call",
     "Peer": "verbs.call",
     "call": "verbs.call",
@@ -191,6 +192,7 @@ if TYPE_CHECKING:
         ProtocolError,
         UsageError,
     )
+    from echowire.kernel.tables.rtnetlink import is_broadcast
     from echowire.model import (
         DEFAULT_PORT,
         STAMP_PORT,
@@ -353,6 +355,7 @@ __all__ = [
     "has_range",
     "interfaces",
     "is_address",
+    "is_broadcast",
     "json_text",
     "link_counters",
     "listen",

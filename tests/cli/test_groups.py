@@ -41,6 +41,12 @@ def test_what_is_piped_is_sent(port: int) -> None:
     assert done.returncode == 0 and done.stdout.endswith(b": piped\n")
 
 
+def test_input_that_ends_waits_for_nobody_where_netcat_would_not() -> None:
+    words = [*COMMAND, "call", "-u", GROUP, "9", "-q", "0"]
+    done = subprocess.run(words, input=b"to whom it may concern", capture_output=True, timeout=PATIENCE_S)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 @pytest.mark.parametrize("verb", ["call", "bench", "ping"])
 def test_nobody_is_exit_1_and_one_line(verb: str) -> None:
     target = ("-u", f"udp://{GROUP}:9") if verb != "ping" else ("-u", GROUP, "-P", 9)
@@ -58,10 +64,12 @@ def test_nobody_is_exit_1_and_one_line(verb: str) -> None:
         (("call", "-u", "10.0.0.1@232.1.1.1%lo", 9), "one sends from it with --source 10.0.0.1"),
         (("call", "-u", "10.0.0.1@10.0.0.2", 9), "10.0.0.2 is no multicast group; only of a group one names a source"),
         (("call", "-u", "x@232.1.1.1", 9), "before @ stands the address of a group's one sender"),
-        (("bench", "-u", GROUP, 9, "-R"), "many are asked by one socket"),
+        (("bench", "-u", GROUP, 9, "-R"), "answers for itself: --reverse is for one"),
+        (("bench", "-u", GROUP, 9, "--fail-if", "loss>1%"), "--fail-if is for one"),
+        (("call", "-u", GROUP, 9, "-m", "x", "--no-half-close"), "--half-close is for one"),
         (("bench", "-u", GROUP, 9, "-s", "64-100"), "all of one size"),
         (("ping", GROUP, "127.0.0.1"), "239.255.71.9%lo is many hosts, and is asked by itself"),
-        (("ping", "-T", GROUP), "is many hosts; they are asked by ICMP, or with -u"),
+        (("ping", "-T", GROUP), "answers for itself: --tcp is for one"),
         (("call", "-6", "-u", GROUP, 9), "is no IPv6 group"),
         (("call", "-u", GROUP, 9, "--interface", "eth9"), "names lo, and --interface eth9; give one of them"),
         (("serve", "127.0.0.1:0", "--interface", "lo"), "an interface is named for multicast groups"),

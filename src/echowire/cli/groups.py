@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import click
+
 import echowire
 from echowire import Endpoint, GroupAnswer, GroupReport, NoReplyError, UsageError, format_duration
 from echowire.cli.call_terminal import as_text
@@ -17,6 +19,41 @@ MOST_DATAGRAM_BYTES = 65_507
 
 RATE_PER_S = 1000.0
 """Datagrams a second of `bench` unless it is said: nothing holds a sender to many back, so it is not as many as go."""
+
+
+_HOW = {"ipv4", "ipv6", "udp", "count", "interval", "wait", "ttl", "loop", "interface", "broadcast", "as_json", "jsonl"}
+
+TAKEN = {
+    "call": _HOW
+    | {
+        "endpoint",
+        "source",
+        "source_port",
+        "messages",
+        "as_hex",
+        "size",
+        "timeout",
+        "verify",
+        "quit_after",
+        "numeric",
+        "verbose",
+    },
+    "bench": (_HOW | {"endpoint", "sizes", "seconds", "rate", "send"}) - {"interval"},
+    "ping": _HOW
+    | {"targets", "port", "files", "deadline", "size", "source", "quiet", "numeric", "verbose", "live", "yes"},
+}
+"""What means something where many are called; any other option is about one peer."""
+
+
+def refuse_others(endpoint: Endpoint, verb: str) -> None:
+    """Raise `UsageError` where an option was given that means nothing here: it is not passed over in silence."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        is_given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if is_given and option.name not in TAKEN[verb]:
+            raise UsageError(
+                f"{endpoint.host} is many hosts, each of which answers for itself: {option.opts[-1]} is for one"
+            )
 
 
 def how_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,8 +69,11 @@ def how_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def call(env: Environment, options: dict[str, Any], endpoint: Endpoint, messages: Iterable[bytes] | None) -> int:
     """`call GROUP`; `messages` are those of -m, -s and -c, None for what is typed or piped."""
+    refuse_others(endpoint, "call")
     how = {**how_of(options), "source": options["source"], "source_port": options["source_port"]}
-    wait_s = 1.0 if options["wait"] is None else options["wait"]
+    waits = (options["wait"], options["quit_after"], options["timeout"])
+    wait_s = next((wait for wait in waits if wait is not None), 1.0)
+    hears = options["quit_after"] != 0  # as of netcat: the end of the input is the end
     if messages is None and env.is_terminal:
         return _prompt(env, options, endpoint, {**how, "wait_s": wait_s})
     is_own = messages is None or bool(options["messages"])
@@ -46,20 +86,18 @@ def call(env: Environment, options: dict[str, Any], endpoint: Endpoint, messages
         count=1 if is_own else count,
         interval_s=options["interval"] or 0.0,
         wait_s=wait_s,
+        hears=hears,
         **how,
     )
     printer = GroupPrinter(env, options, measures=measures, as_hex=options["as_hex"])
-    report = printer.run(asked, wait_s)
+    report = printer.run(asked, wait_s if hears else None)
     return 1 if options["verify"] and not report.ok else 0
 
 
 def bench(env: Environment, options: dict[str, Any], endpoint: Endpoint, rate: float | None) -> int:
     """`bench GROUP`: at a rate of datagrams a second, answered or with --send not."""
     refuse_two_forms(options, "a sender")
-    if options["reverse"] or options["bidir"] or options["fail_if"] or options["against"] or options["connections"] > 1:
-        raise UsageError(
-            f"{endpoint}: many are asked by one socket, and answer each for itself; only --send is for them"
-        )
+    refuse_others(endpoint, "bench")
     least, most = options["sizes"] or (64, 64)
     if least != most:
         raise UsageError(f"{endpoint}: the datagrams to many are all of one size; give -s {most}")
@@ -82,8 +120,7 @@ def bench(env: Environment, options: dict[str, Any], endpoint: Endpoint, rate: f
 
 def ping(env: Environment, options: dict[str, Any], endpoint: Endpoint) -> int:
     """`ping GROUP`, by ICMP, or with -u by UDP's echo; until Ctrl-C without -c."""
-    if options["tcp"] or options["stamp"] or options["path"] or options["mtu"]:
-        raise UsageError(f"{endpoint.host} is many hosts; they are asked by ICMP, or with -u")
+    refuse_others(endpoint, "ping")
     how = how_of(options)
     wait_s = 1.0 if options["wait"] is None else options["wait"]
     source = options["source"]

@@ -91,7 +91,9 @@ def _groups(env: Environment, options: dict[str, Any]) -> int:
         for trouble in one.troubles:
             env.answer(f"! {one.group} on {one.interface}: {trouble}")
     if not table.sees_all:
-        env.say("echowire: whose sockets have joined is told of your own; root, or CAP_SYS_PTRACE, sees all")
+        env.say(
+            "echowire: who has joined is told of the processes that you may trace; root, or CAP_SYS_PTRACE, sees all"
+        )
     return 0
 
 

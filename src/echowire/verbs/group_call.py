@@ -90,8 +90,8 @@ class GroupReport:
             "probe": self.probe,
             "interface": self.endpoint.host.partition("%")[2] or None,
             "source": self.source or None,
-            "ttl": self.how.ttl,
-            "loop": self.how.loop,
+            "ttl": None if self.how.broadcast else self.how.ttl,
+            "loop": None if self.how.broadcast else self.how.loop,
             "broadcast": self.how.broadcast,
             "sent": self.sent,
             "sent_bytes": self.sent_bytes,
@@ -245,11 +245,7 @@ def _group_socket_address(at: Endpoint, number: int, family: Family | None) -> t
 def _broadcast(at: Endpoint, interface: str) -> tuple[int, tuple[str, int]]:
     """The interface's number, 0 for the route's, and the socket address. Raises `UsageError`."""
     number = interface_number(replace(at, host=f"{at.host}%{interface}")) if interface else 0
-    try:
-        kind = rtnetlink.route_to(at.host, interface=number).type
-    except (OSError, ValueError, IndexError):
-        kind = "broadcast" if at.host == "255.255.255.255" else ""
-    if kind != "broadcast":
+    if not rtnetlink.is_broadcast(at.host):
         raise UsageError(f"{at}: {at.host} is no broadcast address of this host's links; leave out --broadcast")
     return number, (at.host, at.port)
 

@@ -148,11 +148,10 @@ def endpoint_groups(
         is_bare = not isinstance(given, Endpoint) and not endpoint.is_unix
         if isinstance(given, str):
             is_bare = split_scheme(given)[0] is None
-        if is_bare and endpoint.is_group and not (tls or streams_only):
-            groups.append([replace(endpoint, transport="udp")])  # a connection has one peer
-            continue
         both = is_bare and not (tls or streams_only or reflects)
         group = [endpoint, replace(endpoint, transport="udp")] if both else [endpoint]
+        if both and endpoint.is_group:
+            group = group[1:]  # a connection has one peer
         for each in group:
             if each in taken and (each.port or each.is_unix):
                 raise UsageError(f"{each} is given twice; once is enough")

@@ -82,6 +82,9 @@ class Answerer:
         by_content = self._is_echo or service.reflector is not None
         self._watch = LoopWatch(listener.is_own, time.monotonic, by_content=by_content)
         self.trials = Trials(listener, self._watch, tally, opened, closing)
+        # What answers our answers sends to this host's own address, of which a socket that is bound to a group's hears
+        # nothing: there can be no loop. And a trial's second port would look like another member to who counts them.
+        self._may_loop = not listener.endpoint.is_group
         self._unlooked = 0
 
     def answer(self, arrival: Arrival) -> Answer | None:
@@ -91,6 +94,8 @@ class Answerer:
             self._show(address, "received", self.port.view[:size], segment)
         if address is None:
             return None
+        if not self._may_loop:
+            return self._answer(arrival)
         if self._unlooked:
             self._unlooked -= 1
             if self._is_plain:

@@ -69,8 +69,6 @@ class Listener:
         host, port = address[:2]
         if port != name[1]:
             return False
-        if self.endpoint.is_group and is_loopback(host):
-            return True  # what it sends leaves from an address of the host, not from the group's
         return _plain(host) == _plain(name[0]) or (self.wildcard and is_loopback(host))
 
     def close(self) -> None:

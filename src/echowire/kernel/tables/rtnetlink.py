@@ -63,6 +63,14 @@ def route_to(address: str, *, interface: int = 0, source: str = "") -> Route:
     return found[0]
 
 
+def is_broadcast(host: str) -> bool:
+    """Whether `host` is the broadcast address of one of this host's links, by its routes; False for a name."""
+    try:
+        return route_to(host).type == "broadcast"
+    except (OSError, ValueError, IndexError):
+        return host == "255.255.255.255"
+
+
 def bridge_members() -> list[BridgeMember]:
     """The groups that the bridges of this host have learnt, port by port; none where there is no bridge.
 
