@@ -38,7 +38,8 @@ class Probe:
     the kernel's stamp if `stamped`."""
 
     __slots__ = (
-        "answered", "begun_ns", "flow", "hops", "left_ns", "number", "sent_ns", "sequence", "size", "stamped", "target", "wire",
+        "answered", "begun_ns", "flow", "hops", "left_ns", "number", "sent_ns", "sequence", "size", "stamped", "target",
+        "wire",
     )  # fmt: skip
 
     def __init__(
