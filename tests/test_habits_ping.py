@@ -143,8 +143,10 @@ def test_the_pattern_is_what_ping_sends(client: Namespace) -> None:
 
 def test_not_beyond_the_link(client: Namespace) -> None:
     """The server is behind a router, which is not asked."""
-    peer, own = both(client, f"ping -c 1 -W 1 -r {SERVER}", f"echowire ping -c 1 -W 1 -r {SERVER}")
+    peer, own = (shell(client, f"{name} -c 1 -W 1 -r {SERVER}") for name in ("ping", "echowire ping"))
+    assert (peer.returncode, own.returncode) == (1, 2)
     assert counts(peer) == counts(own) == (1, 0)
+    assert "seq=1 no route (ENETUNREACH)" in own.stdout
 
 
 def test_the_record_of_a_route_is_found_otherwise(client: Namespace) -> None:
