@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -299,15 +300,27 @@ def test_with_the_capability_alone_processes_are_looked_up(tmp_path: Path) -> No
     assert found[-1] == f"{peer.pid}\n"
 
 
+def status_with(process: subprocess.Popen[bytes], *wanted: str) -> str:
+    """What the kernel says of a process once it says all of that."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        if all(text in status for text in wanted):
+            return status
+        assert time.monotonic() < until, status
+        threading.Event().wait(0.02)
+
+
 def test_started_through_sudo_it_gives_up_root(shared_folder: Path) -> None:
     path = shared_folder / "a.pcapng"
     environment = os.environ | {"SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
     with a_port() as port, capturing("-w", str(path), f"udp port {port}", env=environment) as process:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}\n" in status
+        sent = send(port, 10)  # it captures, and gives root up once all is loaded
+        status = status_with(
+            process, f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}\nGid:\t{NOBODY}\t{NOBODY}", "NoNewPrivs:\t1"
+        )
         assert "CapEff:\t0000000000000000\n" in status
         assert "CapBnd:\t0000000000000000\n" in status and "NoNewPrivs:\t1\n" in status
-        sent = send(port, 10)
         ended(process)
     assert path.stat().st_uid == NOBODY
     assert payloads(path) == sent

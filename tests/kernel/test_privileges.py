@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from echowire.kernel.privileges import become, sudo_user
+from echowire.kernel.privileges import acting_as, become, sudo_user
 from tests.peers import needs_root
 from tests.processes import NOBODY
 
@@ -67,6 +67,27 @@ def test_no_capability_is_left_nor_can_one_be_had_again(monkeypatch: pytest.Monk
     assert found["Uid"].split() == found["Gid"].split() == [str(NOBODY)] * 4
     assert {found[f"Cap{name}"] for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
     assert found["NoNewPrivs"] == "1"
+
+
+def test_for_a_moment_a_user_has_no_other_rights() -> None:
+    """A file of root's cannot be opened meanwhile, and can be again after that."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        secret = Path(folder, "secret")
+        secret.write_text("root's")
+        secret.chmod(0o600)
+
+        def act() -> str:
+            before = os.geteuid(), os.getegid(), os.getgroups()
+            with acting_as(NOBODY):
+                try:
+                    os.open(secret, os.O_WRONLY)
+                except PermissionError:
+                    refused = "refused"
+            assert (os.geteuid(), os.getegid(), os.getgroups()) == before
+            return refused + secret.read_text()
+
+        assert in_a_child(act) == "refusedroot's"
 
 
 def test_a_set_user_id_program_gives_nothing_back() -> None:

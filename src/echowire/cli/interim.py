@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from echowire.cli.common import Environment
 
 
 class Asked:
@@ -37,3 +39,11 @@ def asked_by_quit() -> Iterator[Asked]:
         yield asked
     finally:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def say_interim(env: Environment, lines: Sequence[str]) -> None:
+    """Write them to standard error, over what the terminal shows of the key."""
+    if env.stderr.isatty():
+        env.stderr.write("\r")
+    for line in lines:
+        env.say(line)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from echowire.cli.common import Environment
 from echowire.cli.ping_rows import COLUMNS, HOP_COLUMNS, HOPS_LEAVING, LEAVING, WORDS, hop_rows, target_row
 
 REDRAWN_EACH_S = 0.25
+HIDE_CURSOR, SHOW_CURSOR, CLEAR_SCREEN = "\x1b[?25l", "\x1b[?25h", "\x1b[H\x1b[2J"
 BARS = "▁▂▃▄▅▆▇█"
 SPARKS, SPARKS_LEAST = 30, 10
 """Round trips of the sparkline, at most and at least."""
@@ -26,32 +26,50 @@ FIGURES_CELLS = 90
 
 
 class Redrawn:
-    """A table that `build` makes for so many lines and cells; drawn when asked to, and at most four times a second."""
+    """A table that `build` makes for so many lines and cells; drawn when asked to, and at most four times a second.
+
+    Terminals wrap what they show anew when they are made narrower, some of them: so no line's place is known then, and
+    the screen is begun anew.
+    """
 
     def __init__(self, env: Environment, build: Callable[[int, int], Table]) -> None:
+        self._env = env
         self._build = build
         self._next = 0.0
-        self._stream = io.TextIOWrapper(env.stdout, encoding="utf-8", write_through=True)
-        self._console = Console(file=self._stream, force_terminal=True)
-        self._live = Live(self._table(), console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
+        self._lines = 0
+        """That are on the screen."""
+        self._console = Console(file=io.StringIO(), force_terminal=True)
+        self._width = self._console.size.width
+        self._draw(HIDE_CURSOR)
 
     def redraw(self) -> None:
         """Draw what there is by now."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + REDRAWN_EACH_S
-            self._live.update(self._table(), refresh=True)
+            self._draw()
 
     def close(self) -> None:
         """Take the table away; the summary follows."""
-        self._live.stop()
-        # The stream is the environment's, and goes on.
-        self._stream.detach()
+        self._write(self._back() + SHOW_CURSOR)
 
-    def _table(self) -> Table:
+    def _draw(self, before: str = "") -> None:
         size = self._console.size
-        return self._build(max(size.height - 3, 1), size.width)
+        start = self._back() if size.width == self._width else CLEAR_SCREEN
+        self._width = size.width
+        with self._console.capture() as drawn:
+            self._console.print(self._build(max(size.height - 3, 1), size.width))
+        text = drawn.get()
+        self._lines = text.count("\n")
+        self._write(before + start + text)
+
+    def _back(self) -> str:
+        """To where the table begins, and rid of it."""
+        return (f"\x1b[{self._lines}A" if self._lines else "") + "\r\x1b[J"
+
+    def _write(self, text: str) -> None:
+        self._env.write(text.encode("utf-8", "replace"))
+        self._env.flush()
 
 
 def ping_table(targets: Sequence[Any]) -> Callable[[int, int], Table]:

@@ -9,7 +9,7 @@ import echowire
 from echowire import PathMtu, PathReport, UsageError, document_head, format_duration
 from echowire.cli.columns import fitted, width_of
 from echowire.cli.common import Environment, family_of, printable
-from echowire.cli.interim import asked_by_quit
+from echowire.cli.interim import asked_by_quit, say_interim
 from echowire.cli.ping_rows import HOP_COLUMNS, HOPS_LEAVING, WORDS, aligned, hop_rows
 from echowire.cli.run_report import RunReport
 
@@ -51,8 +51,7 @@ class PathRun(RunReport):
         if self._live is not None:
             self._live.redraw()
         elif self._asked.take():
-            for line in aligned([HOP_COLUMNS, *hop_rows(self._path)], (1, len(HOP_COLUMNS) - 1)):
-                self.env.say(line)
+            say_interim(self.env, aligned([HOP_COLUMNS, *hop_rows(self._path)], (1, len(HOP_COLUMNS) - 1)))
 
     def conclude(self, path: PathReport) -> None:
         """The run has ended."""

@@ -10,7 +10,7 @@ from echowire import Pinged, document_head, format_duration
 from echowire.cli.columns import fitted, width_of
 from echowire.cli.common import Environment, printable
 from echowire.cli.histogram import histogram_lines
-from echowire.cli.interim import asked_by_quit
+from echowire.cli.interim import asked_by_quit, say_interim
 from echowire.cli.ping_habits import is_list
 from echowire.cli.ping_rows import COLUMNS, LEAVING, WORDS, aligned, describe, nano, target_row
 from echowire.cli.run_report import RunReport
@@ -79,8 +79,7 @@ class Report(RunReport):
         if self._live is not None:
             self._live.redraw()
         if self._asked.take() and self._live is None:
-            for target in self._targets[:LINES_UP_TO]:
-                self.env.say(_interim(target))
+            say_interim(self.env, [_interim(target) for target in self._targets[:LINES_UP_TO]])
 
     def conclude(self, pinged: Pinged) -> None:
         """The run has ended."""

@@ -83,7 +83,7 @@ def hop_rows(path: Any) -> list[tuple[str, ...]]:
         times, addresses = hop.round_trips, hop.addresses or ["???"]
         notes = [describe(word, what, "") for word, what in hop.said]
         notes += ["rate limited"] if judged.rate_limited else ["silent"] if judged.silent else []
-        notes += ["behind a translated address"] if judged.translated else []
+        notes += ["address translated"] if judged.translated else []
         notes += [f"the reset came from hop {judged.reset_by}"] if judged.reset_by else []
         figures = (hop.last_ns, times.mean_ns, times.min_ns, times.max_ns, times.deviation_ns)
         loss = "" if hop.loss is None else f"{100 * hop.loss:.3g}%"

@@ -92,12 +92,7 @@ def ping(
     rounds = _rounds(probed, asked, start)
     report = _teller(statistics, rounds, on_answer)
     flight = Flight(len(statistics), round(asked.wait_s * 1e9), report)
-    leaving = replace(
-        probe_options(asked.source, asked.first_ttl, asked.tos, asked.fragments),
-        dont_route=asked.dont_route,
-        mark=asked.mark,
-    )
-    opened, facts = open_probers(asked, flight, probed, leaving, stamp_key)
+    opened, facts = open_probers(asked, flight, probed, stamp_key)
     times = {"interval_s": rounds.round_ns / 1e9, "apart_s": rounds.apart_ns / 1e9}
     effective = {**facts, "targets": len(statistics), **times, "size": asked.data_bytes}
     deadline = None if asked.deadline_s is None else start + round(asked.deadline_s * 1e9)
@@ -185,11 +180,15 @@ def open_probers(
     asked: Probing,
     flight: Flight,
     targets: Sequence[Target],
-    options: ProbeOptions,
     stamp_key: str | os.PathLike[str] | None,
 ) -> tuple[dict[Family, Prober], dict[str, Any]]:
     """A prober for each family that the targets have, and what is in effect. Raises `OperationError`."""
     run, probe = random_bits(64), asked.probe
+    options = replace(
+        probe_options(asked.source, asked.first_ttl, asked.tos, asked.fragments),
+        dont_route=asked.dont_route,
+        mark=asked.mark,
+    )
     probers: dict[Family, Prober] = {}
     facts: dict[str, Any] = {"probe": probe}
     try:

@@ -10,6 +10,7 @@ from echowire.core.probing.echo_data import (
     BALANCED_MIN,
     DATA_MAX,
     Seen,
+    fill_of,
     may_be_damaged,
     pack_balanced,
     pack_data,
@@ -26,6 +27,14 @@ def test_it_is_known_again(run: int, number: int, size: int) -> None:
     assert len(data) == size
     assert read_data(run, size, data) == (Seen(number, True) if size >= 16 else None)
     assert read_data(run ^ 1, size, data) is None
+
+
+def test_a_pattern_fills_it() -> None:
+    fill = fill_of(b"\xff\0")
+    data = pack_data(1, 2, 21, fill)
+    assert data[16:] == b"\xff\0\xff\0\xff"
+    assert read_data(1, 21, data, fill=fill) == Seen(2, True)
+    assert read_data(1, 21, data) == Seen(2, False)
 
 
 def test_the_largest() -> None:

@@ -50,6 +50,12 @@ def test_what_was_asked_for_is_a_document_with_all_of_it(value: Any) -> None:
     assert value().document()["source"] is None
 
 
+def test_a_pattern_is_bytes_also_of_an_odd_digit() -> None:
+    assert Probing(pattern="ff00").pattern_bytes == b"\xff\0"
+    assert Probing(pattern="7").pattern_bytes == b"\x07"
+    assert Probing().pattern_bytes == b""
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -65,6 +71,12 @@ def test_what_was_asked_for_is_a_document_with_all_of_it(value: Any) -> None:
         ({"tos": 256}, "0 to 255"),
         ({"port": 1}, "ICMP has no ports"),
         ({"probe": "udp", "port": 0}, "1 to 65535"),
+        ({"pace": "brisk"}, "no pace 'brisk'"),
+        ({"preload": 0}, "1 to 65,536"),
+        ({"pattern": "xy"}, "in hexadecimal"),
+        ({"pattern": "ff" * 17}, "at most 16 bytes, not 17"),
+        ({"pattern": "ff", "probe": "tcp"}, "ICMP and UDP"),
+        ({"mark": -1}, "a mark is 0 to"),
     ],
 )
 def test_what_cannot_be_is_not_made(how: dict[str, Any], message: str) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from echowire.core.probing.targets import TargetName, count_targets, expand_targets, has_range, read_target_file
+from echowire.core.probing.targets import (
+    TargetName,
+    count_targets,
+    expand_targets,
+    has_range,
+    in_zone,
+    read_target_file,
+)
 from echowire.errors import UsageError
 
 
@@ -44,6 +51,14 @@ def test_what_is_none(text: str) -> None:
 def test_icmp_has_no_ports() -> None:
     with pytest.raises(UsageError, match="ICMP has no ports"):
         list(expand_targets(["host:80"], ports=False))
+
+
+def test_link_local_addresses_are_on_the_interface() -> None:
+    hosts = ["fe80::1", "FF02::1", "fe80::1%lo", "fd00::1", "host"]
+    names = [TargetName(host, 7) for host in hosts]
+    zoned = [(name.host, name.port) for name in in_zone(names, "v0")]
+    assert zoned == [("fe80::1%v0", 7), ("FF02::1%v0", 7), ("fe80::1%lo", 7), ("fd00::1", 7), ("host", 7)]
+    assert in_zone(names, "") == names
 
 
 def test_a_file() -> None:

@@ -126,8 +126,8 @@ class Judged:
     silent: bool
     """It answers none, and a hop behind it does."""
     translated: bool = False
-    """It lies behind a translation of addresses: its error bears the target's own address, as the translator, which
-    sends answers back from the address that was asked (RFC 5508, section 4.2), makes of it."""
+    """Addresses are translated here or before: its error bears the target's own address, which the translator makes of
+    all that comes back (RFC 5508, section 4.2), its own errors too."""
     reset_by: int | None = None
     """The hop that a refusal came from, by its time to live, where it came from one before this."""
 
