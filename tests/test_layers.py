@@ -75,6 +75,7 @@ ROWS: tuple[str, ...] = (
     "engines.load",
     "engines.probing",
     "verbs",
+    "aio",
     PUBLIC,
     "testing",
     "pytest_plugin",

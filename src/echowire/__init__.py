@@ -5,6 +5,7 @@ The public names, and the room that each lives in:
     serve, Serving, Server              verbs/serve.py      bind and serve, in a thread, until stopped
     call, Peer, Exchange                verbs/call.py       connect to anything, send, receive, echo
     converse, relay, scan, …            verbs/conversation.py   what one does with a peer: measure, be netcat, scan
+    aio.call, aio.serve                 aio/                the same in a program that runs in asyncio
     bench, Load, Measurement            verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
     ObjectExport, StreamExport …        verbs/exports.py    what a capture carried, as files
@@ -305,6 +306,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "aio":
+        import echowire.aio as aio  # which a program without asyncio never loads
+
+        return aio
     if name not in _HOME:
         raise AttributeError(f"module 'echowire' has no attribute '{name}'")
     from importlib import import_module

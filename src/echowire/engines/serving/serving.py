@@ -42,11 +42,13 @@ MakeConnection: TypeAlias = Callable[[socket.socket, Ticket], Connection]
 class Serving(Engine):
     """The sockets of a job in one loop, level-triggered; one round serves every socket that is ready."""
 
-    def __init__(self, job: Job, report: Report, poller: Callable[[], Poller] = new_poller) -> None:
+    def __init__(
+        self, job: Job, report: Report, poller: Callable[[], Poller] = new_poller, loop: Loop | None = None
+    ) -> None:
         self.job = job
         self.service = job.service
         self.tally = Tally(job, report)
-        self.loop = Loop(poller)
+        self.loop = loop or Loop(poller)
         self.buffer = bytearray(job.limits.queue_bytes)
         self.view = memoryview(self.buffer)
         self.echoes: dict[int, Echo] = {}
