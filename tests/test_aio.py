@@ -24,6 +24,7 @@ from echowire import HandlerError, Limits, NoReplyError, OperationError, Protoco
 from echowire.aio import Peer
 from echowire.aio.serving import AsyncioServing
 from echowire.engines.serving.base import Engine, Job, Report
+from echowire.kernel.connections.accept import keep_urgent_bytes
 from echowire.model import Closed, Event, Refused
 from echowire.testing import DatagramConformance, StreamConformance
 from tests.certificates import Workshop
@@ -62,6 +63,10 @@ class InThread(Engine):
     def __init__(self, job: Job, report: Report) -> None:
         self._job, self._report = job, report
         self._has_begun = threading.Event()
+        for (
+            listener
+        ) in job.listeners:  # which the engine does when it is made: here that is later than clients may come
+            keep_urgent_bytes(listener.socket)
 
     def run(self) -> None:
         with self.runner() as runner:
