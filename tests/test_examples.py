@@ -147,6 +147,17 @@ def test_the_line_server_answers_each_line() -> None:
         interrupted(process)
 
 
+def test_all_callers_hear_what_one_says() -> None:
+    with running("many_callers.py", "tcp://127.0.0.1:0") as (process, line):
+        at = ("127.0.0.1", port_of(line))
+        with socket.create_connection(at, PATIENCE_S) as one, socket.create_connection(at, PATIENCE_S) as other:
+            other.sendall(b"I am here\n")
+            assert one.recv(100) == b"I am here\n"
+            one.sendall(b"so am I\n")
+            assert other.recv(100) == b"so am I\n"
+        interrupted(process)
+
+
 @pytest.mark.parametrize(("condition", "status"), [("p99>10s", 0), ("p99>1ns", 1)])
 def test_the_latency_check_fails_where_its_condition_holds(
     echo_server: echowire.Server, condition: str, status: int
