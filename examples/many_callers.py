@@ -9,12 +9,12 @@ import asyncio
 import signal
 import sys
 
-from echowire import aio
+import echowire.aio
 
-callers: set[aio.Peer] = set()
+callers: set[echowire.aio.Peer] = set()
 
 
-async def chat(peer: aio.Peer) -> None:
+async def chat(peer: echowire.aio.Peer) -> None:
     """Talk to one caller, until it has said all."""
     callers.add(peer)
     try:
@@ -29,7 +29,7 @@ async def main() -> None:
     endpoint = sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:12345"
     done = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, done.set)
-    async with aio.serve(endpoint, handler=chat) as server:
+    async with echowire.aio.serve(endpoint, handler=chat) as server:
         print(f"Listening on {server.endpoint}", flush=True)
         await done.wait()
 
