@@ -26,6 +26,9 @@ PATIENCE_S = 60.0
 LINES_MAX = 40
 """Of code and docstring that one of them has; the demo, which `make demo` shows, may be longer."""
 
+PUBLIC = {"echowire.aio"}
+"""Modules that people import, beside the package itself."""
+
 ALL = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
@@ -96,13 +99,13 @@ def test_an_example_is_short_and_knows_public_names_only(name: str) -> None:
     assert name == "demo.py" or len(text.splitlines()) <= LINES_MAX
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    assert [module for module in modules if module and module.startswith("echowire.")] == []
+    assert [module for module in modules if module and module.startswith("echowire.") and module not in PUBLIC] == []
     used = {
         node.attr
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "echowire"
     }
-    assert used and used <= set(echowire.__all__)
+    assert used and used <= {*echowire.__all__, *(module.removeprefix("echowire.") for module in PUBLIC)}
 
 
 def test_the_demo_echoes_all() -> None:
@@ -144,6 +147,17 @@ def test_the_line_server_answers_each_line() -> None:
         with socket.create_connection(("127.0.0.1", port_of(line)), PATIENCE_S) as endless:
             endless.sendall(b"x" * 4096)
             assert endless.recv(65_536) == b"x" * 4096 + b"\n"  # it is cut, and not waited for
+        interrupted(process)
+
+
+def test_all_callers_hear_what_one_says() -> None:
+    with running("many_callers.py", "tcp://127.0.0.1:0") as (process, line):
+        at = ("127.0.0.1", port_of(line))
+        with socket.create_connection(at, PATIENCE_S) as one, socket.create_connection(at, PATIENCE_S) as other:
+            other.sendall(b"I am here\n")
+            assert one.recv(100) == b"I am here\n"
+            one.sendall(b"so am I\n")
+            assert other.recv(100) == b"so am I\n"
         interrupted(process)
 
 

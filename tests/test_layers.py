@@ -76,6 +76,7 @@ ROWS: tuple[str, ...] = (
     "engines.load",
     "engines.probing",
     "verbs",
+    "aio",
     PUBLIC,
     "testing",
     "pytest_plugin",

@@ -9,6 +9,7 @@ The public names, and the room that each lives in:
     listen, PeerListener                verbs/listen.py     wait for connections, and have each as a peer
     Programs                            verbs/programs.py   a handler: a program for each connection
     Proxy                               core/proxies.py     SOCKS 5 or HTTP, for `call` to connect through
+    aio.call, aio.serve                 aio/                the same in a program that runs in asyncio
     bench, Load, Measurement            verbs/bench.py      put a load on an echo or a sink, and say what came of it
     read, Capture, Reading              verbs/read.py       a capture file as a table of packets
     ObjectExport, StreamExport …        verbs/exports.py    what a capture carried, as files
@@ -381,6 +382,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "aio":
+        import echowire.aio as aio  # which a program without asyncio never loads
+
+        return aio
     if name not in _HOME:
         raise AttributeError(f"module 'echowire' has no attribute '{name}'")
     from importlib import import_module

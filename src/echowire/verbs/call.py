@@ -126,7 +126,7 @@ class Peer(Lines):
             if done.error is not None:
                 raise done.error
             if done.timed_out:
-                raise NoReplyError(f"send {self.channel.endpoint}: the peer has read nothing for {_limit(timeout)}")
+                raise NoReplyError(f"send {self.channel.endpoint}: the peer has read nothing for {limit_text(timeout)}")
 
     def recv(self, n: int = CHUNK_BYTES, *, timeout: float | None = None) -> bytes:
         """Up to `n` bytes as soon as there are any, empty at the end; or one datagram, whole.
@@ -138,7 +138,7 @@ class Peer(Lines):
         with self._explaining():
             while (data := self.channel.receive(n)) is None:
                 if not wait(self.channel, read=True, write=False, deadline=deadline):
-                    raise self._silence(timeout)
+                    raise silence(self.channel, timeout)
             return data
 
     def recv_nowait(self, n: int = CHUNK_BYTES) -> bytes | None:
@@ -174,7 +174,7 @@ class Peer(Lines):
         with self._explaining():
             done = transfer(self.channel, b"", n, timeout)
             if len(done.received) < n:
-                raise done.error or self._short(done, n, timeout)
+                raise done.error or short(self.channel, done, n, timeout)
             return done.received
 
     def half_close(self) -> None:
@@ -203,7 +203,7 @@ class Peer(Lines):
         if len(received) == len(data):
             received += self.drain()
         else:
-            rtt_s, error = None, error or self._short(done, len(data), timeout)
+            rtt_s, error = None, error or short(self.channel, done, len(data), timeout)
         kept = received if received or not data else None
         return Exchange(data, kept, rtt_s, compare(data, kept), error)
 
@@ -235,7 +235,7 @@ class Peer(Lines):
         deadline = None if timeout is None else time.perf_counter() + timeout
         while self.channel.send(data) is None:
             if not wait(self.channel, read=False, write=True, deadline=deadline):
-                raise NoReplyError(f"send {self.channel.endpoint}: no room to send for {_limit(timeout)}")
+                raise NoReplyError(f"send {self.channel.endpoint}: no room to send for {limit_text(timeout)}")
 
     def _exchange_datagram(self, data: bytes, timeout: float | None) -> Exchange:
         began = time.perf_counter()
@@ -247,20 +247,6 @@ class Peer(Lines):
             _raise_own(error)
             return Exchange(data, None, None, compare(data, None), error)
         return Exchange(data, reply, time.perf_counter() - began, compare(data, reply))
-
-    def _silence(self, timeout: float | None) -> NoReplyError:
-        return NoReplyError(f"recv {self.channel.endpoint}: nothing came within {_limit(timeout)}")
-
-    def _short(self, done: Transferred, wanted: int, timeout: float | None) -> EchowireError:
-        """Why fewer than the `wanted` bytes came."""
-        got = len(done.received)
-        where = f"recv {self.channel.endpoint}"
-        if done.ended:
-            sent = f"after {got} of" if got else "and sent none of"
-            return ProtocolError(f"{where}: the peer closed the connection {sent} the {wanted} bytes")
-        if not got:
-            return self._silence(timeout)
-        return NoReplyError(f"{where}: {got} of {wanted} bytes came, and no more within {_limit(timeout)}")
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -307,11 +293,11 @@ def call(
     if on_attempts is not None:
         on_attempts(made.attempts)
     if isinstance(made, ConnectFailure):
-        raise _connect_error(made, timeout, source_port)
+        raise connect_error(made, timeout, source_port)
     return Peer(made, timeout, through)
 
 
-def _connect_error(failure: ConnectFailure, timeout: float | None, source_port: int) -> EchowireError:
+def connect_error(failure: ConnectFailure, timeout: float | None, source_port: int) -> EchowireError:
     """The one line for a call that failed: what it means here, and what each address answered if there were more."""
     tried = ""
     if len(failure.attempts) > 1:
@@ -331,9 +317,28 @@ def _connect_error(failure: ConnectFailure, timeout: float | None, source_port: 
     explained(error, None if failure.operation == "bind" else failure.address, failure.icmp)
     if failure.number is None:
         why = f" {error.meaning} {error.remedy}".rstrip()
-        return NoReplyError(f"{head}: no answer within {_limit(timeout)}.{' ' + tried.rstrip() if tried else ''}{why}")
+        return NoReplyError(
+            f"{head}: no answer within {limit_text(timeout)}.{' ' + tried.rstrip() if tried else ''}{why}"
+        )
     error.meaning = tried + error.meaning
     return error
+
+
+def silence(channel: Channel, timeout: float | None) -> NoReplyError:
+    """Nothing came in time."""
+    return NoReplyError(f"recv {channel.endpoint}: nothing came within {limit_text(timeout)}")
+
+
+def short(channel: Channel, done: Transferred, wanted: int, timeout: float | None) -> EchowireError:
+    """Why fewer than the `wanted` bytes came."""
+    got = len(done.received)
+    where = f"recv {channel.endpoint}"
+    if done.ended:
+        sent = f"after {got} of" if got else "and sent none of"
+        return ProtocolError(f"{where}: the peer closed the connection {sent} the {wanted} bytes")
+    if not got:
+        return silence(channel, timeout)
+    return NoReplyError(f"{where}: {got} of {wanted} bytes came, and no more within {limit_text(timeout)}")
 
 
 def _raise_own(error: EchowireError) -> None:
@@ -342,5 +347,6 @@ def _raise_own(error: EchowireError) -> None:
         raise error
 
 
-def _limit(timeout: float | None) -> str:
+def limit_text(timeout: float | None) -> str:
+    """A time that was given here, in words."""
     return f"{format_duration(timeout)} (our timer)"

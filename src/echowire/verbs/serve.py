@@ -84,7 +84,7 @@ class Running(Protocol):
 class Server:
     """A server that runs. Stop it by `stop` and `wait`, or by leaving its `with` block."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], engine: str, why: str, running: Running, heard: _Heard) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], engine: str, why: str, running: Running, heard: Heard) -> None:
         self.endpoints = tuple(endpoints)
         """What is bound, with the real port where 0 was asked for."""
         self.engine = engine
@@ -153,7 +153,7 @@ class Server:
             error.add_note("".join(traceback.format_exception(raised)))
 
 
-class _Heard:
+class Heard:
     """What is kept of a server's events: its summary, and what its handlers raised."""
 
     def __init__(self, on_event: OnEvent | None) -> None:
@@ -217,7 +217,7 @@ def serve(
                 listeners += _opened(in_groups(group, asked), asked, context)
         job = _job(listeners, service, handler, asked)
         kind, why = choose(asked.engine, job)
-        heard = _Heard(on_event)
+        heard = Heard(on_event)
         for listener in listeners:
             at = listener.endpoint
             heard.report(Listening(time_ns=time.time_ns(), endpoint=at, engine=kind.name, service=job.service_name))

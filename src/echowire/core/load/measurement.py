@@ -180,8 +180,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there was an answer, or an echo where that was due, every connection lasted, no byte was wrong, and
-        no condition failed it.
+        """Whether there was an answer (an echo where one was due), every connection lasted, no byte was wrong, and no
+        condition failed it.
 
         A condition that cannot be known fails it too. Lost datagrams are a result.
         """

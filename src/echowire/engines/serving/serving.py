@@ -44,11 +44,13 @@ MakeConnection: TypeAlias = Callable[[socket.socket, Ticket], Connection]
 class Serving(Engine):
     """The sockets of a job in one loop, level-triggered; one round serves every socket that is ready."""
 
-    def __init__(self, job: Job, report: Report, poller: Callable[[], Poller] = new_poller) -> None:
+    def __init__(
+        self, job: Job, report: Report, poller: Callable[[], Poller] = new_poller, loop: Loop | None = None
+    ) -> None:
         self.job = job
         self.service = job.service
         self.tally = Tally(job, report)
-        self.loop = Loop(poller)
+        self.loop = loop or Loop(poller)
         # A message that is longer than the read of it would lose its rest.
         has_messages = any(listener.endpoint.transport == "unixseqpacket" for listener in job.listeners)
         self.buffer = whole_pages(max(job.limits.queue_bytes, SEQPACKET_MAX if has_messages else 0))

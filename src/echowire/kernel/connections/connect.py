@@ -105,8 +105,8 @@ class ConnectFailure:
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
-    """An attempt under way."""
+class Run:
+    """One address, and the attempt under way to connect to it."""
 
     family: int
     address: SocketAddress
@@ -120,6 +120,7 @@ class _Run:
     """Operation and endpoint where another than the connect itself failed: the bind to the source."""
 
     def to_attempt(self) -> Attempt:
+        """As it is told."""
         at = Endpoint("tcp", _host_of(self.address), self.address[1]).address
         return Attempt(at, self.outcome, self.seconds, self.number, self.icmp)
 
@@ -143,20 +144,16 @@ def connect(
     if proxy is not None and endpoint.transport not in ("tcp", "tls"):
         raise UsageError(f"connect {endpoint}: a proxy connects over TCP, and not over {endpoint.transport}")
     if endpoint.is_unix:
-        return _connect_unix(endpoint, timeout_s, source)
+        return connect_unix(endpoint, timeout_s, source)
     called = endpoint if proxy is None else proxy.endpoint
-    addresses = resolve(called, family)
-    bound = source_addresses(source, addresses) if source else {}
-    runs = [_Run(af, address) for af, address in addresses if not bound or af in bound]
-    if not runs:
-        raise UsageError(f"connect {endpoint}: it has no address of the family that the source is of")
+    runs, bound = find_addresses(called, family, source)
     deadline = None if timeout_s is None else began + timeout_s
     if not endpoint.is_stream:
-        return _connect_datagram(endpoint, runs, bound)
+        return connect_datagram(endpoint, runs, bound)
     if deadline is not None and time.perf_counter() >= deadline:
         spent = format_duration(time.perf_counter() - began)
         raise NoReplyError(f"connect {endpoint}: looking up the name took {spent}, and no time was left to connect")
-    race = _Race(called, runs, bound, deadline)
+    race = Race(called, runs, bound, deadline)
     winner = race.run()
     if winner is None:
         failed = race.failure()
@@ -177,7 +174,19 @@ def connect(
     return Connection(channel, attempts, winner.seconds, time.perf_counter() - began)
 
 
-def _open_socket(run: _Run, kind: int, bound: dict[int, SocketAddress], transport: Transport) -> socket.socket:
+def find_addresses(
+    endpoint: Endpoint, family: Family | None, source: Source | None
+) -> tuple[list[Run], dict[int, SocketAddress]]:
+    """What there is to try for `endpoint`, in order, and the address to bind for each family. Raises as `connect`."""
+    addresses = resolve(endpoint, family)
+    bound = source_addresses(source, addresses) if source else {}
+    runs = [Run(af, address) for af, address in addresses if not bound or af in bound]
+    if not runs:
+        raise UsageError(f"connect {endpoint}: it has no address of the family that the source is of")
+    return runs, bound
+
+
+def _open_socket(run: Run, kind: int, bound: dict[int, SocketAddress], transport: Transport) -> socket.socket:
     """A socket for `run`, bound to its source. Raises OSError; `run.failed` says where it was not the connect."""
     run.failed = ("socket", Endpoint(transport, _host_of(run.address), run.address[1]))
     sock = socket.socket(run.family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -198,18 +207,18 @@ def _open_socket(run: _Run, kind: int, bound: dict[int, SocketAddress], transpor
 
 
 @dataclass(slots=True)
-class _Race:
+class Race:
     """The attempts of one call, of which the first to connect wins (RFC 8305 section 5)."""
 
     endpoint: Endpoint
-    waiting: list[_Run]
+    waiting: list[Run]
     bound: dict[int, SocketAddress]
     deadline: float | None
-    started: list[_Run] = field(default_factory=list)
-    running: dict[int, _Run] = field(default_factory=dict)
+    started: list[Run] = field(default_factory=list)
+    running: dict[int, Run] = field(default_factory=dict)
     poll: select.poll = field(default_factory=select.poll)
 
-    def run(self) -> _Run | None:
+    def run(self) -> Run | None:
         """The winner, or None when all failed or the time is up. Closes every other socket."""
         queue, next_start, winner = deque(self.waiting), 0.0, None
         try:
@@ -218,16 +227,17 @@ class _Race:
                 if self.deadline is not None and now >= self.deadline:
                     break
                 if queue and (not self.running or now >= next_start):
-                    winner = self._start(queue.popleft())
+                    winner = self.start(queue.popleft())
                     next_start = now + ATTEMPT_DELAY_S
                 elif (finished := self._wait(next_start if queue else None)) is not None:
                     winner = finished if finished.outcome == "connected" else None
                     next_start = 0.0  # a failure starts the next at once
         finally:
-            self._abandon("abandoned" if winner else "no answer", but=winner)
+            self.abandon("abandoned" if winner else "no answer", but=winner)
         return winner
 
-    def _start(self, run: _Run) -> _Run | None:
+    def start(self, run: Run) -> Run | None:
+        """Begin an attempt; it is given back where it has connected at once."""
         run.began = time.perf_counter()
         self.started.append(run)
         try:
@@ -244,18 +254,22 @@ class _Race:
         self._finish(run, number)
         return run if run.outcome == "connected" else None
 
-    def _wait(self, until: float | None) -> _Run | None:
+    def _wait(self, until: float | None) -> Run | None:
         """The first attempt to finish, well or not, before `until` or the deadline."""
         limits = [limit for limit in (until, self.deadline) if limit is not None]
         for descriptor, _ in self.poll.poll(seconds_left(min(limits, default=None), in_ms=True)):
-            run = self.running.pop(descriptor)
-            self.poll.unregister(descriptor)
-            assert run.sock is not None
-            self._finish(run, run.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-            return run
+            return self.settle(descriptor)
         return None
 
-    def _finish(self, run: _Run, number: int) -> None:
+    def settle(self, descriptor: int) -> Run:
+        """The attempt on `descriptor` is over, as its being writable says: note how it came out."""
+        run = self.running.pop(descriptor)
+        self.poll.unregister(descriptor)
+        assert run.sock is not None
+        self._finish(run, run.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return run
+
+    def _finish(self, run: Run, number: int) -> None:
         run.seconds = time.perf_counter() - run.began
         sock = run.sock
         if sock is not None and number == 0:
@@ -275,7 +289,8 @@ class _Race:
             run.icmp = icmp_errors.take(sock) if run.number else None
             sock.close()
 
-    def _abandon(self, outcome: str, but: _Run | None) -> None:
+    def abandon(self, outcome: str, but: Run | None) -> None:
+        """Close those under way but one, and note why."""
         for run in self.running.values():
             if run is not but and run.sock is not None:
                 run.outcome, run.seconds = outcome, time.perf_counter() - run.began
@@ -291,10 +306,10 @@ class _Race:
         return _failure(self.endpoint, self.started)
 
 
-def _failure(endpoint: Endpoint, runs: list[_Run]) -> ConnectFailure:
+def _failure(endpoint: Endpoint, runs: list[Run]) -> ConnectFailure:
     """What to say of `runs`, which all failed: a refusal tells more than silence, and silence more than no route."""
 
-    def rank(run: _Run) -> int:
+    def rank(run: Run) -> int:
         if run.outcome == "self-connected":
             return 0
         if run.number is None:
@@ -310,11 +325,11 @@ def _failure(endpoint: Endpoint, runs: list[_Run]) -> ConnectFailure:
     return ConnectFailure(chosen.outcome, at, operation, str(on), chosen.number, attempts, chosen.icmp)
 
 
-def _connect_datagram(
-    endpoint: Endpoint, runs: list[_Run], bound: dict[int, SocketAddress]
+def connect_datagram(
+    endpoint: Endpoint, runs: list[Run], bound: dict[int, SocketAddress]
 ) -> Connection | ConnectFailure:
     """Connect a datagram socket to the first address that has a route; the others are kept for when it refuses."""
-    tried: list[_Run] = []
+    tried: list[Run] = []
     queue = deque(runs)
 
     def open_next() -> socket.socket | None:
@@ -348,7 +363,8 @@ def _connect_datagram(
     return Connection(DatagramChannel(sock, endpoint, open_next), attempts, tried[-1].seconds)
 
 
-def _connect_unix(endpoint: Endpoint, timeout_s: float | None, source: Source | None) -> Connection | ConnectFailure:
+def connect_unix(endpoint: Endpoint, timeout_s: float | None, source: Source | None) -> Connection | ConnectFailure:
+    """Connect to a Unix socket; where its queue is full, within `timeout_s` seconds, and at once with 0."""
     if source:
         raise UsageError(f"connect {endpoint}: a Unix socket has no source address or port")
     kind = socket_kind(endpoint)
@@ -361,6 +377,8 @@ def _connect_unix(endpoint: Endpoint, timeout_s: float | None, source: Source | 
             # A name of our own, which the kernel picks in the abstract namespace, so that we can be answered (unix(7)).
             with operation("bind", endpoint):
                 sock.bind("")
+        elif timeout_s == 0:
+            sock.setblocking(False)
         elif timeout_s is not None:
             # A full backlog blocks connect; on a non-blocking socket it would fail at once, and poll tells nothing.
             _limit_sending(sock, timeout_s)

@@ -28,21 +28,24 @@ HEARD_BYTES = 64 * 1024
 
 
 class TlsChannel(Channel):
-    """A TLS connection, client side; call `handshake` first."""
+    """A TLS connection; call `handshake` first. It is a client's with a `TlsClient`, a server's with an SSLContext."""
 
-    def __init__(self, sock: socket.socket, endpoint: Endpoint, client: TlsClient) -> None:
+    def __init__(self, sock: socket.socket, endpoint: Endpoint, how: TlsClient | ssl.SSLContext) -> None:
         super().__init__(sock, endpoint)
-        self._client = client
+        self._client = how if isinstance(how, TlsClient) else None
         self._heard, self._said = bytearray(), b""
         self._is_shaken = False
         self._failure: ProtocolError | None = None
         self._sent_chain: list[bytes] = []
-        name = client.options.named(endpoint.host).tls_name
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._unsent = memoryview(b"")
         self._lock = threading.Lock()  # a sender and a receiver share one OpenSSL object
+        if isinstance(how, ssl.SSLContext):
+            self._tls = how.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            return
+        name = how.options.named(endpoint.host).tls_name
         try:
-            self._tls = client.context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+            self._tls = how.context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         except ValueError as error:
             raise UsageError(f"TLS: '{name}' is no name to verify") from error
 
@@ -79,11 +82,19 @@ class TlsChannel(Channel):
 
     def handshake(self, deadline: float | None) -> None:
         """Shake hands. Raises `ProtocolError` with what the peer or OpenSSL objects to, or `NoReplyError`."""
+        while not self.shake():
+            if not wait(self, read=True, write=False, deadline=deadline):
+                raise self.handshake_silence()
+
+    def shake(self) -> bool:
+        """Do what can be done of the handshake now; whether it is done. Raises as `handshake`."""
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                pass
+                self.flush()
+                if not self._fill():
+                    return False
             except ssl.SSLError as error:
                 with suppress(Exception):
                     self.flush()  # the alert that says why
@@ -92,11 +103,12 @@ class TlsChannel(Channel):
                 self.flush()
                 self._is_shaken, self._sent_chain = True, sent_chain(self._heard)
                 self._heard, self._said = bytearray(), b""
-                return
-            self.flush()
-            if not self._fill() and not wait(self, read=True, write=False, deadline=deadline):
-                silent = "" if self._heard else "; a peer that says nothing may not speak TLS"
-                raise NoReplyError(f"TLS handshake with {self.endpoint}: no answer in time (our timer){silent}")
+                return True
+
+    def handshake_silence(self) -> NoReplyError:
+        """The error where the time was up before the handshake was done."""
+        silent = "" if self._heard else "; a peer that says nothing may not speak TLS"
+        return NoReplyError(f"TLS handshake with {self.endpoint}: no answer in time (our timer){silent}")
 
     def receive(self, size: int) -> bytes | None:
         """Up to `size` clear bytes; empty at the end; None if there is nothing yet."""
@@ -233,6 +245,8 @@ class TlsChannel(Channel):
         if isinstance(error, ssl.SSLEOFError) or reason in words.ENDED:
             return ProtocolError(f"{where}: the peer closed the connection in the middle of it")
         client = self._client
+        if client is None:
+            return ProtocolError(f"{where}: {words.handshake_fault(words.Handshake(reason, is_server=True))}")
         failed = words.Handshake(
             reason,
             sent=self._said,

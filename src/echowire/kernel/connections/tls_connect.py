@@ -43,8 +43,7 @@ def secure(sock: socket.socket, endpoint: Endpoint, client: TlsClient, deadline:
     except ProtocolError as error:
         sock.close()
         if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-            chain, is_whole = look(sock.family, address, endpoint, client)
-            raise refusal(endpoint, client, error.__cause__, chain, is_whole=is_whole) from error.__cause__
+            raise refusal(endpoint, client, error.__cause__, sock.family, address) from error.__cause__
         raise
     except BaseException:
         sock.close()
@@ -107,16 +106,12 @@ def look(family: int, address: object, endpoint: Endpoint, client: TlsClient) ->
 
 
 def refusal(
-    endpoint: Endpoint,
-    client: TlsClient,
-    error: ssl.SSLCertVerificationError,
-    chain: tuple[Certificate, ...],
-    *,
-    is_whole: bool,
+    endpoint: Endpoint, client: TlsClient, error: ssl.SSLCertVerificationError, family: int, address: object
 ) -> ProtocolError:
-    """The error for a certificate that was not accepted."""
+    """The error for a certificate that was not accepted, after a second look at the peer at `address`."""
     from echowire.core.failures import tls as words  # when there is something to explain
 
+    chain, is_whole = look(family, address, endpoint, client)
     verdict = words.Verdict(
         error.verify_code,
         error.verify_message,
