@@ -421,7 +421,7 @@ def test_without_the_capability_it_says_what_to_do() -> None:
         "sys.argv = ['echowire', 'capture', '-i', 'lo']; sys.exit(run(sys.argv[1:]))"
     )
     done = subprocess.run(
-        [COMMAND[0], "-c", "import echowire.verbs.capture, echowire.cli.capture;" + script],
+        [COMMAND[0], "-c", "import shlex, shutil, echowire.verbs.capture, echowire.cli.capture;" + script],
         capture_output=True,
         text=True,
     )
