@@ -50,15 +50,24 @@ def a_port() -> Iterator[int]:
 
 @contextmanager
 def capturing(*words: str, **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    """The command on lo, once it captures."""
+    """The command on lo, once it captures and all is loaded, so that processes are known too."""
     command = [*COMMAND, "capture", "-i", "lo", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **(pipes | options)) as process:  # type: ignore[call-overload]
         try:
             assert process.stderr.readline().startswith(b"Capturing on lo")
+            wait_loaded(process)
             yield process
         finally:
             process.kill()
+
+
+def wait_loaded(process: subprocess.Popen[bytes]) -> None:
+    """Wait until it has the ring in its memory: it looks at packets then, and has asked whose the sockets are."""
+    until = time.monotonic() + PATIENCE_S
+    while "socket:[" not in Path(f"/proc/{process.pid}/maps").read_text() and process.poll() is None:
+        assert time.monotonic() < until
+        threading.Event().wait(0.02)
 
 
 def ended(process: subprocess.Popen[bytes], number: int = signal.SIGINT) -> tuple[str, str]:
@@ -413,7 +422,7 @@ def test_without_the_capability_it_says_what_to_do() -> None:
         "sys.argv = ['echowire', 'capture', '-i', 'lo']; sys.exit(run(sys.argv[1:]))"
     )
     done = subprocess.run(
-        [COMMAND[0], "-c", "import echowire.verbs.capture, echowire.cli.capture;" + script],
+        [COMMAND[0], "-c", "import shlex, shutil, echowire.verbs.capture, echowire.cli.capture;" + script],
         capture_output=True,
         text=True,
     )

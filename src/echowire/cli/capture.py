@@ -54,7 +54,8 @@ def command(env: Environment, /, **options: Any) -> int:
     Each packet of a socket of this host bears the processes of its ends, sender first: proc.pid, proc.name and proc.of
     (user, and unit or container), or of one end proc.srcpid, proc.dstname and so on, as fields of -e and -Y; in pcapng
     files as an option and a comment. A process that cannot be found is absent. Sockets that live for milliseconds are
-    found as root only. It costs a quarter of a microsecond a packet, and a hundred bytes of the file: --no-processes.
+    found as root only, and not in the first half second. It costs a quarter of a microsecond a packet, and a hundred
+    bytes of the file: --no-processes.
 
     Exit status: 0; 2 where the system refuses, for wrong usage, or a disk that is full.
     """

@@ -18,7 +18,7 @@ from echowire.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
     from typing import Any
 
@@ -136,10 +136,11 @@ class Capturing:
             is_said = self._can_be_said(started)
             if is_said:
                 self._say_begun(started)
+            make_report = self._report_maker()
             with self._live_of(started) as live:
                 if options["write"]:
                     live.write_to(options["write"], kind=self._kind(), rotation=self._rotation())
-                report = self._report(live)
+                report = make_report(live)
                 gc.freeze()  # the sockets that there are may be tens of thousands: not to be looked through again
                 if not is_said:
                     self._say_begun(started)
@@ -246,26 +247,27 @@ class Capturing:
                 on_terminal=self._is_shown,
             )
 
-    def _report(self, live: LiveCapture) -> Report:
+    def _report_maker(self) -> Callable[[LiveCapture], Report]:
+        """Makes what shows the packets. All that it takes is loaded now, as long as root may read it."""
         from echowire.cli.capture_report import JsonLines, LiveList, PlainFields, PlainList, Report
-        from echowire.cli.read import line_format
 
         env, options = self._env, self._options
         if options["jsonl"] and self._prints:
-            return JsonLines(env, live, options["fields"])
+            return lambda live: JsonLines(env, live, options["fields"])
         if options["form"] == "fields":
-            return PlainFields(
-                env, live, options["fields"], line_format(options["settings"], is_terminal=env.stdout.isatty())
-            )
+            from echowire.cli.read import line_format
+
+            form = line_format(options["settings"], is_terminal=env.stdout.isatty())
+            return lambda live: PlainFields(env, live, options["fields"], form)
         if self._draws_ladder:
             from echowire.cli.live_ladder import GrowingLadder
 
-            return GrowingLadder(env, live)
+            return lambda live: GrowingLadder(env, live)
         if self._is_shown:
-            return LiveList(env, live, options["time_form"])
+            return lambda live: LiveList(env, live, options["time_form"])
         if self._prints:
-            return PlainList(env, live, options["time_form"])
-        return Report(env, live)
+            return lambda live: PlainList(env, live, options["time_form"])
+        return lambda live: Report(env, live)
 
     def _kind(self) -> Any:
         options = self._options

@@ -245,6 +245,6 @@ def _queue_drops() -> int:
         return 0
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:  # noqa: PTH123 - pathlib is not loaded for it
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded for it
         return file.read()
