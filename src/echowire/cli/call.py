@@ -85,6 +85,7 @@ def command(env: Environment, /, **options: Any) -> int:
     printf hi | echowire call -u 127.0.0.1 12345    one datagram, and its answer
     echowire call -u -c 10 -i 100ms --verify        ten, measured and compared
     echowire call tls://host:8443 --tls-ca ca.pem -m Hello
+    echowire call --starttls smtp mail.example.org 587 -v    TLS that begins in the clear, and the chain
     echowire call -z host 20-30                     which ports take connections
     """
     return Calling(env, options).run()

@@ -97,7 +97,7 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire serve                                       an echo for this host
     echowire serve :7 --service echo                     for every host
     echowire serve localhost:9 tcp://:8000 unix:/tmp/e   several at once
-    echowire serve tls://:8443 --tls-cert c.pem --tls-key k.pem
+    echowire serve tls://:8443 --tls-cert c.pem --tls-key k.pem --tls-client-ca ca.pem
     echowire serve --handler mymodule:serve              your own function of a socket
     echowire serve :862 --service stamp                  a reflector for echowire ping --stamp (RFC 8762)
     echowire serve :12345 --workers 2 --jsonl            two processes, events as JSON
