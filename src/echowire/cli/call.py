@@ -97,6 +97,7 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire call -u -c 10 -i 100ms --verify        ten, measured and compared
     echowire call tls://host:8443 --tls-ca ca.pem -m Hello
     echowire call mail.example.org 25               type, and see what the server says; -C for CRLF
+    echowire call --starttls smtp mail.example.org 587 -v    TLS that begins in the clear, and the chain
     echowire call -z host 20-30                     which ports take connections
     echowire call -x 127.0.0.1:1080 host 80         through a SOCKS 5 proxy; -X connect for one of HTTP
     """

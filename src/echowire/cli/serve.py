@@ -113,7 +113,7 @@ def command(env: Environment, /, **options: Any) -> int:
     echowire serve                                       an echo for this host
     echowire serve :7 --service echo                     for every host
     echowire serve localhost:9 tcp://:8000 unix:/tmp/e   several at once
-    echowire serve tls://:8443 --tls-cert c.pem --tls-key k.pem
+    echowire serve tls://:8443 --tls-cert c.pem --tls-key k.pem --tls-client-ca ca.pem
     echowire serve --handler mymodule:serve              your own function of a socket
     echowire serve --show text                           and see what passes
     echowire serve --raw 9000 > file                     as nc -l: one connection, its bytes to this file
