@@ -199,7 +199,19 @@ def test_who_uses_the_network_is_a_screen_too(busy_port: int) -> None:
     command = f"{COMMAND} --by process --watch 200ms -t '( sport = :{busy_port} or dport = :{busy_port} )'"
     with terminal(command) as term:
         screen = term.until(lambda screen: len(screen) > 2 and re.search(r"\(pid \d+\)", screen[2]))
-        assert screen[1].split() == "Process Sent Received Sockets Ended Sent in all Received in all".split()
+        assert screen[1].split() == [
+            "Process",
+            "Sent",
+            "Received",
+            "Sockets",
+            "Ended",
+            "Sent",
+            "in",
+            "all",
+            "Received",
+            "in",
+            "all",
+        ]
         assert f"(pid {os.getpid()})" in screen[2] and all(len(line) <= 80 for line in screen)
         term.resize((40, 10))
         term.until(lambda screen: len(screen) == 10 and screen[1].split()[-1:] == ["Received"])
