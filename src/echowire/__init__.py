@@ -113,7 +113,7 @@ _HOME = {
     "relay": "verbs.conversation",
     "scan": "verbs.conversation",
     "SocketChange": "core.sockets.changes",
-    "SocketEvent": "verbs.socket_events",
+    "SocketEvent": "core.sockets.events",
     "SocketEvents": "verbs.socket_events",
     "SocketInquiry": "verbs.sockets",
     "SocketLines": "core.sockets.lines",
@@ -139,6 +139,7 @@ if TYPE_CHECKING:
     from echowire.core.reports.tcp.live_ladder import LiveLadder
     from echowire.core.schemas import SCHEMAS, Schema, document_head
     from echowire.core.sockets.changes import SocketChange, SocketTracker
+    from echowire.core.sockets.events import SocketEvent
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
     from echowire.core.sockets.usage import UsageGroup
@@ -194,7 +195,7 @@ if TYPE_CHECKING:
     from echowire.verbs.ping import Pinged, ping
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, Serving, serve
-    from echowire.verbs.socket_events import SocketEvent, SocketEvents
+    from echowire.verbs.socket_events import SocketEvents
     from echowire.verbs.socket_usage import SocketUsage
     from echowire.verbs.sockets import SocketInquiry, sockets
 

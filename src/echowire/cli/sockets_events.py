@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 
 from echowire import SocketEvent, SocketEvents, SocketInquiry, json_text, printable
@@ -31,6 +32,7 @@ def events(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
         gc.set_threshold(GARBAGE)
         with SocketEvents(inquiry, states=options["all"]) as stream:
             presses = _Presses(stream)
+            signal.signal(signal.SIGALRM, presses.too_late)
             for number in heard(ENDING):
                 signal.signal(number, presses)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
@@ -41,12 +43,21 @@ def events(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
                     untold += len(batch)
                     continue
                 shown = batch if options["count"] is None else batch[: options["count"] - told]
-                write(shown)
+                try:
+                    presses.is_writing = True
+                    write(shown)
+                    presses.is_writing = False
+                except KeyboardInterrupt:  # nobody reads what is written
+                    presses.is_writing = False
+                    untold += len(shown)
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), env.stdout.fileno())
+                    continue
                 told += len(shown)
                 status = LOST_STATUS if any(event.kind == "lost" for event in shown) else status
                 if told == options["count"]:
                     break
     finally:
+        signal.alarm(0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     if untold:
         env.say(f"echowire: {untold} events that had come were not told")
@@ -62,6 +73,7 @@ class _Presses:
 
     def __init__(self, stream: SocketEvents) -> None:
         self._stream, self._count = stream, 0
+        self.is_writing = False
 
     @property
     def is_hurried(self) -> bool:
@@ -70,10 +82,21 @@ class _Presses:
 
     def __call__(self, *_: object) -> None:
         self._count += 1
+        if self._count == 1:
+            signal.alarm(PATIENCE_S)
         self._stream.stop()
-        if self._count > MOST_PRESSES:
+        if self._count > MOST_PRESSES or (self.is_hurried and self.is_writing):
             raise KeyboardInterrupt
 
+    def too_late(self, *_: object) -> None:
+        """The time is over within which the rest could be told: it is counted, and nobody is waited for."""
+        was_hurried, self._count = self.is_hurried, max(self._count, MOST_PRESSES)
+        if self.is_writing and not was_hurried:
+            raise KeyboardInterrupt
+
+
+PATIENCE_S = 4
+"""For the rest to be told after a signal; whoever reads it may have stopped."""
 
 MOST_PRESSES = 2
 """After so many the next is an end at once."""

@@ -12,6 +12,7 @@ import os
 import select
 import sys
 import time
+from bisect import bisect_right
 from contextlib import suppress
 from operator import itemgetter
 from struct import pack
@@ -19,12 +20,14 @@ from struct import pack
 from echowire.core.sockets import fields
 from echowire.core.sockets import sock_diag as diag
 from echowire.core.sockets.changes import SocketTracker
+from echowire.core.sockets.events import COUNTERS, NAMESAKES, PLACES, Known, SocketEvent, ends_with, key_of
 from echowire.core.sockets.netlink import HEADER, HEADER_BYTES
 from echowire.core.sockets.sock_diag import Block, Splitter
 from echowire.errors import OperationError
 from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.tables import processes
 from echowire.kernel.tables.netlink import NetlinkSocket
+from echowire.kernel.tables.socket_states import Change, SocketStates
 from echowire.kernel.tables.tracefs import TraceInstance
 from echowire.verbs.sockets import SocketInquiry
 
@@ -44,15 +47,12 @@ LOOK_S = 1.0
 REMEMBERED = 100_000
 """Connections whose beginning is kept for when they end."""
 
-NAMESAKES = 8
-"""Connections of the same two ends, one after the other, whose beginnings are kept: the end of one may be told after
-the next has begun, and the kernel's own sockets have no end that is told."""
-
 TRACED_KINDS = frozenset({"tcp"})
 """Of whose beginnings and changes the tracer tells; all others are looked at once a second, with it too."""
 
+CHANGED = "sock/inet_sock_set_state"
 TRACED = (
-    "sock/inet_sock_set_state",
+    CHANGED,
     "tcp/tcp_send_reset",
     "tcp/tcp_receive_reset",
     "tcp/tcp_retransmit_skb",
@@ -72,20 +72,6 @@ FILTERS = {
 NEEDED = {"skb/kfree_skb": "rx_sk"}
 """A field without which an event says nothing to us: before Linux 6.11 a packet's drop names no socket."""
 
-COUNTERS = {
-    "bytes_sent": "tcpi_bytes_sent",
-    "bytes_acked": "tcpi_bytes_acked",
-    "bytes_received": "tcpi_bytes_received",
-    "bytes_retransmitted": "tcpi_bytes_retrans",
-    "retransmitted": "tcpi_total_retrans",
-    "rtt_us": "tcpi_rtt",
-    "min_rtt_us": "tcpi_min_rtt",
-    "segments_sent": "tcpi_segs_out",
-    "segments_received": "tcpi_segs_in",
-}
-"""What an end tells, and the column that it is."""
-
-
 TELLS_ITS_END = frozenset({"tcp", "udp"})
 """Sockets whose end the kernel tells by itself (`diag.DESTROY_GROUPS`): it is not told again where it is looked for."""
 
@@ -102,36 +88,11 @@ NAME_S = 1.0
 GATHER_MS = 30
 """How long events are waited for while they come."""
 
+LAST_S, QUIET_MS = 0.5, 50
+"""How long after the stop what comes is told, and how long nothing must have come for an earlier end."""
+
 MESSAGES_AT_ONCE = 1000
 """Ends of sockets that are read before any is told."""
-
-
-class SocketEvent:
-    """One thing that happened: `kind`, when in nanoseconds since 1970, and `values` by their names in JSON."""
-
-    __slots__ = ("kind", "time_ns", "values")
-
-    def __init__(self, kind: str, time_ns: int, values: dict[str, Any]) -> None:
-        self.kind, self.time_ns, self.values = kind, time_ns, values
-
-    def document(self) -> dict[str, Any]:
-        """The event as --jsonl prints it."""
-        return {"event": self.kind, "time_ns": self.time_ns, **self.values}
-
-
-class _Known:
-    """What is kept of a connection until its end is told."""
-
-    __slots__ = ("began", "caller", "ended", "ends", "has_port", "reset", "state")
-
-    def __init__(self, began: int) -> None:
-        self.began = began
-        self.ended = 0
-        self.ends: dict[str, Any] = {}
-        self.reset: str | None = None
-        self.has_port = False
-        self.caller: int | None = None
-        self.state = ""
 
 
 class SocketEvents:
@@ -148,9 +109,9 @@ class SocketEvents:
         self._read_change: Callable[[bytes], tuple[Any, ...]] | None = None
         self.notes: list[str] = []
         self._splitter = Splitter()
-        self._by_socket: dict[int, _Known] = {}
+        self._by_socket: dict[int, Known] = {}
         self._names: dict[int, tuple[str, float]] = {}
-        self._by_ends: dict[tuple[Any, ...], list[_Known]] = {}
+        self._by_ends: dict[tuple[Any, ...], list[Known]] = {}
         families = {2: 4, 10: 6}
         self._groups = [
             number
@@ -160,6 +121,9 @@ class SocketEvents:
         with operation("listen to", "sock_diag"):
             self._netlink = inquiry.within(lambda: NetlinkSocket(groups=self._groups))
         self._trace: TraceInstance | None = None
+        self._states: SocketStates | None = None
+        self._held: list[tuple[int, Change]] = []
+        """Changes that may not be told yet."""
         self._tracker: SocketTracker | None = None
         self._next_look = time.monotonic()
         # The tracer tells monotonic time.
@@ -180,15 +144,29 @@ class SocketEvents:
             filters = dict(FILTERS)
             if not self._has_states:
                 filters["sock/inet_sock_set_state"] += f" && {ENDS_OF_LIFE}"
-            trace = TraceInstance(TRACED, filters, NEEDED)
+            problem = self._follow_states()
+            events = [event for event in TRACED if problem or event != CHANGED]
+            trace = TraceInstance(events, filters, NEEDED)
         except OSError as error:
             refused = error.errno in (errno.EPERM, errno.EACCES)
             why = "root sees each of them" if refused else f"the kernel's tracer cannot be used: {error.strerror}"
             self.notes.append(f"what opens is seen once a second, resets and drops not at all; {why}")
             return None
+        if problem:
+            self.notes.append(f"connections of other network namespaces are told too: {problem}")
         if trace.lacking:
             self.notes.append(f"this kernel does not trace {', '.join(trace.lacking)}")
         return trace
+
+    def _follow_states(self) -> str:
+        """Have a program of our own tell of changes of state, if it can; else why not, and the tracer must."""
+        if self.inquiry.names.netns is None:
+            return "this network has no number"
+        try:
+            self._states = SocketStates(self.inquiry.names.netns, all_changes=self._has_states)
+        except OperationError as error:
+            return str(error)
+        return ""
 
     @property
     def is_traced(self) -> bool:
@@ -206,6 +184,8 @@ class SocketEvents:
         self._netlink.close()
         if self._trace:
             self._trace.close()
+        if self._states:
+            self._states.close()
         for file in (self._stop, self._stopped):
             if file >= 0:
                 os.close(file)
@@ -223,7 +203,8 @@ class SocketEvents:
     def batches(self) -> Iterator[list[SocketEvent]]:
         """The events as they come, those that came together in one list, until `stop`."""
         poller = select.poll()
-        for file in (self._stop, self._netlink.fileno(), *(self._trace.filenos() if self._trace else ())):
+        files = [self._stop, self._netlink.fileno(), *(self._trace.filenos() if self._trace else ())]
+        for file in (*files, *([self._states.fileno()] if self._states else ())):
             poller.register(file, select.POLLIN)
         stopping = select.poll()
         stopping.register(self._stop, select.POLLIN)
@@ -239,6 +220,17 @@ class SocketEvents:
             is_busy = bool(batch)
             if batch:
                 yield batch
+        poller.unregister(self._stop)
+        yield from self._rest(poller)
+
+    def _rest(self, poller: select.poll) -> Iterator[list[SocketEvent]]:
+        """What had come when the stream was stopped; it may be on its way yet, as a socket's end is told by a thread
+        of the kernel.
+        """
+        deadline = time.monotonic() + LAST_S
+        while poller.poll(QUIET_MS) and time.monotonic() < deadline:
+            if batch := list(self.take()):
+                yield batch
         self._netlink.leave(self._groups)
         if self._trace:
             self._trace.stop()
@@ -252,7 +244,7 @@ class SocketEvents:
 
     def _patience_ms(self) -> float | None:
         """How long to wait for something to come."""
-        if self._trace and self._trace.has_more:
+        if self._held or (self._trace and self._trace.has_more):
             return 0.0
         return max(0.0, self._next_look - time.monotonic()) * 1000 if self._tracker else None
 
@@ -301,25 +293,44 @@ class SocketEvents:
             yield SocketEvent("closed", now, dict(zip(names, row)))  # noqa: B905 - a tenth of the time
 
     def _traced(self, trace: TraceInstance) -> Iterator[SocketEvent]:
-        for now, name, layout, event in trace.read():
+        # As the tracer does: nothing later than this moment is told before all that led to it is there.
+        until = time.monotonic_ns()
+        events = list(trace.read())
+        changes = self._changes_until(until)
+        at = 0
+        for now, name, layout, event in events:
+            while at < len(changes) and changes[at][0] <= now:
+                yield from self._state(changes[at][0] + self._offset_ns, changes[at][1])
+                at += 1
             moment = now + self._offset_ns
             if name == "inet_sock_set_state":
-                yield from self._state(moment, layout, event)
+                if self._read_change is None:
+                    self._read_change = layout.reader((*CHANGE, *CHANGE_V6))
+                yield from self._state(moment, self._read_change(event))
             elif name == "kfree_skb":
                 yield from self._drop(moment, layout, event)
             elif (found := self._packet(moment, name, layout, event)) is not None:
                 yield found
-        if trace.lost:
+        for now, change in changes[at:]:
+            yield from self._state(now + self._offset_ns, change)
+        missed = self._states.missed() if self._states else 0
+        if trace.lost or missed:
             trace.lost = False
-            yield SocketEvent("lost", time.time_ns(), {"what": "changes came faster than they were read"})
+            what = f"{missed} changes" if missed else "changes"
+            yield SocketEvent("lost", time.time_ns(), {"what": f"{what} came faster than they were read"})
 
-    def _change(self, layout: EventFormat, event: bytes) -> tuple[Any, ...]:
-        if self._read_change is None:
-            self._read_change = layout.reader((*CHANGE, *CHANGE_V6))
-        return self._read_change(event)
+    def _changes_until(self, until: int) -> list[tuple[int, Change]]:
+        """The changes of state that may be told, in their order; the others are kept for the next time."""
+        if self._states is None:
+            return []
+        found = self._held + self._states.read()
+        found.sort(key=itemgetter(0))
+        at = bisect_right(found, until, key=itemgetter(0))
+        self._held = found[at:]
+        return found[:at]
 
-    def _state(self, now: int, layout: EventFormat, event: bytes) -> Iterator[SocketEvent]:
-        family, sport, dport, old, new, key, pid, v4_source, v4_target, *v6 = self._change(layout, event)
+    def _state(self, now: int, change: tuple[Any, ...]) -> Iterator[SocketEvent]:
+        family, sport, dport, old, new, key, pid, v4_source, v4_target, *v6 = change
         is_new = old == fields.CLOSE or (old == fields.LISTEN and new == fields.SYN_RECV)
         known = None if is_new else self._by_socket.get(key)
         if new == fields.CLOSE and not self._has_states and known is not None:
@@ -330,7 +341,7 @@ class SocketEvents:
                 self._remember(known)
             return
         if known is None:
-            known = self._by_socket[key] = _Known(now if is_new else 0)
+            known = self._by_socket[key] = Known(now if is_new else 0)
             if is_new and old == fields.CLOSE:
                 known.caller = pid
             if len(self._by_socket) > REMEMBERED:
@@ -366,9 +377,9 @@ class SocketEvents:
             self._names[pid] = name, now + NAME_S
         return name
 
-    def _remember(self, known: _Known) -> None:
+    def _remember(self, known: Known) -> None:
         """Keep it for when the end of a socket with its two ends is told."""
-        namesakes = self._by_ends.setdefault(_key(known.ends), [])
+        namesakes = self._by_ends.setdefault(key_of(known.ends), [])
         if known not in namesakes:
             namesakes.append(known)
             del namesakes[:-NAMESAKES]
@@ -403,7 +414,7 @@ class SocketEvents:
             reason = layout.name(event, "reason") if "reason" in layout.fields else None
             ends = known.ends if known and known.ends else self._reset_ends(layout, event)
             # The reset of a socket that was closed with unread data comes after the socket's last state.
-            known = known or (self._by_ends.get(_key(ends), [None])[-1] if ends else None)
+            known = known or (self._by_ends.get(key_of(ends), [None])[-1] if ends else None)
             if known:
                 known.reset = f"sent: {reason}"
             return None if ends is None else SocketEvent("reset", now, {**ends, "direction": "sent", "reason": reason})
@@ -447,33 +458,3 @@ class SocketEvents:
                 else:
                     values |= {"was": change.was, "state": change.row["state"]}
                 yield SocketEvent(change.kind, now, values)
-
-
-PLACES = ("netid", "family", "local_address", "local_port", "peer_address", "peer_port")
-"""The columns by which an event says of which socket it is."""
-
-
-_key: Callable[[dict[str, Any]], tuple[Any, ...]] = itemgetter(*PLACES)
-
-
-def ends_with(known: dict[tuple[Any, ...], list[_Known]], ends: list[SocketEvent]) -> Iterator[SocketEvent]:
-    """The ends, with what is known of their beginning: how long each lasted, and by which reset it ended."""
-    for end in ends:
-        if end.kind == "closed":
-            connection = _taken(known, _key(end.values))
-            began = connection.began if connection else 0
-            end.values["lifetime_ns"] = (connection.ended or end.time_ns) - began if connection and began else None
-            end.values["reset"] = connection.reset if connection else None
-        yield end
-
-
-def _taken(known: dict[tuple[Any, ...], list[_Known]], key: tuple[Any, ...]) -> _Known | None:
-    """The connection of these two ends whose end this is: the first that is over; it is kept no longer."""
-    namesakes = known.get(key)
-    if not namesakes:
-        return None
-    connection = next((one for one in namesakes if one.ended), namesakes[0])
-    namesakes.remove(connection)
-    if not namesakes:
-        del known[key]
-    return connection
