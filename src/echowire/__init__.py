@@ -116,6 +116,7 @@ _HOME = {
     "SocketEvent": "core.sockets.events",
     "SocketEvents": "verbs.socket_events",
     "SocketInquiry": "verbs.sockets",
+    "SocketJson": "core.sockets.json_rows",
     "SocketLines": "core.sockets.lines",
     "SocketRow": "core.sockets.table",
     "SocketShow": "core.sockets.lines",
@@ -140,6 +141,7 @@ if TYPE_CHECKING:
     from echowire.core.schemas import SCHEMAS, Schema, document_head
     from echowire.core.sockets.changes import SocketChange, SocketTracker
     from echowire.core.sockets.events import SocketEvent
+    from echowire.core.sockets.json_rows import SocketJson
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
     from echowire.core.sockets.usage import UsageGroup
@@ -255,6 +257,7 @@ __all__ = [
     "SocketEvent",
     "SocketEvents",
     "SocketInquiry",
+    "SocketJson",
     "SocketLines",
     "SocketRow",
     "SocketShow",
