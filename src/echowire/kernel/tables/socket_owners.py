@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -142,9 +142,9 @@ class SocketOwners:
                 yield event
 
 
-def existing() -> Iterator[tuple[Key, Owner | None]]:
+def existing(kinds: Sequence[str] = ("tcp", "udp")) -> Iterator[tuple[Key, Owner | None]]:
     """The TCP and UDP sockets of this namespace whose holders may be seen; None where they are several."""
-    entries = [(6, one) for one in procfs.sockets("tcp")] + [(17, one) for one in procfs.sockets("udp")]
+    entries = [({"tcp": 6, "udp": 17}[kind], one) for kind in kinds for one in procfs.sockets(kind)]
     holders, _ = processes.socket_holders()
     found: dict[Key, set[int]] = {}
     for protocol, one in entries:
