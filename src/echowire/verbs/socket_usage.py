@@ -138,9 +138,11 @@ class SocketUsage:
 
     def learn(self) -> None:
         """Take what the kernel has told since."""
+        # Whose a socket was is told before its end, and so read after it.
+        ended = list(self._ended())
         if self._owners:
             self._owners.learn()
-        for block in self._ended():
+        for block in ended:
             self._end(block)
         if self._ring:
             for frames in self._ring.blocks(BLOCKS_AT_ONCE):
