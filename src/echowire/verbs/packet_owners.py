@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Self
+from typing import Literal, Self
 
 from echowire.core.captures.in_place import Notes
 from echowire.core.captures.ring import Frames
@@ -33,7 +33,7 @@ class PacketOwners:
     Of sockets that there are already those of `kinds` are looked at.
     """
 
-    def __init__(self, kinds: Sequence[str] = ("tcp", "udp")) -> None:
+    def __init__(self, kinds: Sequence[Literal["tcp", "udp"]] = ("tcp", "udp")) -> None:
         self._kinds = kinds
         self.problem: OperationError | None = None
         """Why the kernel does not tell, so that sockets of milliseconds are missed."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from echowire.core.bpf.assembler import (
     BPF_ADD,
@@ -142,7 +142,7 @@ class SocketOwners:
                 yield event
 
 
-def existing(kinds: Sequence[str] = ("tcp", "udp")) -> Iterator[tuple[Key, Owner | None]]:
+def existing(kinds: Sequence[Literal["tcp", "udp"]] = ("tcp", "udp")) -> Iterator[tuple[Key, Owner | None]]:
     """The TCP and UDP sockets of this namespace whose holders may be seen; None where they are several."""
     entries = [({"tcp": 6, "udp": 17}[kind], one) for kind in kinds for one in procfs.sockets(kind)]
     holders, _ = processes.socket_holders()
