@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 
 from echowire import SocketInquiry, SocketJson
@@ -35,8 +36,8 @@ def test_each_socket_of_a_busy_host_has_the_values_of_its_row() -> None:
 
 def test_a_name_that_would_steer_a_terminal_or_a_format_is_escaped() -> None:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind('\0echowire %s "\x1b[2J\n')
-        assert assert_alike(SocketInquiry("src *echowire*", kinds=["unix"])) == 1
+        sock.bind(f'\0{os.getpid()} %s "\x1b[2J\n')
+        assert assert_alike(SocketInquiry(f"src '@{os.getpid()} *'", kinds=["unix"])) == 1
 
 
 def test_messages_are_joined_in_their_order() -> None:
