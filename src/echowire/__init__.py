@@ -143,9 +143,10 @@ _HOME = {
     "memberships": "verbs.tables",
     "routes": "verbs.tables",
     "SocketChange": "core.sockets.changes",
-    "SocketEvent": "verbs.socket_events",
+    "SocketEvent": "core.sockets.events",
     "SocketEvents": "verbs.socket_events",
     "SocketInquiry": "verbs.sockets",
+    "SocketJson": "core.sockets.json_rows",
     "SocketLines": "core.sockets.lines",
     "SocketRow": "core.sockets.table",
     "SocketShow": "core.sockets.lines",
@@ -172,6 +173,8 @@ if TYPE_CHECKING:
     from echowire.core.reports.tcp.live_ladder import LiveLadder
     from echowire.core.schemas import SCHEMAS, Schema, document_head
     from echowire.core.sockets.changes import SocketChange, SocketTracker
+    from echowire.core.sockets.events import SocketEvent
+    from echowire.core.sockets.json_rows import SocketJson
     from echowire.core.sockets.lines import SocketLines, SocketShow
     from echowire.core.sockets.table import SocketRow, SocketTable
     from echowire.core.sockets.usage import UsageGroup
@@ -239,7 +242,7 @@ if TYPE_CHECKING:
     from echowire.verbs.read import Capture, CaptureWarning, Reading, default_columns, read
     from echowire.verbs.serve import Server, serve
     from echowire.verbs.serving import Serving
-    from echowire.verbs.socket_events import SocketEvent, SocketEvents
+    from echowire.verbs.socket_events import SocketEvents
     from echowire.verbs.socket_usage import SocketUsage
     from echowire.verbs.sockets import SocketInquiry, sockets
     from echowire.verbs.tables import (
@@ -326,6 +329,7 @@ __all__ = [
     "SocketEvent",
     "SocketEvents",
     "SocketInquiry",
+    "SocketJson",
     "SocketLines",
     "SocketRow",
     "SocketShow",

@@ -215,5 +215,7 @@ def test_who_uses_the_network_is_a_screen_too(busy_port: int) -> None:
         assert f"(pid {os.getpid()})" in screen[2] and all(len(line) <= 80 for line in screen)
         term.resize((40, 10))
         term.until(lambda screen: len(screen) == 10 and screen[1].split()[-1:] == ["Received"])
+        term.resize(SMALL)  # so that all that comes behind it is to be seen
+        term.until(lambda screen: len(screen) == SMALL[1] and "Ended" in screen[1])
         term.press("q")
         term.until(lambda screen: any("status=0" in line for line in screen))

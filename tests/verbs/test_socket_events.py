@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -371,3 +372,91 @@ def test_a_socket_of_udp_is_told_when_it_opens_and_once_when_it_closes(trace: bo
                 told.append(next(iter(events)))
     assert [event.kind for event in told] == ["opened", "closed"]
     assert {event.values["netid"] for event in told} == {"udp"}
+
+
+def test_another_network_s_connections_are_not_told() -> None:
+    traced()
+    with namespaces(2) as (here, there):
+        inquiry = SocketInquiry(kinds=["tcp"], namespace=here.name)
+        with SocketEvents(inquiry) as events:
+            assert events.notes == []
+            for host in (there, here):  # what is not told comes first
+                with host.inside():
+                    listener = socket.create_server(("127.0.0.1", 4000))
+                    client = socket.create_connection(("127.0.0.1", 4000))
+                with listener, client, listener.accept()[0]:
+                    pass
+            told: list[SocketEvent] = []
+            for event in events:
+                told.append(event)
+                # A listener's end is told too.
+                if [one.kind for one in told].count("closed") == 3:
+                    break
+    opened = [event for event in told if event.kind == "opened"]
+    assert sorted(event.values["state"] for event in opened) == ["LISTEN", "SYN-RECV", "SYN-SENT"]
+
+
+def test_without_states_a_connection_is_opened_and_closed_and_lasts_as_long() -> None:
+    traced()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        inquiry = SocketInquiry(f"sport = {port} or dport = {port}", kinds=["tcp"])
+        with SocketEvents(inquiry, states=False) as events:
+            converse(listener, 20)
+            events.stop()
+            told = list(events)
+    kinds = Counter(event.kind for event in told)
+    assert kinds == {"opened": 40, "closed": 40}
+    ends = [event for event in told if event.kind == "closed"]
+    assert all(event.values["lifetime_ns"] > 0 for event in ends)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_has_come_is_told_after_the_signal(number: signal.Signals) -> None:
+    """It is ended in the midst of a burst that it has no time for, since it is stopped meanwhile."""
+    command = [sys.executable, "-m", "echowire", "sockets", "--events", "--jsonl", "-t"]
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        port = listener.getsockname()[1]
+        ends = f"sport = {port} or dport = {port}"
+        with subprocess.Popen([*command, ends], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            told: list[str] = []
+            while not told:
+                with socket.create_connection(listener.getsockname()), listener.accept()[0]:
+                    pass
+                if select_one(process.stdout):
+                    told.append(process.stdout.readline())
+            process.send_signal(signal.SIGSTOP)
+            converse(listener, 500)
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+            told += process.stdout.readlines()
+            assert process.wait(20) == 0
+    found = [json.loads(line) for line in told]
+    sent = Counter(line["bytes_sent"] for line in found if line["event"] == "closed" and line["peer_port"] == port)
+    assert [sent[number] for number in range(1, 501)] == [1] * 500
+    assert not any(line["event"] == "lost" for line in found)
+
+
+def test_the_second_signal_has_the_rest_counted() -> None:
+    command = [sys.executable, "-m", "echowire", "sockets", "--events", "-tn"]
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        port = listener.getsockname()[1]
+        ends = f"sport = {port} or dport = {port}"
+        with subprocess.Popen([*command, ends], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None and process.stderr is not None
+            told = 0
+            while not told:
+                with socket.create_connection(listener.getsockname()), listener.accept()[0]:
+                    pass
+                if select_one(process.stdout):
+                    told += bool(process.stdout.readline())
+            process.send_signal(signal.SIGSTOP)
+            converse(listener, 300)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+                process.send_signal(number)
+            lines = process.stdout.readlines()
+            said = process.stderr.read()
+            assert process.wait(20) == 1
+    (untold,) = re.findall(r"(\d+) events that had come were not told", said)
+    assert int(untold) + len(lines) >= 600

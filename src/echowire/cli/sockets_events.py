@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 
-from echowire import SocketEvent, SocketEvents, SocketInquiry, printable
+from echowire import SocketEvent, SocketEvents, SocketInquiry, json_text, printable
 from echowire.cli.signals import heard
 from echowire.cli.sockets_looks import ENDING, clock, end_text
 from echowire.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from echowire.cli.environment import Environment
@@ -23,29 +26,87 @@ def events(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) ->
     """Print what happens, until Ctrl-C or so many events."""
     if not {"tcp", "udp"} & set(inquiry.kinds):
         raise UsageError("--events tells of TCP and UDP sockets; name one of them, or neither")
-    for number in heard(ENDING):
-        signal.signal(number, signal.default_int_handler)
-    told, status = 0, 0
+    told, untold, status, write = 0, 0, 0, _writer(env, options)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # not while it is half set up
     try:
-        with SocketEvents(inquiry) as stream:
+        gc.set_threshold(GARBAGE)
+        with SocketEvents(inquiry, states=options["all"]) as stream:
+            presses = _Presses(stream)
+            signal.signal(signal.SIGALRM, presses.too_late)
+            for number in heard(ENDING):
+                signal.signal(number, presses)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             for note in stream.notes:
                 env.say(f"echowire: {note}")
-            for event in stream:
-                status = LOST_STATUS if event.kind == "lost" else status
-                if options["jsonl"]:
-                    env.answer_json(event.document())
-                else:
-                    env.answer(_event_line(event))
-                told += 1
+            for batch in stream.batches():
+                if presses.is_hurried:
+                    untold += len(batch)
+                    continue
+                shown = batch if options["count"] is None else batch[: options["count"] - told]
+                try:
+                    presses.is_writing = True
+                    write(shown)
+                    presses.is_writing = False
+                except KeyboardInterrupt:  # nobody reads what is written
+                    presses.is_writing = False
+                    untold += len(shown)
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), env.stdout.fileno())
+                    continue
+                told += len(shown)
+                status = LOST_STATUS if any(event.kind == "lost" for event in shown) else status
                 if told == options["count"]:
                     break
-    except KeyboardInterrupt:
-        pass
     finally:
+        signal.alarm(0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    return status
+    if untold:
+        env.say(f"echowire: {untold} events that had come were not told")
+    return LOST_STATUS if untold else status
+
+
+GARBAGE = 100_000
+"""Objects between two looks for garbage in circles, of which events make none."""
+
+
+class _Presses:
+    """What a signal does: the first ends the stream once all that has come is told, the second has the rest counted."""
+
+    def __init__(self, stream: SocketEvents) -> None:
+        self._stream, self._count = stream, 0
+        self.is_writing = False
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether the rest is only counted."""
+        return self._count > 1
+
+    def __call__(self, *_: object) -> None:
+        self._count += 1
+        if self._count == 1:
+            signal.alarm(PATIENCE_S)
+        self._stream.stop()
+        if self._count > MOST_PRESSES or (self.is_hurried and self.is_writing):
+            raise KeyboardInterrupt
+
+    def too_late(self, *_: object) -> None:
+        """The time is over within which the rest could be told: it is counted, and nobody is waited for."""
+        was_hurried, self._count = self.is_hurried, max(self._count, MOST_PRESSES)
+        if self.is_writing and not was_hurried:
+            raise KeyboardInterrupt
+
+
+PATIENCE_S = 4
+"""For the rest to be told after a signal; whoever reads it may have stopped."""
+
+MOST_PRESSES = 2
+"""After so many the next is an end at once."""
+
+
+def _writer(env: Environment, options: dict[str, Any]) -> Callable[[Sequence[SocketEvent]], None]:
+    """Writes the events that came together, in one go: a reader behind a pipe has them at once, and few writes cost."""
+    if options["jsonl"]:
+        return lambda events: env.answer_lines("\n".join([json_text(event.document()) for event in events]))
+    return lambda events: env.answer_lines("\n".join(printable(_event_line(event)) for event in events))
 
 
 def _event_line(event: SocketEvent) -> str:
@@ -53,8 +114,8 @@ def _event_line(event: SocketEvent) -> str:
     head = f"{clock(event.time_ns)} {event.kind:<10}"
     if event.kind == "lost":
         return f"{head} {values['what']}"
-    here, there = (end_text(values[f"{side}_address"], values[f"{side}_port"]) for side in ("local", "peer"))
-    text = f"{head} {values['netid'] or '?'} {here} {there}"
+    here = end_text(values["local_address"], values["local_port"])
+    text = f"{head} {values['netid']} {here} {end_text(values['peer_address'], values['peer_port'])}"
     if event.kind in ("opened", "state"):
         was = f"{values['was']} → " if values.get("was") else ""
         who = f" by {printable(values['comm'])}[{values['pid']}]" if values.get("pid") else ""
@@ -65,7 +126,9 @@ def _event_line(event: SocketEvent) -> str:
         )
     rtt = f" rtt:{values['rtt_us'] / 1000:g}ms" if values["rtt_us"] else ""
     lifetime = f" lived:{values['lifetime_ns'] / 1e6:.3f}ms" if values["lifetime_ns"] is not None else ""
-    names = ("bytes_sent", "bytes_received", "bytes_retransmitted", "retransmitted")
-    counters = "".join(f" {name}:{values[name]}" for name in names if values[name])
+    sent, received, again = values["bytes_sent"], values["bytes_received"], values["bytes_retransmitted"]
+    counters = (f" bytes_sent:{sent}" if sent else "") + (f" bytes_received:{received}" if received else "")
+    if again or values["retransmitted"]:
+        counters += f" bytes_retransmitted:{again} retransmitted:{values['retransmitted']}"
     reset = f" reset {values['reset']}" if values["reset"] else ""
     return f"{text}{counters}{rtt}{lifetime}{reset}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from datetime import datetime
+from functools import lru_cache
 
 from echowire import SocketChange, SocketInquiry, SocketTracker, printable
 
@@ -59,7 +60,13 @@ def end_text(address: str | None, port: int | None) -> str:
 
 def clock(time_ns: int) -> str:
     """The time of day, to the microsecond."""
-    return datetime.fromtimestamp(time_ns / 1e9).astimezone().strftime("%H:%M:%S.%f")
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{_second(seconds)}.{rest // 1000:06d}"
+
+
+@lru_cache(64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S")
 
 
 def who_text(row: SocketRow, inquiry: SocketInquiry) -> str:

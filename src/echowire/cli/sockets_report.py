@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import echowire
-from echowire import SocketInquiry, SocketLines, SocketShow, json_text, printable
+from echowire import SocketInquiry, SocketJson, SocketLines, SocketShow, json_text, printable
 from echowire.errors import UsageError
 
 TYPE_CHECKING = False
@@ -224,19 +224,20 @@ def tell(env: Environment, options: dict[str, Any], inquiry: SocketInquiry, hidd
 
 def as_json(env: Environment, options: dict[str, Any], inquiry: SocketInquiry) -> int:
     """Every socket with all of its columns; written as they come, so that a million need no memory."""
-    rows = (row for block in inquiry.blocks() for row in inquiry.reader.dicts(block))
+    maker = SocketJson(inquiry.reader)
+    blocks = maker.joined(inquiry.blocks(ahead=True))
     if options["jsonl"]:
-        for row in rows:
-            env.answer_lines(json_text(row), flush=False)
+        for block in blocks:
+            env.answer_lines("\n".join(maker.lines(block)), flush=False)
         env.flush()
         return 0
-    first = next(rows, None)  # with it, the time is known
+    first = next(blocks, None)  # with it, the time is known
     head = {**echowire.document_head("sockets"), "time_ns": inquiry.time_ns}
     env.answer_lines(json_text(head)[:-1] + ', "sockets": [', flush=False)
     if first is not None:
-        env.answer_lines(json_text(first), flush=False)
-    for row in rows:
-        env.answer_lines("," + json_text(row), flush=False)
+        env.answer_lines(",\n".join(maker.lines(first)), flush=False)
+    for block in blocks:
+        env.answer_lines("," + ",\n".join(maker.lines(block)), flush=False)
     hidden = None if inquiry.names.holders is None else inquiry.hidden
     env.answer_lines(f'], "notes": {json_text(inquiry.notes)}, "hidden_processes": {json_text(hidden)}}}')
     return 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Self
+from collections.abc import Sequence
+from typing import Literal, Self
 
 from echowire.core.captures.in_place import Notes
 from echowire.core.captures.ring import Frames
@@ -27,9 +28,13 @@ ADDRESSES_S = 1.0
 
 
 class PacketOwners:
-    """Gives each packet of a local socket its processes. Used as a context manager."""
+    """Gives each packet of a local socket its processes. Used as a context manager.
 
-    def __init__(self) -> None:
+    Of sockets that there are already those of `kinds` are looked at.
+    """
+
+    def __init__(self, kinds: Sequence[Literal["tcp", "udp"]] = ("tcp", "udp")) -> None:
+        self._kinds = kinds
         self.problem: OperationError | None = None
         """Why the kernel does not tell, so that sockets of milliseconds are missed."""
         self._events: SocketOwners | None = None
@@ -72,6 +77,6 @@ class PacketOwners:
 
     def _look(self) -> None:
         """Learn the sockets that there are."""
-        for key, owner in existing():
+        for key, owner in existing(self._kinds):
             self.table.learn_socket(key, owner)
         self._looked = time.monotonic()

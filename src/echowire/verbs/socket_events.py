@@ -8,27 +8,32 @@ kinds, by looking each second.
 from __future__ import annotations
 
 import errno
+import os
 import select
 import sys
 import time
+from bisect import bisect_right
 from contextlib import suppress
+from operator import itemgetter
 from struct import pack
 
 from echowire.core.sockets import fields
 from echowire.core.sockets import sock_diag as diag
 from echowire.core.sockets.changes import SocketTracker
+from echowire.core.sockets.events import COUNTERS, NAMESAKES, PLACES, Known, SocketEvent, ends_with, key_of
 from echowire.core.sockets.netlink import HEADER, HEADER_BYTES
 from echowire.core.sockets.sock_diag import Block, Splitter
 from echowire.errors import OperationError
 from echowire.kernel.boundary import operation, operation_error
 from echowire.kernel.tables import processes
 from echowire.kernel.tables.netlink import NetlinkSocket
+from echowire.kernel.tables.socket_states import Change, SocketStates
 from echowire.kernel.tables.tracefs import TraceInstance
 from echowire.verbs.sockets import SocketInquiry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from echowire.core.sockets.trace_events import EventFormat
@@ -42,94 +47,83 @@ LOOK_S = 1.0
 REMEMBERED = 100_000
 """Connections whose beginning is kept for when they end."""
 
-NAMESAKES = 8
-"""Connections of the same two ends, one after the other, whose beginnings are kept: the end of one may be told after
-the next has begun, and the kernel's own sockets have no end that is told."""
-
 TRACED_KINDS = frozenset({"tcp"})
 """Of whose beginnings and changes the tracer tells; all others are looked at once a second, with it too."""
 
+CHANGED = "sock/inet_sock_set_state"
 TRACED = (
-    "sock/inet_sock_set_state",
+    CHANGED,
     "tcp/tcp_send_reset",
     "tcp/tcp_receive_reset",
     "tcp/tcp_retransmit_skb",
     "skb/kfree_skb",
 )
+ENDS_OF_LIFE = "(oldstate == 7 || newstate == 3 || newstate == 7)"
+"""Of changes of state those by which a connection begins or is over: from CLOSE, to SYN_RECV, to CLOSE."""
+
 FILTERS = {
     "sock/inet_sock_set_state": "protocol == 6",
-    # 2 is NOT_SPECIFIED, by which most code frees what it needs no more; the rest of the world is not IP.
-    "skb/kfree_skb": "reason > 2 && (protocol == 0x0800 || protocol == 0x86dd)",
+    # 2 is NOT_SPECIFIED, by which most code frees what it needs no more; the rest of the world is not IP. Of a packet
+    # without a socket nothing is said but that it was dropped: not even in which network.
+    "skb/kfree_skb": "reason > 2 && (protocol == 0x0800 || protocol == 0x86dd) && rx_sk != 0",
 }
 """What the kernel itself leaves out."""
 
-COUNTERS = {
-    "bytes_sent": "tcpi_bytes_sent",
-    "bytes_acked": "tcpi_bytes_acked",
-    "bytes_received": "tcpi_bytes_received",
-    "bytes_retransmitted": "tcpi_bytes_retrans",
-    "retransmitted": "tcpi_total_retrans",
-    "rtt_us": "tcpi_rtt",
-    "min_rtt_us": "tcpi_min_rtt",
-    "segments_sent": "tcpi_segs_out",
-    "segments_received": "tcpi_segs_in",
-}
-"""What an end tells, and the column that it is."""
-
+NEEDED = {"skb/kfree_skb": "rx_sk"}
+"""A field without which an event says nothing to us: before Linux 6.11 a packet's drop names no socket."""
 
 TELLS_ITS_END = frozenset({"tcp", "udp"})
 """Sockets whose end the kernel tells by itself (`diag.DESTROY_GROUPS`): it is not told again where it is looked for."""
 
 
-class SocketEvent:
-    """One thing that happened: `kind`, when in nanoseconds since 1970, and `values` by their names in JSON."""
+CHANGE = ("family", "sport", "dport", "oldstate", "newstate", "skaddr", "common_pid", *("saddr", "daddr"))
+"""What is read of a change of state; and, of IPv6, the addresses."""
+CHANGE_V6 = ("saddr_v6", "daddr_v6")
 
-    __slots__ = ("kind", "time_ns", "values")
+_NETIDS = {17: "udp", 136: "udpl"}
 
-    def __init__(self, kind: str, time_ns: int, values: dict[str, Any]) -> None:
-        self.kind, self.time_ns, self.values = kind, time_ns, values
+NAME_S = 1.0
+"""How long a process's name is taken for what it was."""
 
-    def document(self) -> dict[str, Any]:
-        """The event as --jsonl prints it."""
-        return {"event": self.kind, "time_ns": self.time_ns, **self.values}
+GATHER_MS = 30
+"""How long events are waited for while they come."""
 
+LAST_S, QUIET_MS = 0.5, 50
+"""How long after the stop what comes is told, and how long nothing must have come for an earlier end."""
 
-class _Known:
-    """What is kept of a connection until its end is told."""
-
-    __slots__ = ("began", "caller", "ended", "ends", "reset", "state")
-
-    def __init__(self, began: int) -> None:
-        self.began = began
-        self.ended = 0
-        self.ends: dict[str, Any] = {}
-        self.reset: str | None = None
-        self.caller: int | None = None
-        self.state = ""
+MESSAGES_AT_ONCE = 1000
+"""Ends of sockets that are read before any is told."""
 
 
 class SocketEvents:
     """A stream of events; iterate over it, and close it.
 
-    `inquiry` chooses by its filter, kinds, family and namespace. `is_traced` says whether the kernel's tracer is asked,
+    `inquiry` chooses by its filter, kinds, family and namespace; without `states`, of the changes of state only the
+    first and the last count. `is_traced` says whether the kernel's tracer is asked,
     `notes` what is missing without it. Raises `OperationError` where sock_diag cannot be asked.
     """
 
-    def __init__(self, inquiry: SocketInquiry, *, trace: bool = True) -> None:
-        self.inquiry = inquiry
+    def __init__(self, inquiry: SocketInquiry, *, trace: bool = True, states: bool = True) -> None:
+        self.inquiry, self._has_states = inquiry, states
+        self._stop, self._stopped = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._read_change: Callable[[bytes], tuple[Any, ...]] | None = None
         self.notes: list[str] = []
         self._splitter = Splitter()
-        self._by_socket: dict[int, _Known] = {}
-        self._by_ends: dict[tuple[Any, ...], list[_Known]] = {}
+        self._by_socket: dict[int, Known] = {}
+        self._names: dict[int, tuple[str, float]] = {}
+        self._by_ends: dict[tuple[Any, ...], list[Known]] = {}
         families = {2: 4, 10: 6}
-        groups = [
+        self._groups = [
             number
             for (kind, family), number in diag.DESTROY_GROUPS.items()
             if kind in inquiry.kinds and family in {families[one] for one in inquiry.families}
         ]
         with operation("listen to", "sock_diag"):
-            self._netlink = inquiry.within(lambda: NetlinkSocket(groups=groups))
+            self._netlink = inquiry.within(lambda: NetlinkSocket(groups=self._groups))
         self._trace: TraceInstance | None = None
+        self._states: SocketStates | None = None
+        self._held: list[tuple[int, Change]] = []
+        """Changes that may not be told yet."""
         self._tracker: SocketTracker | None = None
         self._next_look = time.monotonic()
         # The tracer tells monotonic time.
@@ -147,15 +141,32 @@ class SocketEvents:
 
     def _start_trace(self) -> TraceInstance | None:
         try:
-            trace = TraceInstance(TRACED, FILTERS)
+            filters = dict(FILTERS)
+            if not self._has_states:
+                filters["sock/inet_sock_set_state"] += f" && {ENDS_OF_LIFE}"
+            problem = self._follow_states()
+            events = [event for event in TRACED if problem or event != CHANGED]
+            trace = TraceInstance(events, filters, NEEDED)
         except OSError as error:
             refused = error.errno in (errno.EPERM, errno.EACCES)
             why = "root sees each of them" if refused else f"the kernel's tracer cannot be used: {error.strerror}"
             self.notes.append(f"what opens is seen once a second, resets and drops not at all; {why}")
             return None
+        if problem:
+            self.notes.append(f"connections of other network namespaces are told too: {problem}")
         if trace.lacking:
             self.notes.append(f"this kernel does not trace {', '.join(trace.lacking)}")
         return trace
+
+    def _follow_states(self) -> str:
+        """Have a program of our own tell of changes of state, if it can; else why not, and the tracer must."""
+        if self.inquiry.names.netns is None:
+            return "this network has no number"
+        try:
+            self._states = SocketStates(self.inquiry.names.netns, all_changes=self._has_states)
+        except OperationError as error:
+            return str(error)
+        return ""
 
     @property
     def is_traced(self) -> bool:
@@ -173,18 +184,67 @@ class SocketEvents:
         self._netlink.close()
         if self._trace:
             self._trace.close()
+        if self._states:
+            self._states.close()
+        for file in (self._stop, self._stopped):
+            if file >= 0:
+                os.close(file)
+        self._stop = self._stopped = -1
+
+    def stop(self) -> None:
+        """Have the stream end once what has come by now is told. A handler of a signal may call it."""
+        with suppress(BlockingIOError, OSError):
+            os.write(self._stopped, b"s")
 
     def __iter__(self) -> Iterator[SocketEvent]:
+        for batch in self.batches():
+            yield from batch
+
+    def batches(self) -> Iterator[list[SocketEvent]]:
+        """The events as they come, those that came together in one list, until `stop`."""
         poller = select.poll()
-        for file in (self._netlink.fileno(), *(self._trace.filenos() if self._trace else ())):
+        files = [self._stop, self._netlink.fileno(), *(self._trace.filenos() if self._trace else ())]
+        for file in (*files, *([self._states.fileno()] if self._states else ())):
             poller.register(file, select.POLLIN)
+        stopping = select.poll()
+        stopping.register(self._stop, select.POLLIN)
+        is_busy = False
         while True:
-            poller.poll(self._patience_ms())
-            yield from self.take()
+            # Where something came just now more will: what comes within a blink is read together, for a fifth of the
+            # processor time. What comes alone is told at once.
+            if is_busy and stopping.poll(GATHER_MS):
+                break
+            if any(file == self._stop for file, _ in poller.poll(self._patience_ms())):
+                break
+            batch = list(self.take())
+            is_busy = bool(batch)
+            if batch:
+                yield batch
+        poller.unregister(self._stop)
+        yield from self._rest(poller)
+
+    def _rest(self, poller: select.poll) -> Iterator[list[SocketEvent]]:
+        """What had come when the stream was stopped; it may be on its way yet, as a socket's end is told by a thread
+        of the kernel.
+        """
+        deadline = time.monotonic() + LAST_S
+        while poller.poll(QUIET_MS) and time.monotonic() < deadline:
+            if batch := list(self.take()):
+                yield batch
+        self._netlink.leave(self._groups)
+        if self._trace:
+            self._trace.stop()
+        # Twice without anything: what was read and may not be told yet comes with the second.
+        quiet = 0
+        while quiet < 2:
+            batch = list(self.take())
+            quiet = 0 if batch else quiet + 1
+            if batch:
+                yield batch
 
     def _patience_ms(self) -> float | None:
         """How long to wait for something to come."""
-        if self._trace and self._trace.has_more:
+        if self._held or (self._trace and self._trace.has_more):
             return 0.0
         return max(0.0, self._next_look - time.monotonic()) * 1000 if self._tracker else None
 
@@ -202,59 +262,91 @@ class SocketEvents:
     def _ends(self) -> Iterator[SocketEvent]:
         while True:
             try:
-                buffer = self._netlink.receive(wait=False)
+                buffer = self._netlink.receive_many(MESSAGES_AT_ONCE)
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     yield SocketEvent(
                         "lost", time.time_ns(), {"what": "ends of sockets came faster than they were read"}
                     )
                     continue
-                if error.errno in (errno.EAGAIN, errno.EINTR):
-                    return
                 raise operation_error("listen to", "sock_diag", error) from error
+            if not buffer:
+                return
             for block in self._splitter.split(buffer, "tcp"):
-                protocols = self.inquiry.reader.raw(block, ("_protocol",))
-                kind = {17: "udp", 136: "udpl"}.get(next(iter(protocols))[0], "tcp") if protocols else "tcp"
-                yield from self._closed(Block(block.layout, block.data, kind))
+                yield from self._closed(block)
 
     def _closed(self, block: Block) -> Iterator[SocketEvent]:
+        protocols = self.inquiry.reader.raw(block, ("_protocol",))
+        numbers = [number for (number,) in protocols] if protocols else [6] * block.count
+        for number in set(numbers):
+            part = block if len(set(numbers)) == 1 else block.take([one == number for one in numbers])
+            if part is not None:
+                yield from self._closed_alike(Block(part.layout, part.data, _NETIDS.get(number, "tcp")))
+
+    def _closed_alike(self, block: Block) -> Iterator[SocketEvent]:
         reader, kept = self.inquiry.reader, self.inquiry.chosen(block)
         if kept is None:
             return
-        columns = [reader.column(kept, name) or [None] * kept.count for name in COUNTERS.values()]
-        places = [reader.column(kept, name) or [None] * kept.count for name in PLACES]
-        now = time.time_ns()
-        for place, counters in zip(zip(*places, strict=True), zip(*columns, strict=True), strict=True):
-            values = dict(zip(PLACES, place, strict=True)) | dict(zip(COUNTERS, counters, strict=True))
-            yield SocketEvent("closed", now, values)
+        columns = [reader.column(kept, name) or [None] * kept.count for name in (*PLACES, *COUNTERS.values())]
+        now, names = time.time_ns(), (*PLACES, *COUNTERS)
+        for row in zip(*columns, strict=True):
+            yield SocketEvent("closed", now, dict(zip(names, row)))  # noqa: B905 - a tenth of the time
 
     def _traced(self, trace: TraceInstance) -> Iterator[SocketEvent]:
-        for now, name, layout, event in trace.read():
+        # As the tracer does: nothing later than this moment is told before all that led to it is there.
+        until = time.monotonic_ns()
+        events = list(trace.read())
+        changes = self._changes_until(until)
+        at = 0
+        for now, name, layout, event in events:
+            while at < len(changes) and changes[at][0] <= now:
+                yield from self._state(changes[at][0] + self._offset_ns, changes[at][1])
+                at += 1
             moment = now + self._offset_ns
             if name == "inet_sock_set_state":
-                yield from self._state(moment, layout, event)
+                if self._read_change is None:
+                    self._read_change = layout.reader((*CHANGE, *CHANGE_V6))
+                yield from self._state(moment, self._read_change(event))
             elif name == "kfree_skb":
                 yield from self._drop(moment, layout, event)
             elif (found := self._packet(moment, name, layout, event)) is not None:
                 yield found
-        if trace.lost:
+        for now, change in changes[at:]:
+            yield from self._state(now + self._offset_ns, change)
+        missed = self._states.missed() if self._states else 0
+        if trace.lost or missed:
             trace.lost = False
-            yield SocketEvent("lost", time.time_ns(), {"what": "changes came faster than they were read"})
+            what = f"{missed} changes" if missed else "changes"
+            yield SocketEvent("lost", time.time_ns(), {"what": f"{what} came faster than they were read"})
 
-    def _state(self, now: int, layout: EventFormat, event: bytes) -> Iterator[SocketEvent]:
-        family, sport, dport = (layout.integer(event, name) for name in ("family", "sport", "dport"))
-        old, new = layout.integer(event, "oldstate"), layout.integer(event, "newstate")
-        suffix = "" if family == diag.AF_INET else "_v6"
-        source, target = (layout.data(event, name + suffix) for name in ("saddr", "daddr"))
-        key = layout.integer(event, "skaddr")
+    def _changes_until(self, until: int) -> list[tuple[int, Change]]:
+        """The changes of state that may be told, in their order; the others are kept for the next time."""
+        if self._states is None:
+            return []
+        found = self._held + self._states.read()
+        found.sort(key=itemgetter(0))
+        at = bisect_right(found, until, key=itemgetter(0))
+        self._held = found[at:]
+        return found[:at]
+
+    def _state(self, now: int, change: tuple[Any, ...]) -> Iterator[SocketEvent]:
+        family, sport, dport, old, new, key, pid, v4_source, v4_target, *v6 = change
         is_new = old == fields.CLOSE or (old == fields.LISTEN and new == fields.SYN_RECV)
         known = None if is_new else self._by_socket.get(key)
+        if new == fields.CLOSE and not self._has_states and known is not None:
+            known.ended = now  # its end is told by sock_diag, with its counters
+            self._by_socket.pop(key, None)
+            if not known.has_port and sport and known.ends:
+                known.ends["local_port"] = sport
+                self._remember(known)
+            return
         if known is None:
-            known = self._by_socket[key] = _Known(now if is_new else 0)
+            known = self._by_socket[key] = Known(now if is_new else 0)
             if is_new and old == fields.CLOSE:
-                known.caller = layout.integer(event, "common_pid")
+                known.caller = pid
             if len(self._by_socket) > REMEMBERED:
                 self._by_socket.pop(next(iter(self._by_socket)))
+        source, target = (v4_source, v4_target) if family == diag.AF_INET else v6
         kept = self._chosen_message(family, new, sport, dport, source, target)
         if kept is None:
             if new == fields.CLOSE:
@@ -262,18 +354,32 @@ class SocketEvents:
             return
         known.ends, known.state = kept, fields.STATES[new]
         if sport:  # it is chosen after the first change
+            known.has_port = True
             self._remember(known)
         if new == fields.CLOSE:
             known.ended = now
             self._by_socket.pop(key, None)
+            if not self._has_states:
+                return
         values = {**kept, "was": None if is_new else fields.STATES[old], "state": fields.STATES[new]}
         if known.caller and is_new:
-            values |= {"pid": known.caller, "comm": processes.name_of(known.caller)}
+            values |= {"pid": known.caller, "comm": self._name(known.caller)}
         yield SocketEvent("opened" if is_new else "state", now, values)
 
-    def _remember(self, known: _Known) -> None:
+    def _name(self, pid: int) -> str:
+        """A process's name, which is looked for once in a while: most connections are some process's next."""
+        name, until = self._names.get(pid, ("", 0.0))
+        now = time.monotonic()
+        if now >= until:
+            if len(self._names) >= REMEMBERED:
+                self._names.clear()
+            name = processes.name_of(pid)
+            self._names[pid] = name, now + NAME_S
+        return name
+
+    def _remember(self, known: Known) -> None:
         """Keep it for when the end of a socket with its two ends is told."""
-        namesakes = self._by_ends.setdefault(_key(known.ends), [])
+        namesakes = self._by_ends.setdefault(key_of(known.ends), [])
         if known not in namesakes:
             namesakes.append(known)
             del namesakes[:-NAMESAKES]
@@ -286,6 +392,12 @@ class SocketEvents:
         """The place of a change, if the filter chooses it; it is put in sock_diag's form, which a filter reads."""
         if family not in self.inquiry.families or "tcp" not in self.inquiry.kinds:
             return None
+        if not self.inquiry.has_filter:
+            address = self.inquiry.reader.names.address
+            size = 4 if family == diag.AF_INET else 16
+            peer = address[target[:size]] if dport or any(target) else None
+            place = ("tcp", 4 if size == 4 else 6, address[source[:size]], sport or None, peer, dport or None)
+            return dict(zip(PLACES, place, strict=True))
         body = pack("=BBBB", family, state, 0, 0) + pack(">HH16s16s", sport, dport, source, target) + bytes(28)
         message = pack(HEADER, HEADER_BYTES + len(body), diag.SOCK_DIAG_BY_FAMILY, 0, 0, 0) + body
         (block,) = self._splitter.split(message, "tcp")
@@ -302,7 +414,7 @@ class SocketEvents:
             reason = layout.name(event, "reason") if "reason" in layout.fields else None
             ends = known.ends if known and known.ends else self._reset_ends(layout, event)
             # The reset of a socket that was closed with unread data comes after the socket's last state.
-            known = known or (self._by_ends.get(_key(ends), [None])[-1] if ends else None)
+            known = known or (self._by_ends.get(key_of(ends), [None])[-1] if ends else None)
             if known:
                 known.reset = f"sent: {reason}"
             return None if ends is None else SocketEvent("reset", now, {**ends, "direction": "sent", "reason": reason})
@@ -327,11 +439,8 @@ class SocketEvents:
     def _drop(self, now: int, layout: EventFormat, event: bytes) -> Iterator[SocketEvent]:
         """A packet that the kernel threw away: of which connection, where that is known."""
         known = self._by_socket.get(layout.integer(event, "rx_sk"))
-        reason = layout.name(event, "reason")
         if known is not None and known.ends:
-            yield SocketEvent("drop", now, {**known.ends, "reason": reason})
-        elif not self.inquiry.has_filter:
-            yield SocketEvent("drop", now, {**dict.fromkeys(PLACES), "reason": reason})
+            yield SocketEvent("drop", now, {**known.ends, "reason": layout.name(event, "reason")})
 
     def _looked(self, tracker: SocketTracker) -> Iterator[SocketEvent]:
         """What opened and changed since the last look; what closed is told by its end."""
@@ -349,34 +458,3 @@ class SocketEvents:
                 else:
                     values |= {"was": change.was, "state": change.row["state"]}
                 yield SocketEvent(change.kind, now, values)
-
-
-PLACES = ("netid", "family", "local_address", "local_port", "peer_address", "peer_port")
-"""The columns by which an event says of which socket it is."""
-
-
-def _key(values: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(values.get(name) for name in PLACES)
-
-
-def ends_with(known: dict[tuple[Any, ...], list[_Known]], ends: list[SocketEvent]) -> Iterator[SocketEvent]:
-    """The ends, with what is known of their beginning: how long each lasted, and by which reset it ended."""
-    for end in ends:
-        if end.kind == "closed":
-            connection = _taken(known, _key(end.values))
-            began = connection.began if connection else 0
-            end.values["lifetime_ns"] = (connection.ended or end.time_ns) - began if connection and began else None
-            end.values["reset"] = connection.reset if connection else None
-        yield end
-
-
-def _taken(known: dict[tuple[Any, ...], list[_Known]], key: tuple[Any, ...]) -> _Known | None:
-    """The connection of these two ends whose end this is: the first that is over; it is kept no longer."""
-    namesakes = known.get(key)
-    if not namesakes:
-        return None
-    connection = next((one for one in namesakes if one.ended), namesakes[0])
-    namesakes.remove(connection)
-    if not namesakes:
-        del known[key]
-    return connection

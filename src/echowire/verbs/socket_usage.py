@@ -39,6 +39,9 @@ RECEIVE_BUFFER_BYTES = 32 << 20
 RING_BYTES = 8 << 20
 """For packets of UDP, of which 128 bytes each are kept."""
 
+MESSAGES_AT_ONCE = 1000
+"""Ends of sockets that are read together."""
+
 BLOCKS_AT_ONCE = 64
 """Of the ring, before the ends of sockets have their turn."""
 
@@ -65,14 +68,16 @@ class SocketUsage:
         self._splitter = Splitter()
         self._owners: PacketOwners | None = None
         self._ring: PacketRing | None = None
+        self._netlink: NetlinkSocket | None = None
         groups = [
             number for (kind, _), number in diag.DESTROY_GROUPS.items() if kind == "tcp" and "tcp" in inquiry.kinds
         ]
-        with operation("listen to", "sock_diag"):
-            self._netlink = inquiry.within(lambda: NetlinkSocket(groups=groups))
         try:
-            self._netlink.grow(RECEIVE_BUFFER_BYTES)
             self._look_deeper()
+            # After it: of an end that is told it is then known whose it was.
+            with operation("listen to", "sock_diag"):
+                self._netlink = inquiry.within(lambda: NetlinkSocket(groups=groups))
+            self._netlink.grow(RECEIVE_BUFFER_BYTES)
         except BaseException:
             self.close()
             raise
@@ -91,7 +96,8 @@ class SocketUsage:
         from echowire.kernel.captures.ring_socket import RingSocket
         from echowire.verbs.packet_owners import PacketOwners
 
-        self._owners = PacketOwners()
+        # Whose the TCP sockets are that there are already is known by the socket itself.
+        self._owners = PacketOwners(("udp",))
         if self._owners.problem:
             self.notes.append(f"whose connections of less than a look are is not told: {self._owners.problem}")
         if has_udp:
@@ -112,7 +118,8 @@ class SocketUsage:
 
     def close(self) -> None:
         """Stop listening."""
-        self._netlink.close()
+        if self._netlink:
+            self._netlink.close()
         if self._ring:
             self._ring.close()
         if self._owners:
@@ -134,25 +141,27 @@ class SocketUsage:
 
     def learn(self) -> None:
         """Take what the kernel has told since."""
+        # Whose a socket was is told before its end, and so read after it.
+        ended = list(self._ended())
         if self._owners:
             self._owners.learn()
-        for block in self._ended():
+        for block in ended:
             self._end(block)
         if self._ring:
             for frames in self._ring.blocks(BLOCKS_AT_ONCE):
                 self._datagrams(frames)
 
     def _ended(self) -> Iterator[Block]:
-        while True:
+        while self._netlink:
             try:
-                buffer = self._netlink.receive(wait=False)
+                buffer = self._netlink.receive_many(MESSAGES_AT_ONCE)
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     self.lost = True
                     continue
-                if error.errno in (errno.EAGAIN, errno.EINTR):
-                    return
                 raise operation_error("listen to", "sock_diag", error) from error
+            if not buffer:
+                return
             for block in self._splitter.split(buffer, "tcp"):
                 kept = self.inquiry.chosen(block)
                 if kept is not None:

@@ -57,6 +57,9 @@ class UsageTable:
         self._known: dict[int, tuple[str, int, int]] = {}
         """By cookie: the group, and the counters when they were last seen."""
         self._seen: dict[int, tuple[str, int, int]] = {}
+        self._gone: dict[int, tuple[str, int, int]] = {}
+        """Those that were there at the look before, and not at the last: a socket's end is told by a thread of the
+        kernel, and may come after the look that it is missing from."""
         self._groups: dict[str, UsageGroup] = {}
         self._is_first = True
         self._when = 0.0
@@ -77,7 +80,7 @@ class UsageTable:
 
     def end(self, cookie: int, key: Callable[[], str], sent: int, received: int) -> None:
         """A socket's end, with its last counters; `key` finds the group of one that was not seen."""
-        known = self._known.pop(cookie, None)
+        known = self._known.pop(cookie, None) or self._gone.pop(cookie, None)
         self._seen.pop(cookie, None)
         group = self._group(known[0] if known else key())
         group.ended += 1
@@ -91,6 +94,7 @@ class UsageTable:
     def take(self, now: float) -> list[UsageGroup]:
         """The groups since they were last taken, at `now` seconds of any clock, by key; counting begins anew."""
         seconds = 0.0 if self._is_first else now - self._when
+        self._gone = {cookie: known for cookie, known in self._known.items() if cookie not in self._seen}
         self._known, self._seen = self._seen, {}
         self._is_first, self._when = False, now
         found, self._groups = self._groups, {}

@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
-SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
+SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP = 270, 1, 2
 SO_RCVBUFFORCE = 33
 
 RECEIVE_BYTES = 65536
 """Room for one reply: the kernel fills buffers of 32 KiB, and of 64 KiB at most (`min_dump_alloc` has 16 bits)."""
+
+ONE_REPLY_BYTES = 8192
+"""Room for one message of a multicast group, which comes alone: of sock_diag less than one KiB."""
 
 AHEAD_BUFFERS = 256
 """Replies read before they are worked on: 8 MiB, a sixth of a second of dumping."""
@@ -57,6 +60,7 @@ class NetlinkSocket:
             raise OSError(errno.EAFNOSUPPORT, "no netlink")
         self._socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
+        self._is_lossy = False
         groups = tuple(groups)
         try:
             if groups:
@@ -91,6 +95,33 @@ class NetlinkSocket:
     def receive(self, *, wait: bool = True) -> bytes:
         """One reply. Raises `OSError`: ENOBUFS if some were lost since the last, EAGAIN if there is none yet."""
         return self._socket.recv(RECEIVE_BYTES, 0 if wait else _socket.MSG_DONTWAIT)
+
+    def receive_many(self, most: int) -> bytes:
+        """The replies that are there, at most so many, one behind the other; empty if there is none.
+
+        Raises `OSError`: ENOBUFS if some were lost since the last, of which those that are there come the next time.
+        """
+        receive, dontwait, found = self._socket.recv, _socket.MSG_DONTWAIT, list[bytes]()
+        try:
+            for _ in range(most):
+                found.append(receive(ONE_REPLY_BYTES, dontwait))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno == errno.ENOBUFS and found:
+                self._is_lossy = True
+            elif error.errno != errno.EINTR:
+                raise
+        if not found and self._is_lossy:
+            self._is_lossy = False
+            raise OSError(errno.ENOBUFS, "replies were lost")
+        return b"".join(found)
+
+    def leave(self, groups: Iterable[int]) -> None:
+        """Leave multicast groups: what has come is there to be received, and nothing more comes."""
+        for group in groups:
+            with suppress(OSError):
+                self._socket.setsockopt(SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, group)
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
         """The replies to a request for a whole table, each a buffer of messages of the table.

@@ -10,14 +10,13 @@ up. Without CAP_BPF and CAP_PERFMON there is /proc alone, looked at when a packe
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from echowire.core.bpf.assembler import (
     BPF_ADD,
@@ -52,7 +51,6 @@ from echowire.core.bpf.assembler import (
     st_mem,
     stx_mem,
 )
-from echowire.core.bpf.btf import member_offsets
 from echowire.core.owners.events import (
     ACCEPTED,
     ANY_ADDRESS,
@@ -66,8 +64,6 @@ from echowire.core.owners.events import (
     LOCAL_PORT_AT,
     NET_AT,
     RECORD,
-    V6_LOCAL_AT,
-    V6_PEER_AT,
     OwnerEvent,
     mapped,
     normal,
@@ -75,9 +71,9 @@ from echowire.core.owners.events import (
 )
 from echowire.core.packets.processes import Owner
 from echowire.core.sockets.fields import HOLDER
-from echowire.errors import OperationError
 from echowire.kernel.bpf import syscall as bpf
 from echowire.kernel.bpf.helpers import look_up, read_kernel, tell
+from echowire.kernel.bpf.socket_offsets import socket_offsets
 from echowire.kernel.tables import control_groups, processes, procfs
 from echowire.kernel.tables.interfaces import host_addresses
 
@@ -107,7 +103,7 @@ class SocketOwners:
     def __init__(self) -> None:
         self._stack = ExitStack()
         try:
-            offsets = _offsets()
+            offsets = socket_offsets()
             self._ring = bpf.Ring(RING_BYTES, "ew_owners")
             self._stack.callback(self._ring.close)
             seen = bpf.Map(bpf.BPF_MAP_TYPE_LRU_HASH, 8, 8, SEEN_SOCKETS, "ew_seen")
@@ -146,9 +142,9 @@ class SocketOwners:
                 yield event
 
 
-def existing() -> Iterator[tuple[Key, Owner | None]]:
+def existing(kinds: Sequence[Literal["tcp", "udp"]] = ("tcp", "udp")) -> Iterator[tuple[Key, Owner | None]]:
     """The TCP and UDP sockets of this namespace whose holders may be seen; None where they are several."""
-    entries = [(6, one) for one in procfs.sockets("tcp")] + [(17, one) for one in procfs.sockets("udp")]
+    entries = [({"tcp": 6, "udp": 17}[kind], one) for kind in kinds for one in procfs.sockets(kind)]
     holders, _ = processes.socket_holders()
     found: dict[Key, set[int]] = {}
     for protocol, one in entries:
@@ -195,25 +191,6 @@ def network_namespace() -> int:
     with suppress(OSError):
         return Path("/proc/thread-self/ns/net").stat().st_ino
     return 0
-
-
-def _offsets() -> dict[str, int]:
-    """Where this kernel has what the programs read. Raises `OperationError` where it does not say."""
-    try:
-        btf = bpf.type_information()
-        found = member_offsets(btf, "sock_common", ("skc_net", "skc_v6_daddr", "skc_v6_rcv_saddr"))
-        if found != {"skc_net": NET_AT, "skc_v6_daddr": V6_PEER_AT, "skc_v6_rcv_saddr": V6_LOCAL_AT}:
-            raise ValueError("sock_common is laid out in another way")
-        namespace = member_offsets(btf, "net", ("ns",))["ns"] + member_offsets(btf, "ns_common", ("inum",))["inum"]
-        return {
-            "protocol": member_offsets(btf, "sock", ("sk_protocol",))["sk_protocol"],
-            "port": member_offsets(btf, "inet_sock", ("inet_sport",))["inet_sport"],
-            "namespace": namespace,
-        }
-    except (OSError, ValueError) as error:
-        raise OperationError(
-            "trace", "sockets", errno.EOPNOTSUPP, "this kernel does not say how its sockets are laid out"
-        ) from error
 
 
 def _state_program(ring: int, offsets: dict[str, int]) -> bytes:

@@ -121,12 +121,18 @@ def sweep(root: Path) -> list[str]:
 
 
 class TraceInstance:
-    """A running instance with `events`, each `system/name`; those that this kernel lacks are in `lacking`.
+    """A running instance with `events`, each `system/name`; those that this kernel lacks are in `lacking`, as are those
+    that have not the field by which they are `needed`.
 
     Used as a context manager; it is removed at the end. Raises `OSError` where it cannot be made.
     """
 
-    def __init__(self, events: Sequence[str], filters: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        events: Sequence[str],
+        filters: Mapping[str, str] | None = None,
+        needed: Mapping[str, str] | None = None,
+    ) -> None:
         self.formats: dict[int, tuple[str, EventFormat]] = {}
         self.lacking: list[str] = []
         self.lost = False
@@ -142,7 +148,7 @@ class TraceInstance:
             sweep(root)
             self.path.mkdir()
             self._life = self._guard()
-            self._set_up(events, filters or {})
+            self._set_up(events, filters or {}, needed or {})
         except BaseException:
             self.close()
             raise
@@ -168,7 +174,7 @@ class TraceInstance:
             os.close(out)
         return life
 
-    def _set_up(self, events: Sequence[str], filters: Mapping[str, str]) -> None:
+    def _set_up(self, events: Sequence[str], filters: Mapping[str, str], needed: Mapping[str, str]) -> None:
         self._write("trace_clock", "mono")
         self._write("buffer_size_kb", str(BUFFER_KB))
         with suppress(OSError):  # older kernels wake at once anyway
@@ -178,9 +184,12 @@ class TraceInstance:
             self._files.append(file)
         for event in events:
             directory = self.path / "events" / event
+            found: EventFormat | None
             try:
                 found = EventFormat((directory / "format").read_text(encoding="ascii", errors="replace"))
             except OSError:
+                found = None
+            if found is None or needed.get(event, "common_pid") not in found.fields:
                 self.lacking.append(event)
                 continue
             self.formats[found.number] = (event.partition("/")[2], found)
@@ -243,6 +252,11 @@ class TraceInstance:
                 if not page:
                     break
                 yield page
+
+    def stop(self) -> None:
+        """Let nothing more come: what has come is there to be read."""
+        with suppress(OSError):
+            self._write("events/enable", "0")
 
     def close(self) -> None:
         """Stop and remove the instance; once."""
