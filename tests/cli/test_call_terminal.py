@@ -12,6 +12,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from echowire.testing import receive_exactly
 from tests.plain_servers import answering, echo, free_port, serving
 from tests.processes import PATIENCE_S
 from tests.terminals import Terminal, terminal
@@ -40,7 +41,7 @@ class Other:
     def read(self, size: int) -> bytes:
         """Exactly so many bytes."""
         assert self.sock is not None
-        return self.sock.recv(size, socket.MSG_WAITALL)
+        return receive_exactly(self.sock, size)
 
     def close(self) -> None:
         self._listener.close()

@@ -118,9 +118,9 @@ def test_what_is_written_is_what_dumpcap_writes(tmp_path: Path, words: Sequence[
     )
     with a_port() as port:
         snapped = words if words[:1] == ("-s",) else ()
-        dumpcap = ["dumpcap", "-q", "-i", "lo", "-f", f"udp port {port}", "-w", str(theirs), *snapped]
+        dumpcap = ["dumpcap", "-i", "lo", "-f", f"udp port {port}", "-w", str(theirs), *snapped]
         with (
-            subprocess.Popen(dumpcap, stderr=subprocess.PIPE) as peer,
+            subprocess.Popen(dumpcap, stderr=subprocess.PIPE, bufsize=0) as peer,
             capturing("-w", str(ours), *words, "udp", "port", str(port)) as process,
         ):
             assert peer.stderr is not None
@@ -129,6 +129,9 @@ def test_what_is_written_is_what_dumpcap_writes(tmp_path: Path, words: Sequence[
             send(port, 500, 39)
             send(port, 3, 9000)
             ended(process)
+            said = b""
+            while b"Packets: 503" not in said:  # it does not look once more into its buffer when it is ended
+                said = said[-100:] + os.read(peer.stderr.fileno(), 1000)
             peer.send_signal(signal.SIGINT)
             peer.communicate(timeout=PATIENCE_S)
     lines, complaint = tshark(ours, *fields)
