@@ -369,7 +369,7 @@ def test_stamp_tells_on_which_way_it_was_lost(hosts: tuple[Namespace, ...]) -> N
 @pytest.mark.parametrize("synchronised", [False, True])
 def test_one_way_delays_are_told_only_of_clocks_that_agree(synchronised: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """One host has one clock; what changes is what it says of itself."""
-    for module in ("echowire.verbs.ping", "echowire.verbs.serve"):
+    for module in ("echowire.verbs.ping", "echowire.verbs.serving"):
         monkeypatch.setattr(f"{module}.clock_error", lambda: ClockError(synchronised, 0.0001))
     with reflecting(None, "127.0.0.1") as server:
         (found,) = echowire.ping(
