@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from echowire.core.filters.parse import MAX_DEPTH, parse_filter
 from echowire.core.filters.regex import compiled
-from echowire.core.filters.syntax import MAX_FILTER, tokens
+from echowire.core.filters.syntax import MAX_FILTER, tokens, unescaped
 from echowire.core.filters.tree import Compare, Constant, FieldValues, Joined, Not, Present, Range, Slice, fields_of
 from echowire.errors import FilterError
 from tests.compare_filters import filters
@@ -164,3 +164,20 @@ def test_whatever_is_typed_is_understood_or_refused(text: str) -> None:
     except FilterError as error:
         assert 0 <= error.at <= len(text)
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (r"\x9", "\t"),
+        (r"\x41", "A"),
+        (r"\xff", "\udcff"),
+        (r"\101", "A"),
+        (r"\n", "\n"),
+        (r"\"", '"'),
+        (r"\u00e9", "é"),
+        (r"\x", "x"),
+    ],
+)
+def test_what_a_backslash_means(typed: str, meant: str) -> None:
+    assert unescaped(typed) == meant

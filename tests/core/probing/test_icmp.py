@@ -119,3 +119,18 @@ def test_a_raw_sockets_header_is_taken_off() -> None:
     assert (bytes(stripped[0]), stripped[1]) == (ASKED, 9)
     assert strip_ipv4(QUOTED4[:19]) is None
     assert strip_ipv4(b"\x41" + QUOTED4[1:]) is None
+
+
+@pytest.mark.parametrize(("size", "is_whole"), [(0, False), (19, False), (20, True), (21, True)])
+def test_a_header_is_taken_off_that_is_whole(size: int, is_whole: bool) -> None:
+    packet = bytes([0x45, *bytes(7), 64, *bytes(12)])[:size]
+    stripped = strip_ipv4(packet)
+    assert (stripped is not None) is is_whole
+    if stripped is not None:
+        assert (bytes(stripped[0]), stripped[1]) == (bytes(size - 20), 64)
+
+
+def test_a_header_with_options_is_longer_and_one_that_says_less_than_twenty_bytes_is_none() -> None:
+    assert strip_ipv4(bytes([0x46, *bytes(23)])) is not None
+    assert strip_ipv4(bytes([0x46, *bytes(22)])) is None
+    assert strip_ipv4(bytes([0x44, *bytes(30)])) is None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echowire.core.sockets.filter_bytecode import compile_bytecode
-from echowire.core.sockets.filter_text import parse_filter
+from echowire.core.sockets.filter_text import MAX_DEPTH, parse_filter
 from echowire.core.sockets.filter_tree import And, Comparison, Expression, Host, Not, Or
 from echowire.errors import FilterError, UsageError
 
@@ -163,6 +163,17 @@ def test_deep_nesting_is_refused_or_read() -> None:
             parse_filter(text)
         except UsageError as error:
             assert "deep" in str(error)
+
+
+def test_it_may_be_nested_so_deep_and_no_deeper() -> None:
+    for depth, is_read in ((MAX_DEPTH - 1, True), (MAX_DEPTH, False)):
+        for text in ("(" * depth + "dport = 1" + ")" * depth, "not " * depth + "dport = 1"):
+            try:
+                parse_filter(text)
+            except UsageError as error:
+                assert f"more than {MAX_DEPTH} deep" in str(error) and not is_read
+            else:
+                assert is_read
 
 
 def run(code: bytes, sport: int, dport: int) -> bool:

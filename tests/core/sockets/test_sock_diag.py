@@ -194,3 +194,15 @@ def test_addresses_are_written_as_inet_ntop_does(data: bytes) -> None:
     if len(data) == 16 and not any(data[:12]) and any(data[12:14]):
         return
     assert address(data) == socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
+
+
+@pytest.mark.parametrize("bytecode", [b"", b"\x02\x04\x08\0\0\0\x50\0"])
+def test_a_request_has_what_the_kernel_is_to_choose_by(bytecode: bytes) -> None:
+    """The attribute comes last, behind the fixed part, and only where there is one."""
+    asked = diag.every_tcp_request(states=1 << 10, extensions=3, bytecode=bytecode)
+    assert struct.unpack_from("=BBBB48xII", asked) == (socket.AF_INET, 0, 0, 3, 1 << 10, 0)
+    newer = diag.inet_request(socket.AF_INET6, 6, states=1 << 10, extensions=3, bytecode=bytecode)
+    assert struct.unpack_from("=BBBxI", newer) == (socket.AF_INET6, 6, 3, 1 << 10)
+    for body, fixed in ((asked, 60), (newer, 56)):
+        found = [(kind, body[start : start + size]) for kind, start, size in attributes(body, fixed, len(body))]
+        assert found == ([(diag.REQ_BYTECODE, bytecode)] if bytecode else [])
