@@ -182,7 +182,7 @@ def _postgres(protocol: str, files: Files, folder: Path, port: int) -> Sequence[
     folders = sorted(str(path) for path in Path("/").glob(POSTGRES_FOLDERS.lstrip("/")))
     initdb = shutil.which("initdb", path=":".join([os.environ["PATH"], *folders]))
     server = shutil.which("postgres", path=":".join([os.environ["PATH"], *folders]))
-    if initdb is None or server is None:
+    if initdb is None or server is None or not Path(initdb).resolve().with_name("postgres").exists():
         pytest.skip("not installed: postgresql")
     try:
         user = pwd.getpwnam("postgres")
@@ -193,7 +193,9 @@ def _postgres(protocol: str, files: Files, folder: Path, port: int) -> Sequence[
     for path in (data, files.key):
         os.chown(path, user.pw_uid, user.pw_gid)
     be = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
-    made = subprocess.run([*be, initdb, "-D", str(data), "-A", "trust", "-N"], capture_output=True, cwd="/")
+    made = subprocess.run(
+        [*be, str(Path(initdb).resolve()), "-D", str(data), "-A", "trust", "-N"], capture_output=True, cwd="/"
+    )
     assert made.returncode == 0, made.stderr.decode()
     options = {
         "listen_addresses": "127.0.0.1",

@@ -130,11 +130,12 @@ def test_switches_that_are_the_same(client: Namespace, switches: str) -> None:
     assert ("\a" in own.stdout) == (switches == "-a") == ("\a" in peer.stdout)
 
 
+@needs("tcpdump")
 def test_the_pattern_is_what_ping_sends(client: Namespace) -> None:
     for line in (f"ping -c 1 -p ff00 {ROUTER}", f"echowire ping -c 1 -p ff00 {ROUTER}"):
         listening = client.start("tcpdump", "-i", "veth0", "-c", "1", "-nx", "icmp", stdout=-1, stderr=-1, text=True)
         assert listening.stderr and listening.stdout
-        while "listening" not in listening.stderr.readline():
+        while (said := listening.stderr.readline()) and "listening" not in said:
             pass
         shell(client, line)
         shown, _ = listening.communicate(timeout=PATIENCE_S)
@@ -163,7 +164,7 @@ def test_quit_tells_how_it_stands_and_goes_on(client: Namespace) -> None:
     for command in (["ping"], [sys.executable, "-m", "echowire", "ping"]):
         running = client.start(*command, "-i", "0.2", SERVER, stdout=-1, stderr=-1, text=True)
         assert running.stdout and running.stderr
-        while "seq=2" not in running.stdout.readline():
+        while (said := running.stdout.readline()) and "seq=2" not in said:
             pass
         running.send_signal(signal.SIGQUIT)
         told = next(line for line in running.stderr if "packets" in line)
