@@ -104,7 +104,7 @@ def test_unix_sockets() -> None:
         ("unix:", "ESTAB", 69),
         ("unix:/run/echo.sock", "LISTEN", 1001),
         ("unixgram:/run/with space.sock", "UNCONN", 1002),
-        ("unix:@abstract", "LISTEN", 1003),
+        ("unixseqpacket:@abstract", "LISTEN", 1003),
     ]
     only = procfs.parse_unix(UNIX.splitlines(keepends=True), "/run/with space.sock")
     assert [entry.inode for entry in only] == [1002]
