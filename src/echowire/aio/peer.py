@@ -8,18 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from echowire.aio.waiting import Waiter
-from echowire.core.certificates import Certificate, read_certificate
 from echowire.core.load.verify import compare
 from echowire.errors import EchowireError, NoReplyError, OperationError, ProtocolError, UsageError
 from echowire.kernel.connections.channel import CHUNK_BYTES, STANDSTILL_S, Channel, Transferred
 from echowire.kernel.connections.connect import Attempt
-from echowire.kernel.connections.tls_channel import TlsChannel
-from echowire.model import Endpoint, Transport
-from echowire.verbs.call import SURPLUS_BYTES, Exchange, limit_text, short, silence
+from echowire.verbs.call import SURPLUS_BYTES, Connected, Exchange, limit_text, short, silence
 from echowire.verbs.explained import explained
 
 
-class Peer:
+class Peer(Connected):
     """Close it, or use it in an `async with` block.
 
     One task may send while another receives. `timeout` of each operation is in seconds and bounds the time in which
@@ -43,44 +40,6 @@ class Peer:
         self.timeout_s = timeout_s
         self.received_bytes = self.sent_bytes = 0
         self._waiter = Waiter(channel)
-
-    @property
-    def local(self) -> Endpoint:
-        """Where we are."""
-        return self.channel.local
-
-    @property
-    def remote(self) -> Endpoint:
-        """Where the peer is: the address, not the name."""
-        return self.channel.remote
-
-    @property
-    def transport(self) -> Transport:
-        """`tcp`, `tls`, `udp`, `unix` or `unixgram`."""
-        return self.channel.endpoint.transport
-
-    @property
-    def is_stream(self) -> bool:
-        """True for a connection, False for datagrams."""
-        return self.channel.is_stream
-
-    @property
-    def tls(self) -> tuple[str, str] | None:
-        """TLS version and cipher suite; None without TLS."""
-        channel = self.channel
-        return (channel.version or "", channel.cipher or "") if isinstance(channel, TlsChannel) else None
-
-    @property
-    def tls_alpn(self) -> str | None:
-        """The protocol agreed on by ALPN; None for none, and without TLS."""
-        return self.channel.alpn if isinstance(self.channel, TlsChannel) else None
-
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        """As `echowire.Peer.certificates`; of a served connection the client's, where it had to show one."""
-        if not isinstance(self.channel, TlsChannel):
-            return ()
-        return tuple(map(read_certificate, self.channel.chain[0]))
 
     async def send(self, data: bytes, *, timeout: float | None = None) -> None:
         """Send all of `data`; on a datagram transport as one datagram. When it returns, the kernel has taken all.

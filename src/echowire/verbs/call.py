@@ -54,25 +54,11 @@ class Exchange:
     """In a conversation over a stream: what had come before the message was sent, such as a greeting."""
 
 
-class Peer(Lines):
-    """A connection, or for datagrams a socket that speaks to one address. Close it, or use it in a `with` block.
+class Connected:
+    """What is known of whom one is connected to, whether it is waited for in a thread or in asyncio."""
 
-    `timeout` of each operation is in seconds and bounds the time in which nothing moves; None is the timeout that
-    `call` was given.
-    """
-
-    def __init__(self, connection: Connection, timeout_s: float | None, proxy: Proxy | None = None) -> None:
-        self.channel: Channel = connection.channel
-        """The socket itself, as `echowire.kernel.connections.channel` wraps it."""
-        self.attempts = connection.attempts
-        """Each address that was tried, and what it answered."""
-        self.connect_s = connection.connect_s
-        """Seconds that connecting took, without TLS."""
-        self.tls_s = connection.tls_s
-        """Seconds that the TLS handshake took; None without TLS."""
-        self.timeout_s = timeout_s
-        self.proxy = proxy
-        """What it is connected through: `remote` is then the proxy, and `channel.endpoint` who is called."""
+    channel: Channel
+    """The socket itself, as `echowire.kernel.connections.channel` wraps it."""
 
     @property
     def local(self) -> Endpoint:
@@ -107,10 +93,32 @@ class Peer(Lines):
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
-        """The certificates that the peer sent, its own first; of TLS 1.3 only that one where Python is below 3.13."""
+        """The certificates that the peer sent, its own first; of TLS 1.3 only that one where Python is below 3.13. Of a
+        served connection the client's, where it had to show one.
+        """
         if not isinstance(self.channel, TlsChannel):
             return ()
         return tuple(map(read_certificate, self.channel.chain[0]))
+
+
+class Peer(Connected, Lines):
+    """A connection, or for datagrams a socket that speaks to one address. Close it, or use it in a `with` block.
+
+    `timeout` of each operation is in seconds and bounds the time in which nothing moves; None is the timeout that
+    `call` was given.
+    """
+
+    def __init__(self, connection: Connection, timeout_s: float | None, proxy: Proxy | None = None) -> None:
+        self.channel = connection.channel
+        self.attempts = connection.attempts
+        """Each address that was tried, and what it answered."""
+        self.connect_s = connection.connect_s
+        """Seconds that connecting took, without TLS."""
+        self.tls_s = connection.tls_s
+        """Seconds that the TLS handshake took; None without TLS."""
+        self.timeout_s = timeout_s
+        self.proxy = proxy
+        """What it is connected through: `remote` is then the proxy, and `channel.endpoint` who is called."""
 
     def send(self, data: bytes, *, timeout: float | None = None) -> None:
         """Send all of `data`; on a datagram transport as one datagram.
